@@ -20,7 +20,10 @@ pub(super) const TABLE: &[(&str, &str)] = &[
     ("P014", "constraint arguments missing or malformed"),
     ("P015", "comparison of a comparison (`a < b < c`)"),
     ("P016", "`asc`/`desc` after `nearest(…)`"),
-    ("P017", "empty `match`, `return`, `set`, or assignment block"),
+    (
+        "P017",
+        "empty `match`, `return`, `set`, or assignment block",
+    ),
     ("P018", "read and mutation parts in one query"),
     ("P019", "malformed duration"),
     ("P020", "source too large or nested too deeply (64)"),
@@ -51,7 +54,10 @@ pub(super) const TABLE: &[(&str, &str)] = &[
     ("S125", "default does not fit"),
     ("S126", "default not allowed here"),
     ("M301", "property type change"),
-    ("M302", "enum narrowed, renamed, or turned into or from String"),
+    (
+        "M302",
+        "enum narrowed, renamed, or turned into or from String",
+    ),
     ("M303", "required property without default, rows exist"),
     ("M304", "property made required, nulls exist"),
     ("M305", "key change"),
@@ -94,7 +100,10 @@ pub(super) const TABLE: &[(&str, &str)] = &[
     ("Q227", "unknown function or wrong argument count"),
     ("Q228", "list elements without common type, or nested"),
     ("Q229", "unknown alias in `order`"),
-    ("Q231", "optional block introduces nothing, or its variable binds outside"),
+    (
+        "Q231",
+        "optional block introduces nothing, or its variable binds outside",
+    ),
     ("Q232", "union arms differ"),
     ("Q233", "path used where it cannot be"),
     ("Q234", "property not common to all possible types"),
@@ -105,7 +114,10 @@ pub(super) const TABLE: &[(&str, &str)] = &[
     ("Q239", "operator after a bare variable reads as a hop"),
     ("Q240", "invalid pattern"),
     ("W501", "mutation without parameters"),
-    ("W502", "nullable property that no update in the file sets, on a type that some update changes"),
+    (
+        "W502",
+        "nullable property that no update in the file sets, on a type that some update changes",
+    ),
     ("W503", "undeclared parameter supplied"),
     ("W504", "query name repeated"),
     ("W505", "direction on a rank key ignored"),
@@ -158,11 +170,17 @@ pub(super) const TABLE: &[(&str, &str)] = &[
 
 /// The spelling of the table, which lives as long as the program.
 pub(super) fn find(text: &str) -> Option<&'static str> {
-    TABLE.iter().find(|(code, _)| *code == text).map(|(code, _)| *code)
+    TABLE
+        .iter()
+        .find(|(code, _)| *code == text)
+        .map(|(code, _)| *code)
 }
 
 pub(super) fn meaning(code: &str) -> &'static str {
-    TABLE.iter().find(|(c, _)| *c == code).map_or("", |(_, meaning)| *meaning)
+    TABLE
+        .iter()
+        .find(|(c, _)| *c == code)
+        .map_or("", |(_, meaning)| *meaning)
 }
 
 /// One constant per code, so that a code that does not exist cannot be written.

@@ -138,7 +138,9 @@ mod tests {
             line: 1,
             column: 1001,
         };
-        let text = Diagnostic::error(Code::P006, "no").at(span).render("s", &source);
+        let text = Diagnostic::error(Code::P006, "no")
+            .at(span)
+            .render("s", &source);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[3].len() < 200);
         assert_eq!(lines[3].find('X'), lines[4].find('^'));

@@ -446,7 +446,9 @@ pub enum SearchKind {
     /// Some token occurs: `search` and `match_text`.
     AnyToken,
     /// Some token is within this many edits of one in the text (integer, negative is R443).
-    Fuzzy { edits: Box<Expr> },
+    Fuzzy {
+        edits: Box<Expr>,
+    },
     Phrase,
 }
 

@@ -445,10 +445,7 @@ impl Scalar {
 
     #[must_use]
     pub fn is_integer(self) -> bool {
-        matches!(
-            self,
-            Scalar::I32 | Scalar::I64 | Scalar::U32 | Scalar::U64
-        )
+        matches!(self, Scalar::I32 | Scalar::I64 | Scalar::U32 | Scalar::U64)
     }
 
     #[must_use]

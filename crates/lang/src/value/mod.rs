@@ -1,6 +1,12 @@
 //! Values: literals, parameters, defaults, and what they become as JSON and as identity.
 
+mod base64;
+mod coerce;
 mod identity;
+mod json;
+#[cfg(test)]
+mod tests;
+mod time;
 
 use std::fmt;
 
@@ -8,7 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Code, Diagnostic};
 
+pub(crate) use coerce::time_literal;
+pub use coerce::{coerce, compare};
 pub use identity::{derive_id, spell};
+pub use json::{Int64Style, from_json, from_json_param, parse_json_strict, to_json};
+pub use time::{civil, format_date, format_datetime, parse_date, parse_datetime};
 
 /// A value. Of an `I32` or `I64` it is an `Int`, of a `U32` or `U64` a `UInt`; an enum is a
 /// `String`.
