@@ -1,8 +1,45 @@
-//! Ages of what a process remembers.
+//! The injected clock, and ages of what a process remembers.
 
-use std::time::Duration;
+use std::fmt::Debug;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::store::Clock;
+/// Where the time comes from.
+pub trait Clock: Debug + Send + Sync {
+    /// Wall clock, microseconds since 1970.
+    fn now_micros(&self) -> i64;
+
+    /// A clock that never goes back, from an arbitrary start.
+    fn monotonic(&self) -> Duration;
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that is handed in"
+    )]
+    fn now_micros(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
 
 /// A point in time on both clocks.
 #[derive(Clone, Copy, Debug)]

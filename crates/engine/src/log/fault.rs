@@ -18,7 +18,7 @@ use object_store::{
 };
 use parking_lot::Mutex;
 
-use crate::store::Clock;
+use super::Clock;
 
 /// Kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,7 +11,7 @@
 //! | `head` | finding the newest entry in few requests |
 //! | `truncate` | deleting old entries so that nobody appends into, or reads across, a hole |
 //! | `codec`, `key` | bytes and names of the objects |
-//! | `clock` | ages |
+//! | `clock` | the injected clock |
 //!
 //! On a local file system an entry is flushed to disk before its append succeeds ([`Flush`]). What
 //! it refers to is the caller's to flush before the append.
@@ -42,11 +42,12 @@ use tokio::time::timeout;
 use ulid::Ulid;
 
 pub use append::Settled;
+pub use clock::{Clock, SystemClock};
 pub use error::{AppendError, Error};
 pub use key::Seq;
 pub use truncate::Truncated;
 
-use crate::store::{Clock, Store};
+use crate::store::Store;
 use clock::Moment;
 use key::Keys;
 
