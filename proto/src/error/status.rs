@@ -14,9 +14,9 @@ use crate::common::v1::{ErrorDetail, ErrorReason};
 
 /// Details travel in a header, and widespread clients refuse headers above 16 KiB in all. So many
 /// bytes before base64 leave room for the message and the rest.
-const DETAIL_BYTES_MAX: usize = 7 * 1024;
+const DETAIL_BYTES_MAX: usize = 6 * 1024;
 /// Percent-encoding may triple a message.
-const MESSAGE_BYTES_MAX: usize = 1024;
+const MESSAGE_BYTES_MAX: usize = 768;
 
 const ERROR_DETAIL_URL: &str = "type.googleapis.com/omnigraph.common.v1.ErrorDetail";
 const ERROR_INFO_URL: &str = "type.googleapis.com/google.rpc.ErrorInfo";

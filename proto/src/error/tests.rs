@@ -9,6 +9,9 @@ use crate::common::v1::{
     ConflictEntity, EntityKind, EntityRef, Lease, MergeConflict, MergeConflictKind, MergeConflicts,
     SourceSpan, WriteConflict, conflict_entity, diagnostic,
 };
+use crate::data::v1::graph_service_client::GraphServiceClient;
+use crate::data::v1::graph_service_server::{GraphService, GraphServiceServer};
+use crate::data::v1::{MutateRequest, MutateResponse};
 
 /// reason, gRPC code, HTTP status, `code`, retry: as the public contract states them.
 const EXPECTED: &str = "
@@ -156,34 +159,71 @@ fn a_key_in_use_may_be_asked_for_again() {
     assert_eq!((running.retry(), other.retry()), (Retry::Later, Retry::No));
 }
 
-#[test]
-fn long_lists_are_cut_so_that_the_header_stays_small() {
+fn too_much() -> WireError {
     let finding = |n: usize| Diagnostic {
         code: "R406".into(),
         severity: diagnostic::Severity::Error.into(),
         message: format!(
-            "Package.installed_kb: expected an integer, got \"{n}k\" {}",
-            "x".repeat(200)
+            "Package.summary: expected a string, got {}",
+            "ü".repeat(100)
         ),
         line: n as u64 + 1,
         ..Diagnostic::default()
     };
-    let findings: Vec<_> = (0..250).map(finding).collect();
-    let error = WireError::diagnostics(ErrorReason::LoadInvalid, "é".repeat(5000), findings);
-    let status = Status::from(error);
-    assert!(
-        status.details().len() < 11 * 1024,
-        "{}",
-        status.details().len()
-    );
-    assert!(status.message().len() < 1100);
-    let read = WireError::from(status);
+    let findings = (0..250).map(finding).collect();
+    WireError::diagnostics(ErrorReason::LoadInvalid, "é".repeat(5000), findings)
+        .with_hint("è".repeat(5000))
+        .with_graph(&"g".repeat(64))
+        .with_request_id("01JR")
+}
+
+#[test]
+fn long_lists_are_cut_so_that_the_header_stays_small() {
+    let read = WireError::from(Status::from(too_much()));
+    assert!(read.message.len() < 800 && read.message.ends_with('…'));
     let Some(Detail::Diagnostics(d)) = read.detail.as_deref() else {
         panic!("diagnostics are missing");
     };
-    assert_eq!(d.total, 250);
-    assert_eq!(d.diagnostics.len(), 25);
-    assert_eq!(d.diagnostics[24].line, 25);
+    assert_eq!((d.total, d.diagnostics.len()), (250, 12));
+    assert_eq!(d.diagnostics[11].line, 12);
+}
+
+struct Refusing;
+
+#[tonic::async_trait]
+impl GraphService for Refusing {
+    async fn mutate(
+        &self,
+        _: tonic::Request<MutateRequest>,
+    ) -> Result<tonic::Response<MutateResponse>, Status> {
+        Err(too_much().into())
+    }
+}
+
+/// The client has the usual limit of 16 KiB for all headers.
+#[tokio::test]
+async fn the_largest_error_reaches_an_ordinary_client() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    let server = tonic::transport::Server::builder()
+        .add_service(GraphServiceServer::new(Refusing))
+        .serve_with_incoming(incoming);
+    let server = tokio::spawn(server);
+
+    let mut client = GraphServiceClient::connect(format!("http://{address}"))
+        .await
+        .expect("up");
+    let status = client
+        .mutate(MutateRequest::default())
+        .await
+        .expect_err("refuses");
+    let read = WireError::from(status);
+    assert_eq!(read, WireError::from(Status::from(too_much())));
+    assert_eq!(read.request_id.as_deref(), Some("01JR"));
+    server.abort();
 }
 
 #[test]
