@@ -7,6 +7,7 @@
 pub mod diagnostic;
 pub mod query;
 pub mod schema;
+mod syntax;
 pub mod value;
 
 pub use diagnostic::{Code, Diagnostic, Severity, Span};

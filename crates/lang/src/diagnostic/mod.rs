@@ -54,6 +54,12 @@ pub struct Diagnostic {
     pub hints: Vec<String>,
 }
 
+/// By place in the source; of equal ones only the first stays.
+pub(crate) fn sort(diagnostics: &mut Vec<Diagnostic>) {
+    diagnostics.sort_by(|a, b| (a.span, a.code).cmp(&(b.span, b.code)));
+    diagnostics.dedup();
+}
+
 impl Diagnostic {
     #[must_use]
     pub fn error(code: Code, message: impl Into<String>) -> Self {

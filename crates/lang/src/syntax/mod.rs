@@ -1,0 +1,11 @@
+//! What both languages share: tokens, the reader of tokens, suggestions.
+
+mod cursor;
+mod lexer;
+mod suggest;
+mod types;
+
+pub(crate) use cursor::{Cursor, Failed, Name, Parsed};
+pub(crate) use lexer::{Lexed, TokenKind, lex};
+pub(crate) use suggest::closest;
+pub(crate) use types::data_type;
