@@ -1,1 +1,32 @@
+//! The engine of Omnigraph: graphs of typed nodes and edges on an object store.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`store`] | one storage root: object store, clock, request counter |
+//! | [`log`] | the log of numbered objects: the only primitive that decides |
+//! | [`graph`] | branches, commits, snapshots, schema changes |
+//! | `table` | one Lance dataset per type, at detached versions |
+//! | [`exec`] | running reads |
+//! | `write` | mutations and loads |
+//! | `export` | writing a snapshot as NDJSON |
 
+mod engine;
+mod error;
+pub mod exec;
+mod export;
+pub mod graph;
+pub mod log;
+pub mod store;
+mod table;
+mod write;
+
+pub use engine::{Authorship, Engine, EngineOptions};
+pub use error::{EntityName, Error, ErrorDetail, ErrorKind, Result};
+pub use exec::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
+pub use graph::{
+    ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, Consistency,
+    DatasetInfo, Graph, GraphId, GraphRoot, Incarnation, MergeOptions, MergeOutcome, MergeResult,
+    ReadOptions, STORAGE_FORMAT, SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot,
+    StagedSchema, Target, Touched, WriteOptions,
+};
+pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};

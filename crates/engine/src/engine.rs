@@ -1,0 +1,233 @@
+//! The engine: everything that graphs of one storage root share in one process.
+
+use std::sync::Arc;
+
+use lance::session::Session;
+use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use ulid::Ulid;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{PlanCache, SnapshotCache};
+use crate::graph::{
+    ActorId, BranchName, CommitId, Graph, GraphId, GraphRoot, Incarnation, model, schema_of,
+};
+use crate::store::Store;
+use crate::table::Tables;
+
+/// Bytes that Lance may keep of indexes and of file metadata.
+const LANCE_INDEX_CACHE: usize = 256 << 20;
+const LANCE_METADATA_CACHE: usize = 128 << 20;
+/// Checked queries that are kept.
+const PLANS: usize = 1024;
+
+/// Sizes of what the engine keeps.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Bytes for columns and adjacency in memory.
+    pub cache_bytes: u64,
+}
+
+impl Default for EngineOptions {
+    /// Half of the memory that the machine or its container has.
+    fn default() -> Self {
+        Self {
+            cache_bytes: memory_limit().map_or(2 << 30, |limit| limit / 2),
+        }
+    }
+}
+
+/// On whose behalf something is written.
+#[derive(Clone, Debug, Default)]
+pub struct Authorship {
+    /// Who asked for it.
+    pub actor: Option<ActorId>,
+    /// The epoch of the control plane that does it; none for data.
+    pub control_epoch: Option<u64>,
+    /// What the author says about it.
+    pub message: Option<String>,
+}
+
+/// Opens and prepares graphs. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) session: Arc<Session>,
+    pub(crate) snapshots: SnapshotCache,
+    pub(crate) plans: PlanCache,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Engine").field(&self.shared.store).finish()
+    }
+}
+
+impl Engine {
+    /// An engine over a storage root.
+    pub fn new(store: Store, options: EngineOptions) -> Self {
+        let session = Session::new(
+            LANCE_INDEX_CACHE,
+            LANCE_METADATA_CACHE,
+            store.lance_registry().clone(),
+        );
+        Self {
+            shared: Arc::new(Shared {
+                session: Arc::new(session),
+                snapshots: SnapshotCache::new(options.cache_bytes),
+                plans: PlanCache::new(PLANS),
+                store,
+            }),
+        }
+    }
+
+    /// The storage root.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// Prepares a new incarnation of a graph, with empty tables and its first commit on `main`.
+    /// Nobody sees it until the cluster's ledger names it.
+    pub async fn create_graph(
+        &self,
+        id: &GraphId,
+        schema_source: &str,
+        by: &Authorship,
+    ) -> Result<GraphRoot> {
+        let (catalog, _) = omnigraph_lang::schema::parse_schema(schema_source)
+            .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
+        self.shared.store.probe_create_once().await?;
+        let root = GraphRoot {
+            id: id.clone(),
+            incarnation: Incarnation(Ulid::new()),
+        };
+        let tables = self.tables(&root);
+        let mut table_refs = std::collections::BTreeMap::new();
+        for entity in catalog.entities() {
+            table_refs.insert(entity.body().id, tables.create(entity).await?);
+        }
+        let schemas = schema_of(&self.shared.store, &root);
+        let schema = schemas.put(schema_source, catalog).await?;
+        let now = self.shared.store.clock().now_micros();
+        self.put_graph_file(&root, now).await?;
+        let commit_id = CommitId::new();
+        let first = model::Commit {
+            id: commit_id,
+            branch: BranchName::main(),
+            parents: Vec::new(),
+            version: 1,
+            actor: by.actor.clone(),
+            created_at: now,
+            message: by.message.clone(),
+            kind: model::CommitKind::Schema,
+            schema: schema.digest.clone(),
+            schema_commit: commit_id,
+            control_epoch: by.control_epoch.unwrap_or(0),
+            fences: None,
+            idempotency: None,
+            touched: Vec::new(),
+            tables: table_refs,
+        };
+        let graph = Graph::new(self.shared.clone(), root.clone());
+        graph.begin(first, by).await?;
+        Ok(root)
+    }
+
+    /// Opens a graph: one request.
+    pub async fn open_graph(&self, root: &GraphRoot) -> Result<Graph> {
+        let path = self
+            .shared
+            .store
+            .path(&format!("{}/graph.json", root.path()));
+        let bytes = match self.shared.store.object_store().get(&path).await {
+            Ok(found) => found.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => {
+                return Err(Error::not_found(format!(
+                    "graph '{}' has no incarnation {} in {}",
+                    root.id,
+                    root.incarnation,
+                    self.shared.store.root_uri()
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let file: model::GraphFile = serde_json::from_slice(&bytes).map_err(|error| {
+            Error::corrupt(format!("{path} cannot be read")).with_source(error)
+        })?;
+        if file.format > model::STORAGE_FORMAT {
+            return Err(Error::corrupt(format!(
+                "{path} has format {}, this program reads up to {}",
+                file.format,
+                model::STORAGE_FORMAT
+            ))
+            .with_hint("upgrade this program"));
+        }
+        if file.graph_id != root.id || file.incarnation != root.incarnation {
+            return Err(Error::corrupt(format!(
+                "{path} belongs to graph '{}', incarnation {}",
+                file.graph_id, file.incarnation
+            )));
+        }
+        Ok(Graph::new(self.shared.clone(), root.clone()))
+    }
+
+    /// Ends every branch of a graph, so that no late writer can add to it.
+    pub async fn tombstone_graph(&self, root: &GraphRoot, by: &Authorship) -> Result<()> {
+        Graph::new(self.shared.clone(), root.clone())
+            .end_all_branches(by)
+            .await
+    }
+
+    fn tables(&self, root: &GraphRoot) -> Tables {
+        Tables::new(
+            self.shared.store.clone(),
+            self.shared.session.clone(),
+            root,
+        )
+    }
+
+    async fn put_graph_file(&self, root: &GraphRoot, created_at: i64) -> Result<()> {
+        let file = model::GraphFile {
+            format: model::STORAGE_FORMAT,
+            graph_id: root.id.clone(),
+            incarnation: root.incarnation,
+            created_at,
+            restored_from: None,
+        };
+        let bytes = serde_json::to_vec(&file)
+            .map_err(|error| Error::internal("graph.json cannot be written").with_source(error))?;
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        let path = self
+            .shared
+            .store
+            .path(&format!("{}/graph.json", root.path()));
+        self.shared
+            .store
+            .object_store()
+            .put_opts(&path, PutPayload::from(bytes), options)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The memory limit of the control group, or the machine's memory.
+fn memory_limit() -> Option<u64> {
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib * 1024)
+    });
+    match (group, machine) {
+        (Some(group), Some(machine)) => Some(group.min(machine)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,188 @@
+//! Making and ending branches: one append each.
+
+use super::branch::{BranchInfo, BranchState};
+use super::model::{BranchEvent, CreatedRef, ParentRef};
+use super::{BranchName, Commit, CommitId, Graph, Incarnation, Target};
+use crate::engine::Authorship;
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::writer::{Appended, append_deadline};
+
+impl Graph {
+    /// All living branches, sorted by name.
+    pub async fn branches(&self) -> Result<Vec<BranchInfo>> {
+        let living = self.shared.branches.living().await?;
+        Ok(living
+            .iter()
+            .map(|(name, head)| BranchInfo::of(name, head))
+            .collect())
+    }
+
+    /// One living branch.
+    pub async fn branch(&self, name: &BranchName) -> Result<BranchInfo> {
+        let head = self.shared.branches.head(name).await?;
+        Ok(BranchInfo::of(name, &head))
+    }
+
+    /// Makes a branch at the head of another, or at one commit. Costs one object and its marker,
+    /// whatever the graph's size.
+    pub async fn create_branch(
+        &self,
+        name: &BranchName,
+        from: &Target,
+        by: &Authorship,
+    ) -> Result<BranchInfo> {
+        let (base, commit) = match from {
+            Target::Branch(source) => {
+                let head = self.shared.branches.head(source).await?;
+                (head.at, Commit::clone(&head.commit))
+            }
+            Target::Commit(id) => self.locate(id).await?,
+        };
+        let queue = self.queue(name);
+        let _turn = queue.lock().await;
+        // A name that was never used needs no look: the append itself finds out.
+        let mut state = self
+            .shared
+            .branches
+            .recent(name, std::time::Duration::MAX)
+            .unwrap_or(BranchState::Absent);
+        loop {
+            if let BranchState::Living(_) = state {
+                self.shared.branches.mark_live(name).await;
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("branch '{name}' already exists"),
+                ));
+            }
+            let event = BranchEvent::Created {
+                incarnation: Incarnation::new(),
+                base: Some(base.clone()),
+                first: None,
+                created_at: self.store().clock().now_micros(),
+                actor: by.actor.clone(),
+                base_commit: Some(Box::new(commit.clone())),
+                control_epoch: state.control_epoch().max(commit.control_epoch),
+            };
+            match self
+                .append_event(name, state.seq(), event, append_deadline())
+                .await?
+            {
+                Appended::Landed(BranchState::Living(head)) => {
+                    self.shared.branches.mark_live(name).await;
+                    return Ok(BranchInfo::of(name, &head));
+                }
+                Appended::Landed(_) => {
+                    return Err(Error::internal("a created branch does not live"));
+                }
+                Appended::Taken => state = self.shared.branches.state(name).await?,
+            }
+        }
+    }
+
+    /// Ends a branch. Its history stays reachable where others inherited it.
+    pub async fn delete_branch(
+        &self,
+        name: &BranchName,
+        if_head: Option<CommitId>,
+        by: &Authorship,
+    ) -> Result<Commit> {
+        if name.is_main() {
+            return Err(Error::invalid("branch 'main' cannot be deleted"));
+        }
+        let queue = self.queue(name);
+        let _turn = queue.lock().await;
+        loop {
+            let head = self.shared.branches.head(name).await?;
+            super::writer::check_head(name, if_head.as_ref(), &head)?;
+            let event = BranchEvent::Deleted {
+                incarnation: head.incarnation,
+                last: head.at.clone(),
+                control_epoch: head.control_epoch,
+                actor: by.actor.clone(),
+                created_at: self.store().clock().now_micros(),
+            };
+            let appended = self
+                .append_event(name, Some(head.seq), event, append_deadline())
+                .await?;
+            if matches!(appended, Appended::Landed(_)) {
+                self.shared.branches.unmark_live(name).await;
+                return Ok(Commit::clone(&head.commit));
+            }
+        }
+    }
+
+    /// Writes the first entry of `main`.
+    pub(crate) async fn begin(&self, first: Commit, by: &Authorship) -> Result<()> {
+        let main = BranchName::main();
+        let event = BranchEvent::Created {
+            incarnation: Incarnation::new(),
+            base: None,
+            created_at: first.created_at,
+            control_epoch: first.control_epoch,
+            first: Some(Box::new(first)),
+            actor: by.actor.clone(),
+            base_commit: None,
+        };
+        match self.append_event(&main, None, event, append_deadline()).await? {
+            Appended::Landed(_) => {
+                self.shared.branches.mark_live(&main).await;
+                Ok(())
+            }
+            Appended::Taken => Err(Error::internal("a fresh incarnation already has a main branch")),
+        }
+    }
+
+    pub(crate) async fn end_all_branches(&self, by: &Authorship) -> Result<()> {
+        for (name, head) in self.shared.branches.living().await? {
+            let mut head = head;
+            loop {
+                let event = BranchEvent::Deleted {
+                    incarnation: head.incarnation,
+                    last: head.at.clone(),
+                    control_epoch: by.control_epoch.unwrap_or(0).max(head.control_epoch),
+                    actor: by.actor.clone(),
+                    created_at: self.store().clock().now_micros(),
+                };
+                let appended = self
+                    .append_event(&name, Some(head.seq), event, append_deadline())
+                    .await?;
+                if matches!(appended, Appended::Landed(_)) {
+                    break;
+                }
+                match self.shared.branches.state(&name).await? {
+                    BranchState::Living(moved) => head = moved,
+                    BranchState::Absent | BranchState::Deleted { .. } => break,
+                }
+            }
+            self.shared.branches.unmark_live(&name).await;
+        }
+        Ok(())
+    }
+
+    /// Where a commit lies, and the commit.
+    async fn locate(&self, id: &CommitId) -> Result<(ParentRef, Commit)> {
+        for (_, head) in self.shared.branches.living().await? {
+            if head.commit.id == *id {
+                return Ok((head.at, Commit::clone(&head.commit)));
+            }
+        }
+        let child = self.child_of(id).await?;
+        let at = child
+            .parents
+            .iter()
+            .find(|parent| parent.id == *id)
+            .cloned()
+            .ok_or_else(|| Error::internal("a child does not name its parent"))?;
+        Ok((at, self.commit(id).await?))
+    }
+}
+
+impl CreatedRef {
+    pub(super) fn fresh(seq: crate::log::Seq, created_at: i64, base: Option<CommitId>) -> Self {
+        Self {
+            seq,
+            created_at,
+            base,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! One graph: branches of commits over tables.
+
+mod branch;
+mod history;
+mod ids;
+mod lifecycle;
+mod merge;
+mod migrate;
+pub(crate) mod model;
+mod read;
+mod schema;
+mod snapshot;
+pub(crate) mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use self::branch::BranchInfo;
+pub use self::history::CommitPage;
+pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
+pub use self::merge::{MergeOptions, MergeOutcome, MergeResult};
+pub use self::migrate::{SchemaCommitError, SchemaPlan, StagedSchema};
+pub use self::model::{
+    Commit, CommitKind, GraphRoot, Idempotency, ParentRef, STORAGE_FORMAT, TableRef, Touched,
+};
+pub use self::schema::SchemaVersion;
+pub use self::snapshot::{Consistency, DatasetInfo, ReadOptions, Snapshot, Target};
+pub use self::writer::WriteOptions;
+pub(crate) use self::writer::{Attempt, Base, CommitRequest, Staged};
+
+use self::branch::Branches;
+use self::history::CommitCache;
+use self::schema::Schemas;
+use crate::engine;
+use crate::exec::{PlanCache, SnapshotCache};
+use crate::store::Store;
+use crate::table::Tables;
+
+/// A graph. Cheap to clone; clones share what they know.
+#[derive(Clone)]
+pub struct Graph {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Arc<engine::Shared>,
+    root: GraphRoot,
+    branches: Branches,
+    schemas: Schemas,
+    tables: Tables,
+    commits: CommitCache,
+    /// Orders the writers of this process, one queue a branch, so that only other processes
+    /// conflict.
+    queues: Mutex<HashMap<BranchName, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl std::fmt::Debug for Graph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Graph").field(&self.shared.root).finish()
+    }
+}
+
+pub(crate) fn schema_of(store: &Store, root: &GraphRoot) -> Schemas {
+    Schemas::new(store.clone(), root)
+}
+
+impl Graph {
+    pub(crate) fn new(engine: Arc<engine::Shared>, root: GraphRoot) -> Self {
+        let store = &engine.store;
+        Self {
+            shared: Arc::new(Shared {
+                branches: Branches::new(store.clone(), &root),
+                schemas: Schemas::new(store.clone(), &root),
+                tables: Tables::new(store.clone(), engine.session.clone(), &root),
+                commits: CommitCache::default(),
+                queues: Mutex::default(),
+                root,
+                engine,
+            }),
+        }
+    }
+
+    /// Where the graph lies.
+    pub fn root(&self) -> &GraphRoot {
+        &self.shared.root
+    }
+
+    /// The graph's URI, without credentials.
+    pub fn uri(&self) -> String {
+        self.store().uri(&self.shared.root.path())
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.engine.store
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.shared.tables
+    }
+
+    pub(crate) fn snapshots(&self) -> &SnapshotCache {
+        &self.shared.engine.snapshots
+    }
+
+    pub(crate) fn plans(&self) -> &PlanCache {
+        &self.shared.engine.plans
+    }
+
+    fn queue(&self, branch: &BranchName) -> Arc<tokio::sync::Mutex<()>> {
+        self.shared
+            .queues
+            .lock()
+            .entry(branch.clone())
+            .or_default()
+            .clone()
+    }
+}

@@ -1,0 +1,244 @@
+//! Changing the rows of a table: one detached commit of added fragments and deletion vectors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use lance::Dataset;
+use lance::dataset::transaction::Operation;
+use lance::dataset::write::{InsertBuilder, WriteMode, WriteParams};
+use lance_table::format::Fragment;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{Tables, live_rows};
+use crate::error::{Error, Result};
+use crate::graph::TableRef;
+
+/// Batches that wait for the writer of fragments.
+const WAITING_BATCHES: usize = 4;
+
+/// What becomes of a table's rows.
+pub(crate) struct TableChange {
+    /// Rows to add.
+    pub(crate) append: Appended,
+    /// Addresses, in the base version, of rows that go.
+    pub(crate) delete: Vec<u64>,
+    /// All rows of the base version go.
+    pub(crate) truncate: bool,
+}
+
+/// Rows to add.
+pub(crate) enum Appended {
+    /// None.
+    None,
+    /// These, which fit in memory.
+    Batches(Vec<RecordBatch>),
+    /// Fragments that were written as the rows came.
+    Fragments(StagedFragments),
+}
+
+/// Written fragments that no version names yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StagedFragments {
+    fragments: Vec<Fragment>,
+}
+
+/// Writes fragments while rows come. Dropping it leaves files that nothing names.
+pub(crate) struct FragmentWriter {
+    sender: mpsc::Sender<RecordBatch>,
+    task: JoinHandle<Result<Vec<Fragment>>>,
+}
+
+impl FragmentWriter {
+    /// Hands over a batch; waits while the writer is behind.
+    pub(crate) async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        if self.sender.send(batch).await.is_ok() {
+            return Ok(());
+        }
+        match (&mut self.task).await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(_)) | Err(_) => Err(Error::internal("the writer of fragments stopped early")),
+        }
+    }
+
+    /// Ends the input and waits for the last file.
+    pub(crate) async fn finish(self) -> Result<StagedFragments> {
+        drop(self.sender);
+        let fragments = self
+            .task
+            .await
+            .map_err(|error| Error::internal("the writer of fragments died").with_source(error))??;
+        Ok(StagedFragments { fragments })
+    }
+}
+
+impl StagedFragments {
+    /// Rows in them.
+    pub(crate) fn rows(&self) -> u64 {
+        let rows = |fragment: &Fragment| fragment.physical_rows.unwrap_or(0) as u64;
+        self.fragments.iter().map(rows).sum()
+    }
+}
+
+impl Tables {
+    /// Starts to write fragments with the schema of `base`.
+    pub(crate) fn fragment_writer(&self, base: &Arc<Dataset>, schema: SchemaRef) -> FragmentWriter {
+        let (sender, receiver) = mpsc::channel::<RecordBatch>(WAITING_BATCHES);
+        let base = base.clone();
+        let task = tokio::spawn(async move {
+            let mut receiver = receiver;
+            let Some(first) = receiver.recv().await else {
+                return Ok(Vec::new());
+            };
+            let batches = futures::stream::unfold(
+                (Some(first), receiver),
+                |(first, mut receiver)| async move {
+                    let batch = match first {
+                        Some(batch) => batch,
+                        None => receiver.recv().await?,
+                    };
+                    Some((Ok(batch), (None, receiver)))
+                },
+            );
+            let stream: datafusion::physical_plan::SendableRecordBatchStream =
+                Box::pin(RecordBatchStreamAdapter::new(schema, batches));
+            let transaction = InsertBuilder::new(base)
+                .with_params(&append_params())
+                .execute_uncommitted_stream(stream)
+                .await?;
+            fragments_of(transaction.operation)
+        });
+        FragmentWriter { sender, task }
+    }
+
+    /// Applies a change to a version and returns the version that it makes.
+    pub(crate) async fn apply(
+        &self,
+        base: &Arc<Dataset>,
+        table: &TableRef,
+        change: TableChange,
+    ) -> Result<(TableRef, Arc<Dataset>)> {
+        let added = match change.append {
+            Appended::None => Vec::new(),
+            Appended::Fragments(staged) => staged.fragments,
+            Appended::Batches(batches) => self.write_batches(base, batches).await?,
+        };
+        let gone = if change.truncate {
+            Gone {
+                updated: Vec::new(),
+                removed: base.iter_fragments().map(|fragment| fragment.id).collect(),
+            }
+        } else {
+            mark_deleted(base, &change.delete).await?
+        };
+        let made = match operation(added, gone) {
+            Some(operation) => self.commit(base, operation).await?,
+            None => return Ok((table.clone(), base.clone())),
+        };
+        self.flush(Some(base), &made).await?;
+        self.keep(&table.path, made.clone());
+        let table = TableRef {
+            path: table.path.clone(),
+            version: made.version_id(),
+            rows: live_rows(&made)?,
+        };
+        Ok((table, made))
+    }
+
+    async fn write_batches(
+        &self,
+        base: &Arc<Dataset>,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Vec<Fragment>> {
+        let batches: Vec<RecordBatch> = batches
+            .into_iter()
+            .filter(|batch| batch.num_rows() > 0)
+            .collect();
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let transaction = InsertBuilder::new(base.clone())
+            .with_params(&append_params())
+            .execute_uncommitted(batches)
+            .await?;
+        fragments_of(transaction.operation)
+    }
+}
+
+fn append_params() -> WriteParams {
+    WriteParams {
+        mode: WriteMode::Append,
+        skip_auto_cleanup: true,
+        ..WriteParams::default()
+    }
+}
+
+fn fragments_of(operation: Operation) -> Result<Vec<Fragment>> {
+    match operation {
+        Operation::Append { fragments } => Ok(fragments),
+        other => Err(Error::internal(format!(
+            "writing rows gave {other} instead of Append"
+        ))),
+    }
+}
+
+struct Gone {
+    updated: Vec<Fragment>,
+    removed: Vec<u64>,
+}
+
+/// Writes deletion vectors for rows, given by address.
+async fn mark_deleted(base: &Arc<Dataset>, addresses: &[u64]) -> Result<Gone> {
+    let mut by_fragment: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for address in addresses {
+        let (fragment, offset) = split(*address);
+        by_fragment.entry(fragment).or_default().push(offset);
+    }
+    let mut gone = Gone {
+        updated: Vec::new(),
+        removed: Vec::new(),
+    };
+    for (id, offsets) in by_fragment {
+        let fragment = base.get_fragment(id as usize).ok_or_else(|| {
+            Error::internal(format!("rows of fragment {id} of {} are to go, but it is not there", base.uri()))
+        })?;
+        match fragment.extend_deletions(offsets).await? {
+            Some(updated) => gone.updated.push(updated.metadata().clone()),
+            None => gone.removed.push(u64::from(id)),
+        }
+    }
+    Ok(gone)
+}
+
+/// A row address is the fragment's id above the row's offset in it.
+#[allow(clippy::cast_possible_truncation)]
+fn split(address: u64) -> (u32, u32) {
+    ((address >> 32) as u32, address as u32)
+}
+
+fn operation(added: Vec<Fragment>, gone: Gone) -> Option<Operation> {
+    let deletes = !gone.updated.is_empty() || !gone.removed.is_empty();
+    match (added.is_empty(), deletes) {
+        (true, false) => None,
+        (false, false) => Some(Operation::Append { fragments: added }),
+        (true, true) => Some(Operation::Delete {
+            updated_fragments: gone.updated,
+            deleted_fragment_ids: gone.removed,
+            predicate: "by row address".to_owned(),
+        }),
+        (false, true) => Some(Operation::Update {
+            removed_fragment_ids: gone.removed,
+            updated_fragments: gone.updated,
+            new_fragments: added,
+            fields_modified: Vec::new(),
+            compacted_sstables: Vec::new(),
+            fields_for_preserving_frag_bitmap: Vec::new(),
+            update_mode: Some(lance::dataset::transaction::UpdateMode::RewriteRows),
+            inserted_rows_filter: None,
+            updated_fragment_offsets: None,
+        }),
+    }
+}

@@ -1,0 +1,105 @@
+//! Columns and indexes of a type's table (schema language, sections 4 and 5).
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType as Arrow, Field, Schema};
+use omnigraph_lang::schema::{DataType, EntityType, IndexKind, Member, Property, TypeBody};
+
+use crate::exec::values::storage_type;
+
+/// An index that a table is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    /// Ordered look-ups: BTREE.
+    Ordered,
+    /// Words: an inverted index.
+    FullText,
+}
+
+/// One index over one column.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Index {
+    pub(super) column: String,
+    pub(super) kind: Kind,
+}
+
+impl Index {
+    pub(super) fn name(&self) -> String {
+        match self.kind {
+            Kind::Ordered => format!("{}_btree", self.column),
+            Kind::FullText => format!("{}_fts", self.column),
+        }
+    }
+}
+
+/// The Arrow schema of a type's table.
+pub(crate) fn arrow_schema(entity: EntityType<'_>) -> Arc<Schema> {
+    let mut fields = vec![Field::new("id", Arrow::Utf8, false)];
+    if matches!(entity, EntityType::Edge(_)) {
+        fields.push(Field::new("src", Arrow::Utf8, false));
+        fields.push(Field::new("dst", Arrow::Utf8, false));
+    }
+    fields.extend(entity.body().properties.iter().map(arrow_field));
+    Arc::new(Schema::new(fields))
+}
+
+/// The Arrow field of a property.
+pub(crate) fn arrow_field(property: &Property) -> Field {
+    Field::new(
+        &property.name,
+        storage_type(&property.data_type),
+        property.nullable,
+    )
+}
+
+/// The indexes that a type declares: `id`, `src` and `dst` always, then key members and `@index`.
+/// Vector indexes are left out: they need rows to be trained on, and a search without one is exact.
+pub(super) fn indexes(entity: EntityType<'_>) -> Vec<Index> {
+    let body = entity.body();
+    let mut indexes = vec![ordered("id")];
+    if matches!(entity, EntityType::Edge(_)) {
+        indexes.extend([ordered("src"), ordered("dst")]);
+    }
+    let declared = body.indexes.iter().copied().map(Member::Property);
+    let keys = body.key.iter().flatten().copied();
+    for member in declared.chain(keys) {
+        if let Member::Property(id) = member
+            && let Some(property) = body.property_by_id(id)
+        {
+            indexes.extend(property_indexes(property));
+        }
+    }
+    indexes.sort();
+    indexes.dedup();
+    indexes
+}
+
+/// Properties that storage cannot hold yet.
+pub(super) fn unsupported(body: &TypeBody) -> Option<&Property> {
+    body.properties
+        .iter()
+        .find(|property| matches!(property.data_type, DataType::Blob))
+}
+
+fn property_indexes(property: &Property) -> impl Iterator<Item = Index> {
+    property
+        .data_type
+        .index_kinds()
+        .iter()
+        .filter_map(|kind| match kind {
+            IndexKind::Ordered => Some(Kind::Ordered),
+            IndexKind::FullText => Some(Kind::FullText),
+            IndexKind::NearestNeighbour => None,
+        })
+        .map(|kind| Index {
+            column: property.name.clone(),
+            kind,
+        })
+}
+
+fn ordered(column: &str) -> Index {
+    Index {
+        column: column.to_owned(),
+        kind: Kind::Ordered,
+    }
+}
