@@ -1,0 +1,20 @@
+//! Comparison with the files in `src/render/golden/`; `UPDATE_EXPECT=1` rewrites them.
+
+use std::path::Path;
+
+pub(crate) fn check(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/render/golden")
+        .join(name);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, actual).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; run with UPDATE_EXPECT=1", path.display()));
+    assert_eq!(
+        actual, expected,
+        "{name} differs; UPDATE_EXPECT=1 rewrites it"
+    );
+}

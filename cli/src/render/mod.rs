@@ -1,0 +1,14 @@
+//! Pure functions from results to text. The whole outputs are under test in `golden/`.
+
+pub(crate) mod commit;
+pub(crate) mod csv;
+pub(crate) mod json;
+pub(crate) mod plan;
+pub(crate) mod pretty;
+pub(crate) mod query;
+pub(crate) mod status;
+pub(crate) mod table;
+pub(crate) mod words;
+
+#[cfg(test)]
+pub(crate) mod golden;

@@ -1,0 +1,231 @@
+//! `load`: NDJSON becomes one commit, streamed from a file or stdin.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use futures::StreamExt as _;
+use http::Request;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::io::AsyncRead;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::io::ReaderStream;
+
+use super::{Context, Session};
+use crate::client::data::{Body, escape, refused, understand};
+use crate::client::shapes::LoadOutput;
+use crate::error::{Error, Result};
+use crate::progress::Transfer;
+use crate::render;
+
+/// Read from the file at once.
+const CHUNK: usize = 256 * 1024;
+/// Chunks between the reader and the connection.
+const CHUNKS_AHEAD: usize = 4;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// NDJSON file, or - for stdin; .gz and .zst are sent as they are
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// What happens to entities that exist
+    #[arg(long, value_enum)]
+    mode: Mode,
+    /// Branch to load into (default: main)
+    #[arg(long)]
+    branch: Option<String>,
+    /// Create the branch from this one if it is missing
+    #[arg(long, value_name = "BASE")]
+    from: Option<String>,
+    /// Makes a repeat of this request safe
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// Note for the history
+    #[arg(long)]
+    message: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Mode {
+    /// Insert or replace, by key
+    Merge,
+    /// Insert only; an existing key refuses the load
+    Append,
+    /// Replace everything of each type that occurs
+    Overwrite,
+}
+
+impl Mode {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Mode::Merge => "merge",
+            Mode::Append => "append",
+            Mode::Overwrite => "overwrite",
+        }
+    }
+}
+
+/// One load, wherever it comes from.
+pub(crate) struct Job<'a> {
+    pub(crate) data: &'a Path,
+    pub(crate) mode: Mode,
+    pub(crate) branch: &'a str,
+    pub(crate) from: Option<&'a str>,
+    pub(crate) idempotency_key: Option<&'a str>,
+    pub(crate) message: Option<&'a str>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
+    let branch = args.branch.as_deref().unwrap_or("main");
+    let job = Job {
+        data: &args.data,
+        mode: args.mode,
+        branch,
+        from: args.from.as_deref(),
+        idempotency_key: args.idempotency_key.as_deref(),
+        message: args.message.as_deref(),
+    };
+    // Before anything is opened: a wrong path is a usage error.
+    let source = Source::open(job.data).await?;
+    let (graph, output, json) = context
+        .with_session(async |session| {
+            if matches!(args.mode, Mode::Overwrite) {
+                let what = format!(
+                    "what {}@{branch} has of every type in the file; a revert can bring it back",
+                    session.graph
+                );
+                context.consent(&what, &session.graph, session.client.local)?;
+            }
+            context
+                .output
+                .note(&session.client.target("load", &session.graph, branch));
+            let (output, json) = send(&job, source, session, context).await?;
+            Ok((session.graph.clone(), output, json))
+        })
+        .await?;
+    context
+        .output
+        .show(&render::query::load(&graph, &output, &json))
+}
+
+/// Sends the file and waits for the commit.
+pub(crate) async fn send(
+    job: &Job<'_>,
+    source: Source,
+    session: &Session,
+    context: &Context,
+) -> Result<(LoadOutput, String)> {
+    let wanted = context.global.progress.unwrap_or_default();
+    let transfer = Arc::new(Transfer::new(
+        "load",
+        source.size,
+        wanted,
+        context.output.quiet,
+    ));
+    let encoding = source.encoding;
+    let request = Request::builder()
+        .method("POST")
+        .uri(uri(job, session))
+        .header("content-type", "application/x-ndjson");
+    let optional = [
+        ("content-encoding", encoding),
+        ("idempotency-key", job.idempotency_key),
+    ];
+    let request = optional
+        .into_iter()
+        .fold(request, |request, (name, value)| match value {
+            Some(value) => request.header(name, value),
+            None => request,
+        });
+    let request = request
+        .body(body(source.reader, transfer.clone()))
+        .map_err(|e| Error::usage(format!("the request cannot be written: {e}")))?;
+    let answer = session.client.send(request).await;
+    transfer.finish();
+    let answer = answer?;
+    if !answer.status().is_success() {
+        return Err(refused(answer).await);
+    }
+    let text = answer
+        .into_body()
+        .collect()
+        .await
+        .map_err(crate::client::data::broken)?;
+    let text = String::from_utf8_lossy(&text.to_bytes()).into_owned();
+    Ok((understand(&text)?, text))
+}
+
+fn uri(job: &Job<'_>, session: &Session) -> String {
+    let mut uri = session.path("/load/ndjson");
+    uri.push_str(&format!(
+        "?branch={}&mode={}",
+        escape(job.branch),
+        job.mode.word()
+    ));
+    for (name, value) in [("from", job.from), ("message", job.message)] {
+        if let Some(value) = value {
+            uri.push_str(&format!("&{name}={}", escape(value)));
+        }
+    }
+    uri
+}
+
+/// What is loaded.
+pub(crate) struct Source {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    size: Option<u64>,
+    encoding: Option<&'static str>,
+}
+
+impl Source {
+    pub(crate) async fn open(path: &Path) -> Result<Source> {
+        if path == Path::new("-") {
+            return Ok(Source {
+                reader: Box::new(tokio::io::stdin()),
+                size: None,
+                encoding: None,
+            });
+        }
+        let wrong = |e: std::io::Error| Error::usage(format!("{}: {e}", path.display()));
+        let file = tokio::fs::File::open(path).await.map_err(wrong)?;
+        let metadata = file.metadata().await.map_err(wrong)?;
+        if metadata.is_dir() {
+            return Err(Error::usage(format!("{} is a directory", path.display())));
+        }
+        let encoding = match path.extension().and_then(|e| e.to_str()) {
+            Some("gz") => Some("gzip"),
+            Some("zst") => Some("zstd"),
+            _ => None,
+        };
+        let size = metadata.is_file().then_some(metadata.len());
+        Ok(Source {
+            reader: Box::new(file),
+            size,
+            encoding,
+        })
+    }
+}
+
+/// Streams the reader. A read error ends the request without its end, so nothing is committed.
+fn body(reader: Box<dyn AsyncRead + Send + Unpin>, transfer: Arc<Transfer>) -> Body {
+    let (sender, receiver) = tokio::sync::mpsc::channel(CHUNKS_AHEAD);
+    // Ends with the file, or when the request is dropped and the channel closes.
+    tokio::spawn(async move {
+        let mut chunks = ReaderStream::with_capacity(reader, CHUNK);
+        while let Some(chunk) = chunks.next().await {
+            if let Ok(bytes) = &chunk {
+                transfer.advance(bytes.len() as u64);
+            }
+            let frame = chunk
+                .map(http_body::Frame::<Bytes>::data)
+                .map_err(Into::into);
+            let failed = frame.is_err();
+            if sender.send(frame).await.is_err() || failed {
+                return;
+            }
+        }
+        transfer.committing();
+    });
+    BodyExt::boxed(StreamBody::new(ReceiverStream::new(receiver)))
+}

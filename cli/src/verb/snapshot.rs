@@ -1,0 +1,26 @@
+//! `snapshot`: the tables behind a branch, for tools that open them directly.
+
+use super::{Context, raw};
+use crate::client::data::Call;
+use crate::client::shapes::SnapshotOutput;
+use crate::error::Result;
+use crate::render;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Branch (default: main)
+    #[arg(long)]
+    branch: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
+    let (snapshot, json): (SnapshotOutput, _) = context
+        .with_session(async |session| {
+            let call = Call::get(session.path("/snapshot")).query("branch", args.branch.as_deref());
+            session.client.json(&call).await
+        })
+        .await?;
+    context
+        .output
+        .show(&render::commit::datasets(&raw(&snapshot.datasets), &json)?)
+}
