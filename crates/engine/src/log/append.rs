@@ -55,7 +55,6 @@ impl<T: Entry> Log<T> {
             Decision::Other => return Err(AppendError::Conflict { seq }),
         }
         self.refuse_hole(expected, seq, head_read_at).await?;
-        self.flush(seq).await?;
         self.remember(seq, entry, started);
         self.write_hint(seq).await;
         Ok(seq)
@@ -163,21 +162,6 @@ impl<T: Entry> Log<T> {
             Ok(_) => Ok(()),
             Err(error) => Err(unknown(Some(error))),
         }
-    }
-
-    async fn flush(&self, seq: Seq) -> Result<(), AppendError> {
-        let Some(flush) = &self.shared.flush else {
-            return Ok(());
-        };
-        let path = self.shared.keys.entry(seq);
-        let flushed = flush.flush(&path).await;
-        flushed.map_err(|source| AppendError::OutcomeUnknown {
-            seq,
-            cause: Some(Error::Flush {
-                path: path.to_string(),
-                source,
-            }),
-        })
     }
 
     /// Best effort: a lost hint costs the next reader a listing.

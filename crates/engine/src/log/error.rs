@@ -21,15 +21,6 @@ pub enum Error {
         /// The object.
         path: String,
     },
-    /// The entry was written and may not survive a crash of the machine.
-    #[error("log entry {path} cannot be flushed to disk")]
-    Flush {
-        /// The object.
-        path: String,
-        /// What the file system said.
-        #[source]
-        source: std::io::Error,
-    },
     /// The entry was written by a newer release.
     #[error("log entry {path} has format {format}, which this release cannot read: upgrade it")]
     Format {
@@ -116,9 +107,7 @@ pub enum AppendError {
 impl From<Error> for EngineError {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::Store { .. } | Error::TimedOut { .. } | Error::Flush { .. } => {
-                ErrorKind::Unavailable
-            }
+            Error::Store { .. } | Error::TimedOut { .. } => ErrorKind::Unavailable,
             Error::Format { .. } | Error::Decode { .. } | Error::Missing { .. } => {
                 ErrorKind::Corrupt
             }

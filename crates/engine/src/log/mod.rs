@@ -13,8 +13,8 @@
 //! | `codec`, `key` | bytes and names of the objects |
 //! | `clock` | the injected clock |
 //!
-//! On a local file system an entry is flushed to disk before its append succeeds ([`Flush`]). What
-//! it refers to is the caller's to flush before the append.
+//! On a local file system the store flushes what it writes. What an entry refers to is the caller's
+//! to flush before the append.
 
 mod append;
 mod clock;
@@ -31,7 +31,6 @@ mod truncate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -67,13 +66,6 @@ pub trait Entry: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     fn void(id: Ulid) -> Self;
 }
 
-/// Brings what was written to disk, where the store itself does not.
-#[async_trait]
-pub trait Flush: Send + Sync {
-    /// Flushes an object and the directory that names it.
-    async fn flush(&self, path: &Path) -> std::io::Result<()>;
-}
-
 /// A log under one prefix. Clones share what they know about the head.
 pub struct Log<T> {
     shared: Arc<Shared<T>>,
@@ -84,7 +76,6 @@ struct Shared<T> {
     keys: Keys,
     clock: Arc<dyn Clock>,
     grace: Duration,
-    flush: Option<Arc<dyn Flush>>,
     /// The newest head that this process has seen, and when it was certainly the head.
     known: Mutex<Option<Known<T>>>,
 }
@@ -104,31 +95,19 @@ impl<T> Clone for Log<T> {
 }
 
 impl<T: Entry> Log<T> {
-    /// The log in the directory `relative` of a storage root, flushed if the root asks for it.
-    /// Nothing is read or written.
+    /// The log in the directory `relative` of a storage root. Nothing is read or written.
     pub fn open(store: &Store, relative: &str) -> Self {
-        let flush = store.flushes().then(|| {
-            let flush: Arc<dyn Flush> = Arc::new(StoreFlush(store.clone()));
-            flush
-        });
         let objects = Arc::clone(store.object_store());
-        let prefix = store.path(relative);
-        Self::new(objects, prefix, Arc::clone(store.clock()), flush)
+        Self::new(objects, store.path(relative), Arc::clone(store.clock()))
     }
 
     /// The log under `prefix`. Nothing is read or written.
-    pub fn new(
-        store: Arc<dyn ObjectStore>,
-        prefix: Path,
-        clock: Arc<dyn Clock>,
-        flush: Option<Arc<dyn Flush>>,
-    ) -> Self {
+    pub fn new(store: Arc<dyn ObjectStore>, prefix: Path, clock: Arc<dyn Clock>) -> Self {
         let shared = Shared {
             store,
             keys: Keys::new(prefix),
             clock,
             grace: GRACE,
-            flush,
             known: Mutex::new(None),
         };
         Self {
@@ -209,16 +188,6 @@ impl<T: Entry> Log<T> {
     fn head_read_at(&self, seq: Seq) -> Option<Moment> {
         let known = self.shared.known.lock();
         known.as_ref().filter(|k| k.seq == seq).map(|k| k.at)
-    }
-}
-
-struct StoreFlush(Store);
-
-#[async_trait]
-impl Flush for StoreFlush {
-    async fn flush(&self, path: &Path) -> std::io::Result<()> {
-        let flushed = self.0.flush(vec![path.clone()]).await;
-        flushed.map_err(std::io::Error::other)
     }
 }
 

@@ -107,7 +107,7 @@ impl Bench {
 
 fn open(store: &FaultStore, clock: &Arc<TestClock>) -> Log<Note> {
     let store: Arc<dyn ObjectStore> = Arc::new(store.clone());
-    Log::new(store, Path::from("root/log"), clock.clone(), None)
+    Log::new(store, Path::from("root/log"), clock.clone())
 }
 
 pub(super) fn at(seq: u64) -> Option<Seq> {
