@@ -1,0 +1,10 @@
+//! What handlers are given: the call with its headers, the graph, query parameters, JSON bodies.
+
+mod body;
+mod call;
+mod headers;
+mod params;
+
+pub(crate) use body::{JsonBody, OptionalJsonBody, object_text};
+pub(crate) use call::{Budget, Call, GraphCall, RequestId, forwarded_metadata};
+pub(crate) use params::{QueryParams, branch_name};

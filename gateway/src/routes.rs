@@ -1,0 +1,56 @@
+//! The handlers, one file per subject.
+
+mod branches;
+mod export;
+mod graphs;
+mod health;
+mod history;
+mod load;
+mod mutate;
+mod query;
+mod schema;
+mod stored;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::app::AppState;
+
+/// Every route of the public surface.
+pub(crate) fn all() -> Router<AppState> {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/graphs", get(graphs::list))
+        .nest("/graphs/{graph_id}", graph())
+        .route("/graphs/{graph_id}", get(graphs::get))
+}
+
+fn graph() -> Router<AppState> {
+    // GET and DELETE of `/branches/merge` reach a branch of that name.
+    let merge = post(branches::merge)
+        .get(branches::get_merge)
+        .delete(branches::delete_merge);
+    Router::new()
+        .route("/query", post(query::query))
+        .route("/mutate", post(mutate::mutate))
+        .route("/mutate/if-graph-commit", post(mutate::mutate_if))
+        .route("/queries", get(stored::list))
+        .route("/queries/{name}", post(stored::invoke))
+        .route("/queries/{name}/if-graph-commit", post(stored::invoke_if))
+        .route("/load", post(load::load))
+        .route("/load/ndjson", post(load::load_ndjson))
+        .route("/export", post(export::export))
+        .route("/snapshot", get(history::snapshot))
+        .route("/schema", get(schema::get))
+        .route("/schema/apply", post(schema::apply))
+        .route("/branches", get(branches::list).post(branches::create))
+        .route("/branches/merge", merge)
+        .route(
+            "/branches/{branch}",
+            get(branches::get).delete(branches::delete),
+        )
+        .route("/commits", get(history::commits))
+        .route("/commits/{id}", get(history::commit))
+}
