@@ -17,7 +17,7 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("omni
 /// Shapes that both planes share.
 pub mod common {
     /// Package `omnigraph.common.v1`.
-    #[allow(clippy::all, unreachable_pub)]
+    #[allow(clippy::all, clippy::too_many_lines, unreachable_pub)]
     pub mod v1 {
         tonic::include_proto!("omnigraph.common.v1");
     }
@@ -26,7 +26,7 @@ pub mod common {
 /// The data plane: graphs, readiness, maintenance.
 pub mod data {
     /// Package `omnigraph.data.v1`.
-    #[allow(clippy::all, unreachable_pub)]
+    #[allow(clippy::all, clippy::too_many_lines, unreachable_pub)]
     pub mod v1 {
         tonic::include_proto!("omnigraph.data.v1");
     }
@@ -35,7 +35,7 @@ pub mod data {
 /// The control plane: configuration, revisions, replicas.
 pub mod control {
     /// Package `omnigraph.control.v1`.
-    #[allow(clippy::all, unreachable_pub)]
+    #[allow(clippy::all, clippy::too_many_lines, unreachable_pub)]
     pub mod v1 {
         tonic::include_proto!("omnigraph.control.v1");
     }
