@@ -1,0 +1,247 @@
+//! Equality and order of rows by their values.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMillisecondType,
+    UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, BooleanArray, StringArray};
+use arrow_buffer::{NullBuffer, ScalarBuffer};
+use arrow_schema::DataType;
+
+use super::column::{Column, NONE};
+use crate::error::Result;
+
+/// Values that rows are ordered by.
+pub(crate) struct Key {
+    pub values: KeyValues,
+    pub descending: bool,
+    /// Null is after everything else, instead of being the smallest value.
+    pub nulls_last: bool,
+}
+
+pub(crate) enum KeyValues {
+    Column(Comparable),
+    /// The ids of entities, looked up only when a tie has to be broken.
+    Entity {
+        ordinals: Vec<u32>,
+        ids: Arc<Column>,
+    },
+    /// Given numbers, one per row.
+    Rank(Vec<u32>),
+}
+
+/// An array whose values compare by number.
+pub(crate) struct Comparable {
+    values: Values,
+    nulls: Option<NullBuffer>,
+}
+
+enum Values {
+    Int(ScalarBuffer<i64>),
+    UInt(ScalarBuffer<u64>),
+    Float(ScalarBuffer<f64>),
+    Text(StringArray),
+    Bool(BooleanArray),
+    /// Items and where each row's are.
+    List(Box<Comparable>, ScalarBuffer<i32>),
+    /// Of a type without order: all are equal.
+    Other,
+}
+
+impl Comparable {
+    pub(crate) fn new(array: &ArrayRef) -> Self {
+        let ints = |values: Vec<i64>| Values::Int(values.into());
+        let values = match array.data_type() {
+            DataType::Int64 => Values::Int(array.as_primitive::<Int64Type>().values().clone()),
+            DataType::Timestamp(..) => match array.as_primitive_opt::<TimestampMillisecondType>() {
+                Some(array) => Values::Int(array.values().clone()),
+                None => Values::Other,
+            },
+            DataType::Int32 => ints(widen(array.as_primitive::<Int32Type>().values())),
+            DataType::Date32 => ints(widen(array.as_primitive::<Date32Type>().values())),
+            DataType::UInt32 => ints(widen(array.as_primitive::<UInt32Type>().values())),
+            DataType::UInt64 => Values::UInt(array.as_primitive::<UInt64Type>().values().clone()),
+            DataType::Float64 => {
+                Values::Float(array.as_primitive::<Float64Type>().values().clone())
+            }
+            DataType::Float32 => {
+                let values = array.as_primitive::<Float32Type>().values();
+                Values::Float(
+                    values
+                        .iter()
+                        .map(|&x| f64::from(x))
+                        .collect::<Vec<_>>()
+                        .into(),
+                )
+            }
+            DataType::Utf8 => Values::Text(array.as_string::<i32>().clone()),
+            DataType::Boolean => Values::Bool(array.as_boolean().clone()),
+            DataType::List(_) => {
+                let lists = array.as_list::<i32>();
+                let items = Self::new(lists.values());
+                Values::List(Box::new(items), lists.offsets().inner().clone())
+            }
+            _ => Values::Other,
+        };
+        Self {
+            values,
+            nulls: array.logical_nulls(),
+        }
+    }
+
+    pub(crate) fn is_null(&self, row: usize) -> bool {
+        self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    /// Null is smaller than every value, NaN larger; −0 equals 0.
+    pub(crate) fn compare(&self, a: usize, b: usize) -> Ordering {
+        if self.nulls.is_some() {
+            match (self.is_null(a), self.is_null(b)) {
+                (true, true) => return Ordering::Equal,
+                (true, false) => return Ordering::Less,
+                (false, true) => return Ordering::Greater,
+                (false, false) => {}
+            }
+        }
+        match &self.values {
+            Values::Int(v) => v[a].cmp(&v[b]),
+            Values::UInt(v) => v[a].cmp(&v[b]),
+            Values::Float(v) => compare_floats(v[a], v[b]),
+            Values::Text(v) => v.value(a).cmp(v.value(b)),
+            Values::Bool(v) => v.value(a).cmp(&v.value(b)),
+            Values::List(items, offsets) => {
+                let range = |row: usize| offsets[row] as usize..offsets[row + 1] as usize;
+                let (left, right) = (range(a), range(b));
+                let lengths = left.len().cmp(&right.len());
+                left.zip(right)
+                    .map(|(l, r)| items.compare(l, r))
+                    .find(|order| order.is_ne())
+                    .unwrap_or(lengths)
+            }
+            Values::Other => Ordering::Equal,
+        }
+    }
+
+    /// Appends bytes that are equal for equal values and such that no value's bytes begin
+    /// another's.
+    pub(crate) fn encode(&self, row: usize, out: &mut Vec<u8>) {
+        if self.is_null(row) {
+            out.push(0);
+            return;
+        }
+        out.push(1);
+        match &self.values {
+            Values::Int(v) => out.extend(v[row].to_le_bytes()),
+            Values::UInt(v) => out.extend(v[row].to_le_bytes()),
+            // All zeros are one value, and so are all NaNs.
+            Values::Float(v) => {
+                let x = if v[row].is_nan() {
+                    f64::NAN
+                } else {
+                    v[row] + 0.0
+                };
+                out.extend(x.to_bits().to_le_bytes());
+            }
+            Values::Text(v) => {
+                let text = v.value(row);
+                out.extend((text.len() as u32).to_le_bytes());
+                out.extend(text.as_bytes());
+            }
+            Values::Bool(v) => out.push(v.value(row).into()),
+            Values::List(items, offsets) => {
+                let range = offsets[row] as usize..offsets[row + 1] as usize;
+                out.extend((range.len() as u32).to_le_bytes());
+                range.for_each(|item| items.encode(item, out));
+            }
+            Values::Other => {}
+        }
+    }
+}
+
+fn widen<T: Copy + Into<i64>>(values: &[T]) -> Vec<i64> {
+    values.iter().map(|&v| v.into()).collect()
+}
+
+fn compare_floats(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b)
+        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+impl Key {
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        let order = match &self.values {
+            KeyValues::Rank(ranks) => ranks[a].cmp(&ranks[b]),
+            KeyValues::Entity { ordinals, ids } => {
+                let (a, b) = (ordinals[a], ordinals[b]);
+                match (a, b) {
+                    _ if a == b => Ordering::Equal,
+                    (NONE, _) => Ordering::Less,
+                    (_, NONE) => Ordering::Greater,
+                    _ => ids.text(a).cmp(&ids.text(b)),
+                }
+            }
+            KeyValues::Column(values) => {
+                if self.nulls_last && (values.is_null(a) || values.is_null(b)) {
+                    return values.is_null(a).cmp(&values.is_null(b));
+                }
+                values.compare(a, b)
+            }
+        };
+        if self.descending {
+            order.reverse()
+        } else {
+            order
+        }
+    }
+}
+
+/// The rows `skip..skip + limit` of the order that the keys give, as row numbers.
+pub(crate) fn top(rows: usize, keys: &[Key], skip: usize, limit: Option<usize>) -> Vec<u32> {
+    let compare = |a: &u32, b: &u32| {
+        let orders = keys.iter().map(|key| key.compare(*a as usize, *b as usize));
+        orders
+            .into_iter()
+            .find(|order| order.is_ne())
+            .unwrap_or_else(|| a.cmp(b))
+    };
+    let mut order: Vec<u32> = (0..rows as u32).collect();
+    let end = limit.map_or(rows, |limit| skip.saturating_add(limit).min(rows));
+    if end < rows / 2 && end > 0 {
+        order.select_nth_unstable_by(end - 1, compare);
+        order.truncate(end);
+    }
+    order.sort_unstable_by(compare);
+    order.truncate(end);
+    order.drain(..skip.min(end));
+    order
+}
+
+/// Rows with equal values: the group of each row and the first row of each group.
+pub(crate) fn group_by_value(rows: usize, columns: &[ArrayRef]) -> Result<(Vec<u32>, Vec<u32>)> {
+    let columns: Vec<Comparable> = columns.iter().map(Comparable::new).collect();
+    let mut known: rustc_hash::FxHashMap<Box<[u8]>, u32> = rustc_hash::FxHashMap::default();
+    let mut first = Vec::new();
+    let mut of = Vec::with_capacity(rows);
+    let mut bytes = Vec::new();
+    for row in 0..rows {
+        bytes.clear();
+        columns
+            .iter()
+            .for_each(|column| column.encode(row, &mut bytes));
+        let group = match known.get(bytes.as_slice()) {
+            Some(&group) => group,
+            None => {
+                let group = first.len() as u32;
+                known.insert(bytes.as_slice().into(), group);
+                first.push(row as u32);
+                group
+            }
+        };
+        of.push(group);
+    }
+    Ok((of, first))
+}

@@ -1,0 +1,100 @@
+//! Rank keys: which entities are ranked, and in which sequence.
+
+use omnigraph_lang::Code;
+use omnigraph_lang::query::{Rank, RankCall};
+use omnigraph_lang::value::Value;
+use rustc_hash::FxHashMap;
+
+use super::column::NONE;
+use super::execution::Execution;
+use super::expr::rule;
+use super::id_index::IdIndex;
+use super::rows::Rows;
+use super::search::Scores;
+use crate::error::{Error, Result};
+
+/// Ranks from 0 by ordinal; who is not in it is not ranked.
+pub(crate) type Ranks = FxHashMap<u32, u32>;
+
+impl Execution<'_> {
+    /// `reach` is skip + limit: as many entities as an arm of `rrf` that is `nearest` contributes.
+    pub(crate) async fn ranks(&mut self, rank: &Rank, rows: &Rows, reach: usize) -> Result<Ranks> {
+        let mut entities = rows.column(rank.call.var())?.to_vec();
+        entities.sort_unstable();
+        entities.dedup();
+        entities.retain(|&o| o != NONE);
+        let mut ranked = match &rank.call {
+            RankCall::Rrf { arms, k } => self.fused(arms, k, &entities, reach).await?,
+            call => self.ranked(call, &entities).await?,
+        };
+        if rank.reverse {
+            ranked.reverse();
+        }
+        Ok((0..)
+            .zip(ranked)
+            .map(|(rank, ordinal)| (ordinal, rank))
+            .collect())
+    }
+
+    /// Entities with a score or distance, best first, equal ones by id.
+    async fn ranked(&mut self, call: &RankCall, entities: &[u32]) -> Result<Vec<u32>> {
+        let ids = self.table_of(call.var()).await?.id_index().await?;
+        let mut scored: Vec<(f64, u32)> = match self.scores(call, entities).await? {
+            Scores::Bm25(scores) => entities
+                .iter()
+                .filter_map(|o| scores.get(o).filter(|s| **s > 0.0).map(|s| (-s, *o)))
+                .collect(),
+            Scores::Distance(distances) => entities
+                .iter()
+                .filter_map(|o| distances.get(o).map(|d| (*d, *o)))
+                .collect(),
+        };
+        self.guard.pause().await?;
+        sort(&mut scored, &ids);
+        Ok(scored.into_iter().map(|(_, ordinal)| ordinal).collect())
+    }
+
+    async fn fused(
+        &mut self,
+        arms: &[RankCall; 2],
+        k: &omnigraph_lang::query::Expr,
+        entities: &[u32],
+        reach: usize,
+    ) -> Result<Vec<u32>> {
+        let k = match self.constant(k)? {
+            Value::Int(k) if k > 0 => k as f64,
+            Value::UInt(k) if k > 0 => k as f64,
+            _ => return Err(rule(Code::R443, "the constant of rrf has to be positive")),
+        };
+        let mut places: FxHashMap<u32, [u32; 2]> = FxHashMap::default();
+        for (at, arm) in arms.iter().enumerate() {
+            if matches!(arm, RankCall::Rrf { .. }) {
+                return Err(Error::internal("rrf inside rrf"));
+            }
+            let mut ranked = self.ranked(arm, entities).await?;
+            if matches!(arm, RankCall::Nearest { .. }) {
+                ranked.truncate(reach);
+            }
+            for (place, ordinal) in (1..).zip(ranked) {
+                places.entry(ordinal).or_insert([u32::MAX; 2])[at] = place;
+            }
+        }
+        let score = |places: &[u32; 2]| -> f64 {
+            let in_arm = places.iter().filter(|p| **p != u32::MAX);
+            in_arm.map(|p| 1.0 / (k + f64::from(*p))).sum()
+        };
+        let mut fused: Vec<(f64, [u32; 2], u32)> = places
+            .iter()
+            .map(|(&ordinal, places)| (score(places), *places, ordinal))
+            .collect();
+        fused.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        Ok(fused.into_iter().map(|(_, _, ordinal)| ordinal).collect())
+    }
+}
+
+fn sort(scored: &mut [(f64, u32)], ids: &IdIndex) {
+    scored.sort_unstable_by(|a, b| {
+        a.0.total_cmp(&b.0)
+            .then_with(|| ids.id(a.1).cmp(ids.id(b.1)))
+    });
+}

@@ -1,0 +1,258 @@
+//! Text search and vector distance over the entities of a match.
+
+use std::sync::Arc;
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use omnigraph_lang::Code;
+use omnigraph_lang::query::{Expr, RankCall, SearchCall, SearchKind, VarId};
+use omnigraph_lang::schema::PropertyId;
+use omnigraph_lang::value::Value;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::column::{Column, NONE};
+use super::execution::Execution;
+use super::expr::rule;
+use super::scope::Field;
+use super::text_index::{TextIndex, Tokens};
+use crate::error::{Error, Result};
+
+/// Entities that a text search was true for.
+pub(crate) enum Found {
+    /// By ordinal.
+    Mask(Vec<bool>),
+    Set(FxHashSet<u32>),
+}
+
+/// The numbers of a rank call by ordinal.
+pub(crate) enum Scores {
+    /// 0 where there is none.
+    Bm25(FxHashMap<u32, f64>),
+    /// Null where there is none.
+    Distance(FxHashMap<u32, f64>),
+}
+
+impl Found {
+    pub(crate) fn contains(&self, ordinal: u32) -> bool {
+        match self {
+            Self::Mask(mask) => mask.get(ordinal as usize).copied().unwrap_or(false),
+            Self::Set(set) => set.contains(&ordinal),
+        }
+    }
+}
+
+impl Scores {
+    pub(crate) fn get(&self, ordinal: u32) -> Option<f64> {
+        match self {
+            Self::Bm25(scores) => Some(scores.get(&ordinal).copied().unwrap_or(0.0)),
+            Self::Distance(distances) => distances.get(&ordinal).copied(),
+        }
+    }
+}
+
+impl Execution<'_> {
+    /// Which of these entities a text search is true for.
+    pub(crate) async fn search(&mut self, call: &SearchCall, ordinals: &[u32]) -> Result<Found> {
+        let Value::String(query) = self.constant(&call.query)? else {
+            return Ok(Found::Set(FxHashSet::default()));
+        };
+        match &call.kind {
+            SearchKind::AnyToken => {
+                let tokens = Tokens::stemmed()?.of(&query)?;
+                let index = self.text_index(call.var, call.property).await?;
+                Ok(Found::Mask(index.any(&tokens)))
+            }
+            SearchKind::Phrase => {
+                let mut tokens = Tokens::stemmed()?;
+                let phrase = tokens.of(&query)?;
+                if phrase.is_empty() {
+                    return Ok(Found::Set(FxHashSet::default()));
+                }
+                // Only texts with the first token are split again.
+                let first = self
+                    .text_index(call.var, call.property)
+                    .await?
+                    .any(&phrase[..1]);
+                let candidates: Vec<u32> = ordinals
+                    .iter()
+                    .copied()
+                    .filter(|&o| first.get(o as usize).copied().unwrap_or(false))
+                    .collect();
+                self.each_text(call, &candidates, |text| {
+                    let tokens = tokens.of(text)?;
+                    Ok(tokens.windows(phrase.len()).any(|window| window == phrase))
+                })
+                .await
+            }
+            SearchKind::Fuzzy { edits } => {
+                let edits = match self.constant(edits)? {
+                    Value::Int(n) => usize::try_from(n)
+                        .map_err(|_| rule(Code::R443, "fuzzy takes no negative number of edits"))?,
+                    Value::UInt(n) => usize::try_from(n).unwrap_or(usize::MAX),
+                    _ => return Ok(Found::Set(FxHashSet::default())),
+                };
+                let mut tokens = Tokens::unstemmed()?;
+                let wanted: Vec<Vec<char>> = tokens
+                    .of(&query)?
+                    .iter()
+                    .map(|t| t.chars().collect())
+                    .collect();
+                self.each_text(call, ordinals, |text| {
+                    let mut near = false;
+                    tokens.each(text, |token| {
+                        near = near || wanted.iter().any(|w| within_edits(w, token, edits));
+                    })?;
+                    Ok(near)
+                })
+                .await
+            }
+        }
+    }
+
+    async fn each_text(
+        &mut self,
+        call: &SearchCall,
+        ordinals: &[u32],
+        mut test: impl FnMut(&str) -> Result<bool>,
+    ) -> Result<Found> {
+        let column = self
+            .column(call.var, Field::Property(call.property))
+            .await?;
+        let mut ordinals = ordinals.to_vec();
+        ordinals.sort_unstable();
+        ordinals.dedup();
+        let mut found = FxHashSet::default();
+        for (at, ordinal) in ordinals.into_iter().enumerate() {
+            if ordinal != NONE
+                && let Some(text) = column.text(ordinal)
+                && test(text)?
+            {
+                found.insert(ordinal);
+            }
+            if at % 256 == 0 {
+                self.guard.pause().await?;
+            }
+        }
+        Ok(Found::Set(found))
+    }
+
+    async fn text_index(&mut self, var: VarId, property: PropertyId) -> Result<Arc<TextIndex>> {
+        let property = self.body(var)?.property_by_id(property);
+        let name = &property
+            .ok_or_else(|| Error::internal("a property is not in the catalog"))?
+            .name;
+        self.table_of(var).await?.text_index(name).await
+    }
+
+    /// The scores of these entities.
+    pub(crate) async fn scores(&mut self, call: &RankCall, ordinals: &[u32]) -> Result<Scores> {
+        match call {
+            RankCall::Bm25 {
+                var,
+                property,
+                query,
+            } => {
+                let Value::String(query) = self.constant(query)? else {
+                    return Ok(Scores::Bm25(FxHashMap::default()));
+                };
+                let tokens = Tokens::stemmed()?.of(&query)?;
+                let index = self.text_index(*var, *property).await?;
+                Ok(Scores::Bm25(index.scores(&tokens)))
+            }
+            RankCall::Nearest {
+                var,
+                property,
+                query,
+            } => {
+                let target = self.vector(query)?;
+                let column = self.column(*var, Field::Property(*property)).await?;
+                self.distances(&column, &target, ordinals).await
+            }
+            RankCall::Rrf { .. } => Err(Error::invalid("rrf is supported as the rank key only")),
+        }
+    }
+
+    fn vector(&self, query: &Expr) -> Result<Vec<f64>> {
+        let number = |value: &Value| match value {
+            Value::F64(x) => *x,
+            Value::F32(x) => (*x).into(),
+            Value::Int(i) => *i as f64,
+            Value::UInt(u) => *u as f64,
+            _ => f64::NAN,
+        };
+        match self.constant(query)? {
+            Value::Vector(items) => Ok(items.iter().map(|&x| x.into()).collect()),
+            Value::List(items) => Ok(items.iter().map(number).collect()),
+            Value::String(_) => Err(rule(
+                Code::R444,
+                "no embedding provider is configured; pass the vector itself",
+            )),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn distances(
+        &mut self,
+        column: &Column,
+        target: &[f64],
+        ordinals: &[u32],
+    ) -> Result<Scores> {
+        let mut ordinals: Vec<u32> = ordinals.iter().copied().filter(|&o| o != NONE).collect();
+        ordinals.sort_unstable();
+        ordinals.dedup();
+        let mut distances = FxHashMap::default();
+        for some in ordinals.chunks(4096) {
+            let vectors = column.gather(some)?;
+            let Some(vectors) = vectors.as_fixed_size_list_opt() else {
+                return Err(Error::internal(
+                    "nearest over a column that holds no vectors",
+                ));
+            };
+            let width = vectors.value_length() as usize;
+            if width != target.len() {
+                return Err(rule(
+                    Code::R432,
+                    format!(
+                        "the query vector has {} numbers and the property {width}",
+                        target.len()
+                    ),
+                ));
+            }
+            for (at, &ordinal) in some
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| vectors.is_valid(*at))
+            {
+                let vector = vectors.value(at);
+                let vector = vector.as_primitive::<Float32Type>().values();
+                let squares = vector
+                    .iter()
+                    .zip(target)
+                    .map(|(&a, b)| (f64::from(a) - b).powi(2));
+                distances.insert(ordinal, squares.sum());
+            }
+            self.guard.pause().await?;
+        }
+        Ok(Scores::Distance(distances))
+    }
+}
+
+/// Whether at most this many insertions, deletions and replacements lead from one to the other.
+fn within_edits(wanted: &[char], token: &str, edits: usize) -> bool {
+    let token: Vec<char> = token.chars().collect();
+    if wanted.len().abs_diff(token.len()) > edits {
+        return false;
+    }
+    let mut row: Vec<usize> = (0..=token.len()).collect();
+    for (i, a) in wanted.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in token.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[token.len()] <= edits
+}
