@@ -97,16 +97,8 @@ impl Branches {
         if let Some(known) = self.known.lock().get(name) {
             return known.log.clone();
         }
-        let prefix = self
-            .store
-            .path(&format!("{}/branches/{}", self.root, name.encoded()));
-        let log = Log::new(
-            self.store.object_store().clone(),
-            prefix,
-            self.store.clock().clone(),
-            // The store flushes what is put through it.
-            None,
-        );
+        let directory = format!("{}/branches/{}", self.root, name.encoded());
+        let log = Log::open(&self.store, &directory);
         self.known
             .lock()
             .entry(name.clone())
