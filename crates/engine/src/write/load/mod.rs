@@ -1,0 +1,111 @@
+//! Loads: NDJSON of any size, parsed and written as it comes, checked and committed at the end.
+//!
+//! Bytes are cut into chunks of whole lines; chunks are parsed in parallel and collected in order;
+//! their rows go to one writer of fragments per type. Held in memory until the end: per row a few
+//! bytes, and the ids that edges or later lines may refer to, each once.
+
+mod collect;
+mod columns;
+mod commit;
+mod endpoint;
+mod json;
+mod parse;
+mod plan;
+mod session;
+mod split;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use crate::graph::{BranchName, Commit, WriteOptions};
+
+pub(crate) use parse::fresh_id;
+pub use session::LoadSession;
+
+/// What becomes of entities that the graph has already (schema language, section 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LoadMode {
+    /// They stay, and an id that exists is refused.
+    Append,
+    /// Those with an id of the file are replaced.
+    #[default]
+    Merge,
+    /// Those of the types that occur in the file are removed.
+    Overwrite,
+}
+
+/// How a load is to be done.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// What becomes of existing entities.
+    pub mode: LoadMode,
+    /// The branch to start from if the target does not exist.
+    pub from: Option<BranchName>,
+    /// How to commit.
+    pub write: WriteOptions,
+    /// Values may be separated by any white space, and unknown members are passed over. The input
+    /// is held in memory and limited to 32 MiB.
+    pub permissive: bool,
+}
+
+/// What a load did.
+#[derive(Clone, Debug)]
+pub struct LoadOutcome {
+    /// The branch that it went to.
+    pub branch: BranchName,
+    /// The branch to start from, if one was given.
+    pub base_branch: Option<BranchName>,
+    /// Whether the branch was created.
+    pub branch_created: bool,
+    /// How existing entities were treated.
+    pub mode: LoadMode,
+    /// Accepted lines by node type, sorted by name; types without a line are left out.
+    pub nodes: Vec<(String, u64)>,
+    /// Accepted lines by edge type, sorted by name; types without a line are left out.
+    pub edges: Vec<(String, u64)>,
+    /// Accepted lines in all.
+    pub total: u64,
+    /// None if there was nothing to write.
+    pub commit: Option<Commit>,
+}
+
+/// How far a load has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// Lines that have been parsed.
+    pub lines: u64,
+    /// Bytes that have been parsed.
+    pub bytes: u64,
+    /// What it does now.
+    pub phase: LoadPhase,
+}
+
+/// What a load does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadPhase {
+    /// Lines are parsed and written as they come.
+    Reading,
+    /// The input has ended, the last files are written.
+    Writing,
+    /// The final state is checked and committed.
+    Committing,
+}
+
+impl LoadMode {
+    /// The name in requests and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Merge => "merge",
+            Self::Overwrite => "overwrite",
+        }
+    }
+
+    /// The mode with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Append, Self::Merge, Self::Overwrite]
+            .into_iter()
+            .find(|mode| mode.as_str() == name)
+    }
+}

@@ -1,0 +1,136 @@
+//! A load in progress, fed by its owner.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::collect::{Collected, Collector, Progress};
+use super::commit::Load;
+use super::plan::Plan;
+use super::{LoadOptions, LoadOutcome, LoadPhase, LoadProgress};
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::{BranchName, CommitRequest, Graph, ReadOptions, Snapshot, Target};
+
+/// Pieces of the input that wait to be cut.
+const WAITING: usize = 4;
+
+/// A load that takes its input piece by piece. Dropping it commits nothing.
+pub struct LoadSession {
+    graph: Graph,
+    branch: BranchName,
+    options: LoadOptions,
+    schema: String,
+    plan: Arc<Plan>,
+    progress: Arc<Progress>,
+    input: mpsc::Sender<Bytes>,
+    work: AbortOnDropHandle<Result<Collected>>,
+}
+
+impl Graph {
+    /// Begins a load into a branch, or into a new one if `options.from` names where it starts.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no branch to load into.
+    pub async fn load(&self, branch: &BranchName, options: LoadOptions) -> Result<LoadSession> {
+        let snapshot = self.start_of_load(branch, &options).await?;
+        let now = self.store().clock().now_micros().div_euclid(1000);
+        let catalog = &snapshot.schema.catalog;
+        let plan = Arc::new(Plan::new(catalog, now, options.permissive)?);
+        let progress = Arc::new(Progress::default());
+        let (input, receiver) = mpsc::channel(WAITING);
+        let collector = Collector::new(
+            Arc::clone(&plan),
+            options.mode,
+            snapshot.clone(),
+            Arc::clone(&progress),
+        );
+        Ok(LoadSession {
+            graph: self.clone(),
+            branch: branch.clone(),
+            options,
+            schema: snapshot.schema.digest.clone(),
+            plan,
+            progress,
+            input,
+            work: AbortOnDropHandle::new(tokio::spawn(collector.run(receiver))),
+        })
+    }
+
+    async fn start_of_load(&self, branch: &BranchName, options: &LoadOptions) -> Result<Snapshot> {
+        let read = ReadOptions::default();
+        let target = Target::Branch(branch.clone());
+        match (self.snapshot(&target, &read).await, &options.from) {
+            (Err(error), Some(from)) if error.kind() == ErrorKind::NotFound => {
+                self.snapshot(&Target::Branch(from.clone()), &read).await
+            }
+            (snapshot, _) => snapshot,
+        }
+    }
+}
+
+impl LoadSession {
+    /// Hands over the next piece of the input, cut anywhere; waits while the load is behind.
+    ///
+    /// # Errors
+    /// What ended the load early, such as a line that is too long.
+    pub async fn push(&mut self, bytes: Bytes) -> Result<()> {
+        if self.input.send(bytes).await.is_ok() {
+            return Ok(());
+        }
+        match (&mut self.work).await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(_)) | Err(_) => Err(Error::internal("the load stopped early")),
+        }
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> LoadProgress {
+        self.progress.read()
+    }
+
+    /// Ends the input, checks the whole and commits it.
+    ///
+    /// # Errors
+    /// `LoadInvalid` with diagnostics by line, `KeyConflict` if ids exist already; then nothing is
+    /// written.
+    pub async fn finish(self) -> Result<LoadOutcome> {
+        drop(self.input);
+        let collected = self
+            .work
+            .await
+            .map_err(|e| Error::internal("the load stopped early").with_source(e))??;
+        collected.violations.into_result(ErrorKind::LoadInvalid)?;
+        self.progress.enter(LoadPhase::Committing);
+        let mut load = Load {
+            graph: &self.graph,
+            plan: &self.plan,
+            schema: &self.schema,
+            mode: self.options.mode,
+            added: collected.added,
+            staged: collected.staged,
+            last: None,
+        };
+        let request = CommitRequest {
+            branch: &self.branch,
+            options: &self.options.write,
+            fork_from: self.options.from.as_ref(),
+        };
+        let (branch_created, commit) = self.graph.commit_with(request, &mut load).await?;
+        if let (Some(_), Some((view, staged))) = (&commit, &load.last) {
+            view.remember(staged).await;
+        }
+        let [nodes, edges] = load.counts();
+        Ok(LoadOutcome {
+            branch: self.branch,
+            base_branch: self.options.from,
+            branch_created,
+            mode: self.options.mode,
+            total: nodes.iter().chain(&edges).map(|(_, count)| count).sum(),
+            nodes,
+            edges,
+            commit: commit.map(Arc::unwrap_or_clone),
+        })
+    }
+}

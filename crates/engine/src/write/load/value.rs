@@ -1,0 +1,186 @@
+//! One property's value from JSON into its column: the common forms at once, all others through
+//! the rules of the language.
+
+use omnigraph_lang::schema::{DataType, Property, Scalar};
+use omnigraph_lang::value::{self, Blob, Value, ValueError};
+
+use super::columns::Column;
+use super::json::Reader;
+use super::parse::{Fault, Parser};
+use super::plan::{PropertyPlan, TypePlan};
+use crate::write::shape::{external_blob, missing};
+
+impl Parser {
+    /// Reads the value of the property at this position.
+    pub(super) fn value(
+        &mut self,
+        reader: &mut Reader<'_>,
+        type_plan: &TypePlan,
+        at: usize,
+        position: usize,
+    ) -> Result<(), Fault> {
+        let Some(plan) = type_plan.properties.get(position) else {
+            return Err(Fault::Form);
+        };
+        if reader.peek() == Some(b'n') && reader.word("null") {
+            if !plan.property.nullable {
+                return Err(Fault::of(&plan.property.name, missing(&plan.property)));
+            }
+            if let Some(column) = self.rows(at).columns.get_mut(position) {
+                column.append_null();
+            }
+            return Ok(());
+        }
+        if let DataType::Scalar(Scalar::String) = plan.property.data_type
+            && reader.peek() == Some(b'"')
+        {
+            return self.text(reader, type_plan, at, position);
+        }
+        let value = match quick(reader, &plan.property.data_type) {
+            Some(value) => value,
+            None => thorough(reader, &plan.property)?,
+        };
+        check(type_plan, position, plan, &value)?;
+        if let Some(spelled) = plan.key_slot.and_then(|slot| self.spelled.get_mut(slot)) {
+            *spelled = value::spell(&value).map_err(|e| Fault::of(&plan.property.name, e))?;
+        }
+        if let Some(column) = self.rows(at).columns.get_mut(position) {
+            column.append(value);
+        }
+        Ok(())
+    }
+
+    /// Texts are most of the data: no copy on the way to the column.
+    fn text(
+        &mut self,
+        reader: &mut Reader<'_>,
+        type_plan: &TypePlan,
+        at: usize,
+        position: usize,
+    ) -> Result<(), Fault> {
+        let text = reader.string()?;
+        let Some(plan) = type_plan.properties.get(position) else {
+            return Err(Fault::Form);
+        };
+        if let Some(shape) = type_plan.shape.property(position) {
+            shape
+                .check_text(&text)
+                .map_err(|e| Fault::of(&plan.property.name, e))?;
+        }
+        if let Some(spelled) = plan.key_slot.and_then(|slot| self.spelled.get_mut(slot)) {
+            spelled.push_str(&text);
+        }
+        if let Some(Column::Text(column)) = self.rows(at).columns.get_mut(position) {
+            column.append_value(text);
+        }
+        Ok(())
+    }
+}
+
+fn check(
+    type_plan: &TypePlan,
+    position: usize,
+    plan: &PropertyPlan,
+    value: &Value,
+) -> Result<(), Fault> {
+    if let Value::Blob(Blob::Uri(uri)) = value {
+        return Err(Fault::of(&plan.property.name, external_blob(uri)));
+    }
+    match type_plan.shape.property(position) {
+        Some(shape) if !shape.is_free() => shape
+            .check(value)
+            .map_err(|e| Fault::of(&plan.property.name, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads what is surely right; otherwise nothing is consumed.
+fn quick(reader: &mut Reader<'_>, data_type: &DataType) -> Option<Value> {
+    let before = reader.clone();
+    let value = match data_type {
+        DataType::Enum(members) => quick_enum(reader, members),
+        DataType::List(Scalar::String) => quick_texts(reader),
+        DataType::Scalar(scalar) => quick_scalar(reader, *scalar),
+        DataType::List(_) | DataType::Vector(_) | DataType::Blob => None,
+    };
+    if value.is_none() {
+        *reader = before;
+    }
+    value
+}
+
+fn quick_enum(reader: &mut Reader<'_>, members: &[String]) -> Option<Value> {
+    if reader.peek()? != b'"' {
+        return None;
+    }
+    let text = reader.string().ok()?;
+    let found = members.binary_search_by(|member| member.as_str().cmp(text.as_ref()));
+    found.ok()?;
+    Some(Value::String(text.into_owned()))
+}
+
+fn quick_texts(reader: &mut Reader<'_>) -> Option<Value> {
+    let mut items = Vec::new();
+    reader.expect(b'[').ok()?;
+    if reader.accept(b']') {
+        return Some(Value::List(items));
+    }
+    loop {
+        items.push(Value::String(reader.string().ok()?.into_owned()));
+        if !reader.accept(b',') {
+            reader.expect(b']').ok()?;
+            return Some(Value::List(items));
+        }
+    }
+}
+
+fn quick_scalar(reader: &mut Reader<'_>, scalar: Scalar) -> Option<Value> {
+    match scalar {
+        Scalar::Bool if reader.word("true") => Some(Value::Bool(true)),
+        Scalar::Bool if reader.word("false") => Some(Value::Bool(false)),
+        Scalar::Bool | Scalar::String => None,
+        Scalar::I32 => i32::try_from(quick_integer(reader)?)
+            .ok()
+            .map(|i| Value::Int(i64::from(i))),
+        Scalar::I64 => quick_integer(reader).map(Value::Int),
+        Scalar::U32 => u32::try_from(quick_integer(reader)?)
+            .ok()
+            .map(|u| Value::UInt(u64::from(u))),
+        Scalar::U64 => u64::try_from(quick_integer(reader)?).ok().map(Value::UInt),
+        // The standard library reads floats exactly.
+        Scalar::F32 => {
+            let rounded = reader.number().ok()?.parse::<f64>().ok()? as f32;
+            rounded.is_finite().then_some(Value::F32(rounded))
+        }
+        Scalar::F64 => {
+            let number: f64 = reader.number().ok()?.parse().ok()?;
+            number.is_finite().then_some(Value::F64(number))
+        }
+        Scalar::Date => {
+            (reader.peek()? == b'"').then_some(())?;
+            value::parse_date(&reader.string().ok()?).map(Value::Date)
+        }
+        Scalar::DateTime => {
+            (reader.peek()? == b'"').then_some(())?;
+            value::parse_datetime(&reader.string().ok()?).map(Value::DateTime)
+        }
+    }
+}
+
+/// Integers short enough to need no thought about the range.
+fn quick_integer(reader: &mut Reader<'_>) -> Option<i64> {
+    let number = reader.number().ok()?;
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    if digits.len() > 18 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    number.parse().ok()
+}
+
+/// The complete rules, which also say what is wrong.
+fn thorough(reader: &mut Reader<'_>, property: &Property) -> Result<Value, Fault> {
+    let text = reader.raw()?;
+    let json = value::parse_json_strict(text).map_err(|_| Fault::Form)?;
+    value::from_json(&json, &property.data_type)
+        .map_err(|e: ValueError| Fault::of(&property.name, e))
+}

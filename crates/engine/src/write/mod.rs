@@ -1,0 +1,24 @@
+//! Writing: mutations and loads, and what both must satisfy.
+//!
+//! Both reduce the rows that they add to [`added::Added`] and check the state that they would
+//! leave behind with [`validate::FinalState`]; then each touched table gets one new version, and
+//! one append makes them all visible.
+
+mod added;
+mod keys;
+mod load;
+mod mutate;
+mod overlay;
+mod rows;
+mod shape;
+mod statement;
+mod validate;
+mod view;
+mod violations;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::{LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress, LoadSession};
+pub use mutate::MutationOutcome;
+pub use statement::StatementOutcome;

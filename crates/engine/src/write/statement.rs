@@ -1,0 +1,518 @@
+//! The statements of a mutation, each on the state that the former left.
+
+use std::collections::HashMap;
+
+use omnigraph_lang::query::{
+    Assignment, Comparison, Endpoint, Ends, Expr, ExprKind, OwnField, Statement,
+};
+use omnigraph_lang::schema::{
+    EntityKind, EntityType, Member, Property, PropertyId, TypeBody, TypeId,
+};
+use omnigraph_lang::value::{self, Value, ValueError};
+
+use super::load::fresh_id;
+use super::overlay::{Fields, Found, Overlay, own_fields, position};
+use super::rows::{Row, stored_rows};
+use super::shape::{Shape, omitted};
+use super::violations::{Check, Violation, Violations};
+use crate::error::Result;
+use crate::exec::expr::{EvalContext, evaluate, evaluate_constant, evaluate_filter};
+use crate::exec::values::value_at;
+
+/// What one statement did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementOutcome {
+    /// `insert`, `upsert`, `update` or `delete`.
+    pub kind: &'static str,
+    /// The target's name.
+    pub type_name: String,
+    /// Nodes written, matched or removed.
+    pub nodes: u64,
+    /// Edges written, matched or removed, those included that went with their node.
+    pub edges: u64,
+}
+
+/// Runs statements over an overlay.
+pub(crate) struct Runner<'a> {
+    pub(crate) overlay: Overlay<'a>,
+    pub(crate) violations: Violations,
+    pub(crate) outcomes: Vec<StatementOutcome>,
+    context: EvalContext<'a>,
+    shapes: HashMap<TypeId, Shape>,
+}
+
+/// What an `insert` or `upsert` assigns, by the property's position.
+#[derive(Default)]
+struct Assigned {
+    values: Vec<(usize, Value)>,
+    /// Values that do not fit, which has been noted.
+    failed: Vec<usize>,
+}
+
+/// Which stored row a written row takes the place of.
+#[derive(Clone, Copy)]
+enum Replaces {
+    /// None, or one that a pending row has replaced before.
+    Nothing,
+    Stored(u32),
+    /// The one with its id, if there is one.
+    LookUp,
+}
+
+impl<'a> Runner<'a> {
+    pub(crate) fn new(overlay: Overlay<'a>, context: EvalContext<'a>) -> Self {
+        Self {
+            overlay,
+            violations: Violations::default(),
+            outcomes: Vec::new(),
+            context,
+            shapes: HashMap::new(),
+        }
+    }
+
+    pub(crate) async fn run(&mut self, statement: &Statement) -> Result<()> {
+        let (kind, target, [nodes, edges]) = match statement {
+            Statement::Insert {
+                target,
+                ends,
+                assignments,
+                ..
+            } => {
+                let counts = self.insert(*target, ends.as_ref(), assignments).await?;
+                ("insert", *target, counts)
+            }
+            Statement::Upsert {
+                target,
+                ends,
+                assignments,
+                ..
+            } => {
+                let counts = self.upsert(*target, ends.as_ref(), assignments).await?;
+                ("upsert", *target, counts)
+            }
+            Statement::Update {
+                target,
+                assignments,
+                filter,
+                ..
+            } => {
+                let counts = self.update(*target, assignments, filter).await?;
+                ("update", *target, counts)
+            }
+            Statement::Delete { target, filter, .. } => {
+                ("delete", *target, self.delete(*target, filter).await?)
+            }
+        };
+        self.outcomes.push(StatementOutcome {
+            kind,
+            type_name: self.overlay.entity(target)?.body().name.clone(),
+            nodes,
+            edges,
+        });
+        Ok(())
+    }
+
+    async fn insert(
+        &mut self,
+        target: TypeId,
+        ends: Option<&Ends>,
+        assignments: &[Assignment],
+    ) -> Result<[u64; 2]> {
+        let entity = self.overlay.entity(target)?;
+        let assigned = self.assigned(entity.body(), assignments)?;
+        let ends = self.ends(entity, ends)?;
+        if let Some(row) = self.complete(entity, &assigned, ends)? {
+            self.check(entity, &row, &assigned.failed)?;
+            let replaces = match entity.body().is_keyed() {
+                true => Replaces::LookUp,
+                false => Replaces::Nothing,
+            };
+            self.put(target, row, replaces).await?;
+        }
+        Ok(counts(entity, 1))
+    }
+
+    async fn upsert(
+        &mut self,
+        target: TypeId,
+        ends: Option<&Ends>,
+        assignments: &[Assignment],
+    ) -> Result<[u64; 2]> {
+        let entity = self.overlay.entity(target)?;
+        let assigned = self.assigned(entity.body(), assignments)?;
+        let ends = self.ends(entity, ends)?;
+        let Some(id) = self.derived_id(entity.body(), &assigned, ends.as_ref()) else {
+            return Ok(counts(entity, 1));
+        };
+        let table = self.overlay.table(target).await?;
+        let former = match table.find(&id).await? {
+            None => None,
+            Some(Found::Pending) => table.rows.get(&id).cloned(),
+            Some(Found::Stored(ordinal)) => {
+                stored_rows(entity, &table.stored, &[ordinal]).await?.pop()
+            }
+        };
+        let row = match former.clone() {
+            None => self.complete(entity, &assigned, ends)?,
+            Some(mut row) => {
+                for (at, value) in &assigned.values {
+                    row.values[*at] = value.clone();
+                }
+                row.ends = ends.or(row.ends);
+                Some(row)
+            }
+        };
+        if let Some(row) = row.filter(|row| former.as_ref() != Some(row)) {
+            self.check(entity, &row, &assigned.failed)?;
+            self.put(target, row, Replaces::LookUp).await?;
+        }
+        Ok(counts(entity, 1))
+    }
+
+    async fn update(
+        &mut self,
+        target: TypeId,
+        assignments: &[Assignment],
+        filter: &Expr,
+    ) -> Result<[u64; 2]> {
+        let entity = self.overlay.entity(target)?;
+        let (ordinals, ids) = self.matching(target, filter).await?;
+        let table = self.overlay.table(target).await?;
+        let mut rows = stored_rows(entity, &table.stored, &ordinals).await?;
+        rows.extend(ids.iter().filter_map(|id| table.rows.get(id).cloned()));
+        let mut updated = rows.clone();
+        for assignment in assignments {
+            let at = position(entity.body(), assignment.property)?;
+            let property = &entity.body().properties[at];
+            let values = self.new_values(entity.body(), &rows, &assignment.value)?;
+            for (row, value) in updated.iter_mut().zip(values) {
+                let checked = match value::coerce(value, &property.data_type) {
+                    Ok(value) => {
+                        let fits = self.shape(entity.body())?.check(at, property, &value);
+                        fits.map(|()| value)
+                    }
+                    Err(error) => Err(error),
+                };
+                match checked {
+                    Ok(value) => row.values[at] = value,
+                    Err(error) => self.refuse(entity.body(), &row.id, Some(property), error),
+                }
+            }
+        }
+        let count = updated.len() as u64;
+        let stored = ordinals.into_iter().map(Replaces::Stored);
+        let replaces = stored.chain(std::iter::repeat(Replaces::Nothing));
+        for ((former, row), replaces) in rows.into_iter().zip(updated).zip(replaces) {
+            if former != row {
+                self.put(target, row, replaces).await?;
+            }
+        }
+        Ok(counts(entity, count))
+    }
+
+    async fn delete(&mut self, target: TypeId, filter: &Expr) -> Result<[u64; 2]> {
+        let entity = self.overlay.entity(target)?;
+        let (ordinals, ids) = self.matching(target, filter).await?;
+        let table = self.overlay.table(target).await?;
+        let mut deleted = ids;
+        for id in &deleted {
+            table.rows.remove(id);
+        }
+        let is_node = matches!(entity, EntityType::Node(_));
+        if is_node && !ordinals.is_empty() {
+            deleted.extend(super::rows::texts(&table.stored, "id", &ordinals).await?);
+        }
+        table.gone.extend(&ordinals);
+        if !is_node {
+            return Ok(counts(entity, (deleted.len() + ordinals.len()) as u64));
+        }
+        let edges = self.overlay.cascade(target, &deleted).await?;
+        Ok([deleted.len() as u64, edges])
+    }
+
+    /// Stored rows and ids of pending rows for which the condition is true.
+    async fn matching(&mut self, target: TypeId, filter: &Expr) -> Result<(Vec<u32>, Vec<String>)> {
+        let body = self.overlay.entity(target)?.body();
+        let fields = own_fields(filter);
+        let pinned = pinned_id(body, filter, &self.context)?;
+        let context = self.context;
+        let table = self.overlay.table(target).await?;
+        let candidates = match &pinned {
+            Some(id) => match table.find(id).await? {
+                Some(Found::Stored(ordinal)) => vec![ordinal],
+                Some(Found::Pending) | None => Vec::new(),
+            },
+            None => table.staying(),
+        };
+        let mut ordinals = Vec::new();
+        if !candidates.is_empty() {
+            let scope = Fields::stored(body, &table.stored, &candidates, &fields).await?;
+            let keep = evaluate_filter(filter, &scope, &context)?;
+            let kept = candidates.iter().zip(keep).filter(|(_, keep)| *keep);
+            ordinals.extend(kept.map(|(ordinal, _)| *ordinal));
+        }
+        let rows: Vec<&Row> = table.rows.values().collect();
+        let mut ids = Vec::new();
+        if !rows.is_empty() {
+            let scope = Fields::of_rows(body, &rows, &fields)?;
+            let keep = evaluate_filter(filter, &scope, &context)?;
+            let kept = rows.iter().zip(keep).filter(|(_, keep)| *keep);
+            ids.extend(kept.map(|(row, _)| row.id.clone()));
+        }
+        Ok((ordinals, ids))
+    }
+
+    /// The value of an assignment for each of the rows.
+    fn new_values(&self, body: &TypeBody, rows: &[Row], expr: &Expr) -> Result<Vec<Value>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        if expr.is_constant() {
+            let value = evaluate_constant(expr, &self.context)?;
+            return Ok(vec![value; rows.len()]);
+        }
+        let rows: Vec<&Row> = rows.iter().collect();
+        let scope = Fields::of_rows(body, &rows, &own_fields(expr))?;
+        let values = evaluate(expr, &scope, &self.context)?;
+        Ok((0..rows.len())
+            .map(|row| value_at(values.as_ref(), row))
+            .collect())
+    }
+
+    /// The assigned values in the types of their properties; those that do not fit are noted.
+    fn assigned(&mut self, body: &TypeBody, assignments: &[Assignment]) -> Result<Assigned> {
+        let mut assigned = Assigned::default();
+        for assignment in assignments {
+            let at = position(body, assignment.property)?;
+            let property = &body.properties[at];
+            let value = evaluate_constant(&assignment.value, &self.context)?;
+            match value::coerce(value, &property.data_type) {
+                Ok(value) => assigned.values.push((at, value)),
+                Err(error) => {
+                    assigned.failed.push(at);
+                    self.refuse(body, "", Some(property), error);
+                }
+            }
+        }
+        Ok(assigned)
+    }
+
+    /// A whole entity: what is not assigned becomes its default or null. `None` if its id cannot
+    /// be told, which has been noted.
+    fn complete(
+        &mut self,
+        entity: EntityType<'_>,
+        assigned: &Assigned,
+        ends: Option<[String; 2]>,
+    ) -> Result<Option<Row>> {
+        let body = entity.body();
+        let now = self.context.now;
+        let mut values: Vec<Value> = body.properties.iter().map(|p| omitted(p, now)).collect();
+        for (at, value) in &assigned.values {
+            values[*at] = value.clone();
+        }
+        let id = if body.is_keyed() {
+            let Some(id) = self.derived_id(body, assigned, ends.as_ref()) else {
+                return Ok(None);
+            };
+            id
+        } else {
+            fresh_id(now, &mut [0; 26]).to_owned()
+        };
+        if matches!(entity, EntityType::Edge(_)) && ends.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Row { id, ends, values }))
+    }
+
+    fn derived_id(
+        &mut self,
+        body: &TypeBody,
+        assigned: &Assigned,
+        ends: Option<&[String; 2]>,
+    ) -> Option<String> {
+        let mut spelled = Vec::new();
+        for member in body.key.iter().flatten() {
+            let spelling = match member {
+                Member::Src => ends.map(|ends| ends[0].clone()),
+                Member::Dst => ends.map(|ends| ends[1].clone()),
+                Member::Property(id) => {
+                    let at = position(body, *id).ok()?;
+                    if assigned.failed.contains(&at) {
+                        return None;
+                    }
+                    let value = assigned.values.iter().find(|(other, _)| *other == at);
+                    match value::spell(value.map_or(&Value::Null, |(_, value)| value)) {
+                        Ok(spelling) => Some(spelling),
+                        Err(error) => {
+                            self.refuse(body, "", Some(&body.properties[at]), error);
+                            return None;
+                        }
+                    }
+                }
+            };
+            spelled.push(spelling?);
+        }
+        Some(value::derive_id(&spelled))
+    }
+
+    /// The ids of the ends. `None` for nodes, and where one cannot be told, which has been noted.
+    fn ends(&mut self, entity: EntityType<'_>, ends: Option<&Ends>) -> Result<Option<[String; 2]>> {
+        let (EntityType::Edge(edge), Some(ends)) = (entity, ends) else {
+            return Ok(None);
+        };
+        let from = self.end(&edge.body, "from", edge.from, &ends.from)?;
+        let to = self.end(&edge.body, "to", edge.to, &ends.to)?;
+        Ok(from.zip(to).map(|(from, to)| [from, to]))
+    }
+
+    fn end(
+        &mut self,
+        edge: &TypeBody,
+        member: &str,
+        node: TypeId,
+        end: &Endpoint,
+    ) -> Result<Option<String>> {
+        let node = self.overlay.entity(node)?.body();
+        let id = match end {
+            Endpoint::Id(expr) => {
+                value::spell(&evaluate_constant(expr, &self.context)?)
+            }
+            Endpoint::Key(assignments) => self.composite(node, assignments)?,
+        };
+        match id {
+            Ok(id) => Ok(Some(id)),
+            Err(error) => {
+                let message = format!("`{member}`: {}", error.message);
+                self.refuse(edge, "", None, ValueError::new(error.code, message));
+                Ok(None)
+            }
+        }
+    }
+
+    fn composite(
+        &self,
+        node: &TypeBody,
+        members: &[Assignment],
+    ) -> Result<std::result::Result<String, ValueError>> {
+        let mut spelled = Vec::with_capacity(members.len());
+        for member in members {
+            let property = property(node, member.property)?;
+            let value = evaluate_constant(&member.value, &self.context)?;
+            let spelling = value::coerce(value, &property.data_type)
+                .and_then(|value| value::spell(&value));
+            match spelling {
+                Ok(spelling) => spelled.push(spelling),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(value::derive_id(&spelled)))
+    }
+
+    /// Notes what is wrong with a row by itself, beside what has been noted before.
+    fn check(&mut self, entity: EntityType<'_>, row: &Row, failed: &[usize]) -> Result<()> {
+        let body = entity.body();
+        let shape = self.shape(body)?;
+        let wrong: Vec<_> = body
+            .properties
+            .iter()
+            .zip(&row.values)
+            .enumerate()
+            .filter(|(at, _)| !failed.contains(at))
+            .filter_map(|(at, (property, value))| {
+                let error = shape.check(at, property, value).err()?;
+                Some((property, error))
+            })
+            .collect();
+        for (property, error) in wrong {
+            self.refuse(body, &row.id, Some(property), error);
+        }
+        Ok(())
+    }
+
+    fn shape(&mut self, body: &TypeBody) -> Result<&Shape> {
+        use std::collections::hash_map::Entry;
+        match self.shapes.entry(body.id) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => Ok(entry.insert(Shape::new(body)?)),
+        }
+    }
+
+    fn refuse(&mut self, body: &TypeBody, id: &str, property: Option<&Property>, e: ValueError) {
+        let mut violation = Violation::new(Check::Shape, &body.name, e.code, e.message).id(id);
+        if let Some(property) = property {
+            violation = violation.property(&property.name);
+        }
+        self.violations.push(violation);
+    }
+
+    /// Writes a row, in place of the entity with its id if there is one.
+    async fn put(&mut self, target: TypeId, row: Row, replaces: Replaces) -> Result<()> {
+        let table = self.overlay.table(target).await?;
+        let stored = match replaces {
+            Replaces::Nothing => None,
+            Replaces::Stored(ordinal) => Some(ordinal),
+            Replaces::LookUp => table.stored_ordinal(&row.id).await?,
+        };
+        if let Some(ordinal) = stored {
+            table.gone.insert(ordinal);
+            table.replacing.insert(row.id.clone());
+        }
+        table.rows.insert(row.id.clone(), row);
+        Ok(())
+    }
+}
+
+fn counts(entity: EntityType<'_>, count: u64) -> [u64; 2] {
+    match entity.kind() {
+        EntityKind::Node => [count, 0],
+        EntityKind::Edge => [0, count],
+    }
+}
+
+fn property(body: &TypeBody, id: PropertyId) -> Result<&Property> {
+    position(body, id).map(|at| &body.properties[at])
+}
+
+/// The id that the condition asks for, if it asks for one: `id = c`, or `p = c` for a key of one
+/// member.
+fn pinned_id(body: &TypeBody, filter: &Expr, context: &EvalContext<'_>) -> Result<Option<String>> {
+    let conditions = match &filter.kind {
+        ExprKind::And(conditions) => conditions.as_slice(),
+        _ => std::slice::from_ref(filter),
+    };
+    for condition in conditions {
+        let ExprKind::Compare {
+            op: Comparison::Eq,
+            left,
+            right,
+        } = &condition.kind
+        else {
+            continue;
+        };
+        for (own, constant) in [(left, right), (right, left)] {
+            let ExprKind::Own(field) = own.kind else {
+                continue;
+            };
+            if !constant.is_constant() {
+                continue;
+            }
+            let data_type = match (field, body.key.as_deref()) {
+                (OwnField::Id, _) => None,
+                (OwnField::Property(id), Some([Member::Property(only)])) if id == *only => {
+                    Some(&property(body, id)?.data_type)
+                }
+                _ => continue,
+            };
+            let value = evaluate_constant(constant, context)?;
+            let value = match data_type {
+                None => Ok(value),
+                Some(data_type) => value::coerce(value, data_type),
+            };
+            if let Some(id) = value.ok().and_then(|value| value::spell(&value).ok()) {
+                return Ok(Some(id));
+            }
+        }
+    }
+    Ok(None)
+}

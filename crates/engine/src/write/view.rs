@@ -1,0 +1,74 @@
+//! What a write reads and where it stages: the tables of the commit that it is run on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use lance::Dataset;
+use omnigraph_lang::schema::{Catalog, TypeId};
+
+use crate::error::Result;
+use crate::exec::{SnapshotCache, TableKey, TableSnapshot, TableSource};
+use crate::graph::{Graph, Snapshot, TableRef};
+use crate::table::TableChange;
+
+/// New versions of tables, by type.
+pub(crate) type StagedTables = BTreeMap<TypeId, (TableRef, Arc<Dataset>)>;
+
+/// One commit, opened for a write.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) snapshot: Snapshot,
+    cache: SnapshotCache,
+}
+
+impl View {
+    pub(crate) fn new(graph: &Graph, snapshot: &Snapshot) -> Self {
+        Self {
+            snapshot: snapshot.clone(),
+            cache: graph.snapshots().clone(),
+        }
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.snapshot.schema.catalog
+    }
+
+    pub(crate) async fn table(&self, id: TypeId) -> Result<Arc<TableSnapshot>> {
+        let (key, dataset) = self.snapshot.dataset(id).await?;
+        self.cache.get(&dataset, &key).await
+    }
+
+    /// Makes one new version of each table, in parallel.
+    pub(crate) async fn stage(&self, changes: BTreeMap<TypeId, TableChange>) -> Result<StagedTables> {
+        let staged = changes.into_iter().map(|(id, change)| async move {
+            let table = self.snapshot.table(id)?;
+            let base = self.snapshot.open(id).await?;
+            let made = self.snapshot.tables.apply(&base, table, change).await?;
+            Ok::<_, crate::error::Error>((id, made))
+        });
+        Ok(try_join_all(staged).await?.into_iter().collect())
+    }
+
+    /// Tells the cache of the versions that a landed write made, so that the next look-up builds
+    /// on what is known of the old ones. A failure loses time only.
+    pub(crate) async fn remember(&self, staged: &StagedTables) {
+        for (id, (table, dataset)) in staged {
+            let derived = match self.snapshot.table(*id) {
+                Ok(old) => {
+                    let (old, new) = (self.key(old), self.key(table));
+                    self.cache.derive(&old, dataset, &new).await.map(|_| ())
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = derived {
+                tracing::debug!(%error, "a new table version was not derived from the old one");
+            }
+        }
+    }
+
+    fn key(&self, table: &TableRef) -> TableKey {
+        let path = self.snapshot.tables.relative_path(&table.path);
+        TableKey::new(&path, table.version)
+    }
+}
