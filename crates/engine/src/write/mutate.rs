@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use omnigraph_lang::query::{Body, CheckedQuery, Statement, bind_params};
 use omnigraph_lang::schema::TypeId;
 use omnigraph_lang::value::Value;
@@ -115,7 +116,7 @@ impl Write for Mutation<'_> {
         let bound = bind_params(&query.params, Some(&self.params))
             .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
         let view = View::new(self.graph, snapshot);
-        let run = run(&view, statements, &bound.values, self.now);
+        let run = run(&view, statements, &bound.values, self.now).boxed();
         let done = match query.timeout {
             None => run.await?,
             Some(limit) => tokio::time::timeout(limit, run)
@@ -176,7 +177,8 @@ async fn run(view: &View, statements: &[Statement], params: &[Value], now: i64) 
     let context = EvalContext { params, now };
     let mut runner = Runner::new(Overlay::new(view), context);
     for statement in statements {
-        runner.run(statement).await?;
+        // Boxed, because the futures of table operations are deep.
+        runner.run(statement).boxed().await?;
     }
     // Rows that break a rule by themselves cannot stand in a table: what the others would come to
     // is not known before they are right.
@@ -189,7 +191,7 @@ async fn run(view: &View, statements: &[Statement], params: &[Value], now: i64) 
         .filter(|(_, pending)| pending.is_changed())
         .collect();
     let batches = batches(view, &changed)?;
-    read.extend(check(view, &changed, &batches, &mut violations).await?);
+    read.extend(check(view, &changed, &batches, &mut violations).boxed().await?);
     violations.into_result(ErrorKind::Invalid)?;
 
     let mut changes = BTreeMap::new();

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::future::try_join_all;
+use futures::FutureExt;
+use futures::future::{BoxFuture, try_join_all};
 use lance::Dataset;
 use omnigraph_lang::schema::{Catalog, TypeId};
 
@@ -36,7 +37,7 @@ impl View {
 
     pub(crate) async fn table(&self, id: TypeId) -> Result<Arc<TableSnapshot>> {
         let (key, dataset) = self.snapshot.dataset(id).await?;
-        self.cache.get(&dataset, &key).await
+        self.cache.get(&dataset, &key).boxed().await
     }
 
     /// Makes one new version of each table, in parallel.
@@ -44,10 +45,20 @@ impl View {
         let staged = changes.into_iter().map(|(id, change)| async move {
             let table = self.snapshot.table(id)?;
             let base = self.snapshot.open(id).await?;
-            let made = self.snapshot.tables.apply(&base, table, change).await?;
+            let made = self.apply(&base, table, change).await?;
             Ok::<_, crate::error::Error>((id, made))
         });
         Ok(try_join_all(staged).await?.into_iter().collect())
+    }
+
+    /// Applies a change to a version. Boxed, because the futures of table operations are deep.
+    pub(crate) fn apply<'a>(
+        &'a self,
+        base: &'a Arc<Dataset>,
+        table: &'a TableRef,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<(TableRef, Arc<Dataset>)>> {
+        self.snapshot.tables.apply(base, table, change).boxed()
     }
 
     /// Tells the cache of the versions that a landed write made, so that the next look-up builds

@@ -164,7 +164,7 @@ impl Load<'_> {
             delete: addresses(&base, dataset, &added.superseded),
             truncate: false,
         };
-        let made = view.snapshot.tables.apply(dataset, table, change).await?;
+        let made = view.apply(dataset, table, change).await?;
         tables.insert(plan.id, made);
         Ok(())
     }
