@@ -1,0 +1,112 @@
+//! `omnigraphctl` as a person or a script runs it.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::binary;
+
+/// A command that takes longer hangs.
+const BOUND: Duration = Duration::from_secs(180);
+
+/// The outcome of one command.
+#[derive(Debug)]
+pub struct Run {
+    pub line: String,
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a command in a directory. Nothing of the caller's environment addresses a cluster.
+pub async fn omnigraphctl(dir: &Path, args: &[&str]) -> Run {
+    omnigraphctl_with(dir, args, &[], "").await
+}
+
+/// The same with environment and standard input.
+pub async fn omnigraphctl_with(
+    dir: &Path,
+    args: &[&str],
+    env: &[(&str, &str)],
+    stdin: &str,
+) -> Run {
+    let mut command = Command::new(binary("omnigraphctl"));
+    command.args(args).current_dir(dir).kill_on_drop(true);
+    for name in [
+        "CONTROL",
+        "SERVER",
+        "CLUSTER",
+        "GRAPH",
+        "OUTPUT",
+        "TIMEOUT",
+        "BEARER_TOKEN",
+    ] {
+        command.env_remove(format!("OMNIGRAPH_{name}"));
+    }
+    command.envs(env.iter().copied());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let line = format!("omnigraphctl {}", args.join(" "));
+    let mut child = command.spawn().expect("omnigraphctl starts");
+    let mut input = child.stdin.take().expect("stdin is a pipe");
+    let text = stdin.to_owned();
+    let writer = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        // A command that does not read its input closes the pipe.
+        let _ = input.write_all(text.as_bytes()).await;
+    });
+    let output = tokio::time::timeout(BOUND, child.wait_with_output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{line}: took longer than {BOUND:?}"));
+    let output = output.expect("the output can be read");
+    writer.abort();
+    Run {
+        line,
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+    }
+}
+
+impl Run {
+    /// Panics with everything that was said unless the exit code is as expected.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Run {
+        assert_eq!(
+            self.code, code,
+            "{}\n--- stdout\n{}--- stderr\n{}",
+            self.line, self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// Exit 0.
+    #[track_caller]
+    pub fn ok(self) -> Run {
+        self.exits(0)
+    }
+
+    /// All of stdout as one JSON document.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("{}: stdout is not JSON: {e}\n{}", self.line, self.stdout))
+    }
+
+    /// The last line of stderr as JSON: the error of a command with `-o json`.
+    #[track_caller]
+    pub fn error(&self) -> Value {
+        assert_eq!(
+            self.stdout, "",
+            "{}: an error leaves stdout empty",
+            self.line
+        );
+        let line = self.stderr.lines().last().unwrap_or_default();
+        serde_json::from_str(line)
+            .unwrap_or_else(|e| panic!("{}: stderr is not JSON: {e}\n{}", self.line, self.stderr))
+    }
+}

@@ -1,0 +1,13 @@
+//! End to end, through the real doors: real binaries, real ports, a local store.
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | `rollout` | apply, load, change, all under steady reads; `kill -9` of the control plane; clean stop |
+//! | `embedded` | the whole round without a daemon, with exit codes and every form of output |
+//! | `up` | one process for everything, found by other commands; the same answers through each door |
+//! | `generic` | a gRPC client that learns the interface by reflection |
+
+mod embedded;
+mod generic;
+mod rollout;
+mod up;
