@@ -20,6 +20,9 @@ pub mod store;
 mod table;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use engine::{Authorship, Engine, EngineOptions};
 pub use error::{EntityName, Error, ErrorDetail, ErrorKind, Result};
 pub use exec::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
@@ -30,3 +33,7 @@ pub use graph::{
     StagedSchema, Target, Touched, WriteOptions,
 };
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
+pub use write::{
+    LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress, LoadSession, MutationOutcome,
+    StatementOutcome,
+};
