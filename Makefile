@@ -10,6 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 # Tools that are on the machine win over the ones that `setup` puts beside the build.
 export PATH := $(PATH):$(CACHE)/tools/bin
 export OMNIGRAPH_CACHE := $(CACHE)
+BENCH_ARGS ?= --data examples/debian/debian-small.ndjson
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
