@@ -1,1 +1,49 @@
+//! The control plane: declared configuration becomes applied revisions.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`bundle`] | a configuration directory as it travels; `cluster.yaml` |
+//! | `declared` | what it declares: graphs, schemas and queries, checked, with digests |
+//! | `ledger`, `catalog` | what is applied: one log, and content-addressed objects |
+//! | `lead` | leadership, heartbeat, fencing epoch |
+//! | `plan` | desired against ledger against living graphs |
+//! | `apply` | stage → arm → check → act → ledger → disarm |
+//! | `sidecar`, `sweep` | operations under way, and what a new leader makes of them |
+//! | `replicas`, `rollout` | which replica serves what |
+//! | [`serving`] | what is applied, from storage alone: for replicas |
+//! | `api`, [`server`] | the gRPC services, thin |
 
+mod api;
+mod apply;
+pub mod bundle;
+mod catalog;
+mod declared;
+mod digest;
+mod error;
+pub mod failpoint;
+mod finding;
+mod lead;
+mod ledger;
+mod plan;
+mod plane;
+mod replicas;
+mod rollout;
+pub mod server;
+pub mod serving;
+mod sidecar;
+mod status;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub use api::{ClusterApi, ReplicaApi};
+pub use error::{Error, ErrorKind, Result};
+pub use plane::{ControlPlane, Options};
+
+/// Epoch microseconds as they travel.
+pub(crate) fn timestamp(micros: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: micros.div_euclid(1_000_000),
+        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
+    }
+}

@@ -1,0 +1,72 @@
+//! One ledger entry: the moment at which a revision exists.
+
+use std::sync::Arc;
+
+use ulid::Ulid;
+
+use crate::catalog::BlobKind;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::ledger::{AppendFailure, Content, Event, Leader, Revision, RevisionRecord};
+use crate::plane::ControlPlane;
+
+/// What a revision is made of.
+pub(crate) struct Publication {
+    pub(crate) content: Content,
+    pub(crate) config_digest: Digest,
+    pub(crate) converged: bool,
+    pub(crate) actor: Option<String>,
+    pub(crate) operation: &'static str,
+    pub(crate) operation_id: Ulid,
+    pub(crate) message: String,
+}
+
+impl ControlPlane {
+    /// Writes the content to the catalog and appends the revision, as long as `leader` leads.
+    pub(crate) async fn publish(&self, leader: &Leader, new: Publication) -> Result<Arc<Revision>> {
+        let bytes = new.content.to_bytes()?;
+        let content = self.shared().catalog.put(BlobKind::Revision, &bytes).await?;
+        let serving_digest = new.content.serving_digest()?;
+        loop {
+            let state = self.check_lead(leader).await?;
+            let record = RevisionRecord {
+                number: state.revision.map_or(0, |revision| revision.number) + 1,
+                epoch: leader.epoch,
+                content: content.clone(),
+                config_digest: new.config_digest.clone(),
+                serving_digest: serving_digest.clone(),
+                converged: new.converged,
+                actor: new.actor.clone(),
+                operation: new.operation.to_owned(),
+                operation_id: new.operation_id,
+                message: new.message.clone(),
+                created_at: self.store().clock().now_micros(),
+                previous: state.revision,
+            };
+            let event = Event::Revision(Box::new(record.clone()));
+            let same_leader = state.leader.clone();
+            match self.shared().ledger.append(&state, state.epoch, same_leader, event).await {
+                Ok(_) => {
+                    tracing::info!(revision = record.number, operation = new.operation, "applied");
+                    self.announce(record.number);
+                    return Ok(Arc::new(Revision {
+                        record,
+                        content: new.content,
+                    }));
+                }
+                // Somebody took the lead, or a void stands there: the next look tells.
+                Err(AppendFailure::Conflict) => {}
+                Err(AppendFailure::Unknown(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Tells replicas that a revision exists.
+    pub(crate) fn announce(&self, number: u64) {
+        self.shared().newest.send_if_modified(|newest| {
+            let newer = number > *newest;
+            *newest = number.max(*newest);
+            newer
+        });
+    }
+}

@@ -1,0 +1,374 @@
+//! `cluster.yaml`: what may stand in it, and every finding at once.
+
+use std::collections::BTreeMap;
+
+use omnigraph_proto::common::v1::Diagnostic;
+use serde_yaml::Value;
+
+use super::locate::locate;
+use super::{CLUSTER_FILE, is_inside};
+use crate::finding::{self, Place};
+
+const TOP_KEYS: [&str; 6] = ["version", "metadata", "storage", "providers", "graphs", "policies"];
+const RESERVED_KEYS: [&str; 4] = ["pipelines", "ui", "aliases", "bindings"];
+const GRAPH_KEYS: [&str; 4] = ["schema", "queries", "embedding_provider", "retention"];
+
+/// The content of `cluster.yaml`.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) storage: Option<String>,
+    pub(crate) graphs: BTreeMap<String, GraphConfig>,
+}
+
+/// One declared graph.
+#[derive(Debug)]
+pub(crate) struct GraphConfig {
+    pub(crate) place: Place,
+    pub(crate) schema: (String, Place),
+    pub(crate) queries: Queries,
+    pub(crate) retention: Option<Retention>,
+}
+
+/// Where the stored queries are.
+#[derive(Debug, Default)]
+pub(crate) enum Queries {
+    #[default]
+    None,
+    Directory(String, Place),
+    Files(Vec<(String, Place)>),
+    /// Query name → file.
+    Named(BTreeMap<String, (String, Place)>),
+}
+
+/// What history is kept.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Retention {
+    pub(crate) commits: u64,
+    pub(crate) age_seconds: u64,
+}
+
+impl Config {
+    /// Reads the text. What has errors is left out of the result and is in the findings.
+    pub(crate) fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
+        let mut reader = Reader {
+            text,
+            findings: Vec::new(),
+        };
+        let config = reader.config();
+        (config, reader.findings)
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    findings: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn config(&mut self) -> Config {
+        let mut config = Config::default();
+        let value: Value = match serde_yaml::from_str(self.text) {
+            Ok(value) => value,
+            Err(error) => {
+                self.syntax(&error);
+                return config;
+            }
+        };
+        let known = [TOP_KEYS.as_slice(), &RESERVED_KEYS].concat();
+        let Some(top) = self.mapping(&value, &[], &known) else {
+            return config;
+        };
+        for key in RESERVED_KEYS {
+            if top.contains_key(key) {
+                let message = format!("key '{key}' is reserved for a later release: remove it");
+                self.report("C104", &[key], message);
+            }
+        }
+        for key in ["providers", "policies"] {
+            if top.get(key).is_some_and(|v| !v.is_null()) {
+                self.report("C109", &[key], format!("{key} are not supported yet: remove them"));
+            }
+        }
+        match top.get("version") {
+            Some(Value::Number(number)) if number.as_u64() == Some(1) => {}
+            Some(_) => self.report("C105", &["version"], "version must be 1"),
+            None => self.report("C105", &[], "key 'version' is missing: add `version: 1`"),
+        }
+        if let Some(metadata) = top.get("metadata")
+            && let Some(metadata) = self.mapping(metadata, &["metadata"], &["name"])
+            && let Some(name) = metadata.get("name")
+        {
+            config.name = self.string(name, &["metadata", "name"]).unwrap_or_default();
+        }
+        if let Some(storage) = top.get("storage") {
+            config.storage = self.string(storage, &["storage"]);
+        }
+        if let Some(graphs) = top.get("graphs")
+            && let Some(graphs) = self.mapping(graphs, &["graphs"], &[])
+        {
+            for (id, graph) in graphs {
+                if let Some(graph) = self.graph(&id, graph) {
+                    config.graphs.insert(id, graph);
+                }
+            }
+        }
+        config
+    }
+
+    fn graph(&mut self, id: &str, value: &Value) -> Option<GraphConfig> {
+        let path = ["graphs", id];
+        let keys = self.mapping(value, &path, &GRAPH_KEYS)?;
+        if let Err(error) = omnigraph_engine::graph::GraphId::parse(id) {
+            self.report("C110", &path, error.message());
+        }
+        if keys.contains_key("embedding_provider") {
+            let message = "embedding providers are not supported yet: remove the key";
+            self.report("C109", &["graphs", id, "embedding_provider"], message);
+        }
+        let queries = match keys.get("queries") {
+            Some(value) => self.queries(value, &["graphs", id, "queries"]),
+            None => Queries::None,
+        };
+        let retention = keys
+            .get("retention")
+            .and_then(|value| self.retention(value, &["graphs", id, "retention"]));
+        let Some(schema) = keys.get("schema") else {
+            let message = format!("graph '{id}' has no schema: add `schema: {id}.pg`");
+            self.report("C105", &path, message);
+            return None;
+        };
+        let schema = self.file(schema, &["graphs", id, "schema"])?;
+        Some(GraphConfig {
+            place: self.place(&path),
+            schema,
+            queries,
+            retention,
+        })
+    }
+
+    fn queries(&mut self, value: &Value, path: &[&str]) -> Queries {
+        match value {
+            Value::Null => Queries::None,
+            Value::String(_) => match self.file(value, path) {
+                Some((file, place)) if file.ends_with(".gq") => Queries::Files(vec![(file, place)]),
+                Some((directory, place)) => Queries::Directory(directory, place),
+                None => Queries::None,
+            },
+            Value::Sequence(items) => {
+                let files = items.iter().filter_map(|item| self.file(item, path));
+                Queries::Files(files.collect())
+            }
+            Value::Mapping(_) => {
+                let mut named = BTreeMap::new();
+                let queries = self.mapping(value, path, &[]).unwrap_or_default();
+                for (name, value) in queries {
+                    let path = [path, &[name.as_str()]].concat();
+                    let Some(entry) = self.mapping(value, &path, &["file"]) else { continue };
+                    let path = [path.as_slice(), &["file"]].concat();
+                    match entry.get("file") {
+                        Some(file) => named.extend(self.file(file, &path).map(|f| (name.clone(), f))),
+                        None => self.report("C105", &path, format!("query '{name}' has no file")),
+                    }
+                }
+                Queries::Named(named)
+            }
+            _ => {
+                self.report("C105", path, "queries must be a directory, a list of files or a map");
+                Queries::None
+            }
+        }
+    }
+
+    fn retention(&mut self, value: &Value, path: &[&str]) -> Option<Retention> {
+        let keys = self.mapping(value, path, &["commits", "age"])?;
+        let mut retention = Retention {
+            commits: 0,
+            age_seconds: 0,
+        };
+        if let Some(commits) = keys.get("commits") {
+            match commits.as_u64() {
+                Some(commits) => retention.commits = commits,
+                None => self.report("C105", &[path, &["commits"]].concat(), "commits must be a number"),
+            }
+        }
+        if let Some(age) = keys.get("age") {
+            match age.as_str().and_then(seconds) {
+                Some(age) => retention.age_seconds = age,
+                None => {
+                    let message = "age must be a number of days, hours or minutes, such as 30d";
+                    self.report("C105", &[path, &["age"]].concat(), message);
+                }
+            }
+        }
+        Some(retention)
+    }
+
+    /// A path to a file or directory inside the bundle.
+    fn file(&mut self, value: &Value, path: &[&str]) -> Option<(String, Place)> {
+        let text = self.string(value, path)?;
+        let file = text.strip_prefix("./").unwrap_or(&text).to_owned();
+        if !is_inside(&file) {
+            let message = format!("path '{text}' leaves the directory: use a relative path inside it");
+            self.report("C106", path, message);
+            return None;
+        }
+        Some((file, self.place(path)))
+    }
+
+    fn string(&mut self, value: &Value, path: &[&str]) -> Option<String> {
+        match value.as_str() {
+            Some(text) if !text.trim().is_empty() => Some(text.to_owned()),
+            _ => {
+                let key = path.last().copied().unwrap_or_default();
+                self.report("C105", path, format!("'{key}' must be a text"));
+                None
+            }
+        }
+    }
+
+    /// The keys of a mapping, checked against the known ones; an empty list knows every key.
+    fn mapping<'v>(
+        &mut self,
+        value: &'v Value,
+        path: &[&str],
+        known: &[&str],
+    ) -> Option<BTreeMap<String, &'v Value>> {
+        let Value::Mapping(mapping) = value else {
+            if value.is_null() {
+                return Some(BTreeMap::new());
+            }
+            let what = path.last().copied().unwrap_or(CLUSTER_FILE);
+            self.report("C105", path, format!("'{what}' must be a mapping"));
+            return None;
+        };
+        let mut keys = BTreeMap::new();
+        for (key, value) in mapping {
+            let Some(key) = key.as_str() else {
+                self.report("C105", path, "keys must be texts: quote this one");
+                continue;
+            };
+            if !known.is_empty() && !known.contains(&key) {
+                let at = self.place(&[path, &[key]].concat());
+                let shown: Vec<_> = known.iter().filter(|k| !RESERVED_KEYS.contains(k)).copied().collect();
+                let finding = finding::error("C103", Some(at), format!("key '{key}' is not known"));
+                let hint = format!("known here: {}", shown.join(", "));
+                self.findings.push(finding::hinted(finding, hint));
+            }
+            keys.insert(key.to_owned(), value);
+        }
+        Some(keys)
+    }
+
+    fn place(&self, path: &[&str]) -> Place {
+        locate(CLUSTER_FILE, self.text, path, 0)
+    }
+
+    fn report(&mut self, code: &str, path: &[&str], message: impl Into<String>) {
+        let place = self.place(path);
+        self.findings.push(finding::error(code, Some(place), message));
+    }
+
+    fn syntax(&mut self, error: &serde_yaml::Error) {
+        let text = error.to_string();
+        let duplicate = text.split_once("duplicate entry with key ").and_then(|(before, rest)| {
+            let key = rest.strip_prefix('"')?.split('"').next()?;
+            let mut path: Vec<&str> = before.trim_end_matches(": ").split('.').collect();
+            path.retain(|part| !part.is_empty());
+            path.push(key);
+            Some((key, locate(CLUSTER_FILE, self.text, &path, 1)))
+        });
+        if let Some((key, place)) = duplicate {
+            let message = format!("key '{key}' is given twice");
+            self.findings.push(finding::error("C102", Some(place), message));
+            return;
+        }
+        let at = error.location();
+        let place = Place {
+            file: CLUSTER_FILE.to_owned(),
+            line: at.as_ref().map_or(0, |l| u32::try_from(l.line()).unwrap_or(0)),
+            column: at.as_ref().map_or(0, |l| u32::try_from(l.column()).unwrap_or(0)),
+            start: at.as_ref().map_or(0, |l| l.index() as u64),
+            end: at.as_ref().map_or(0, |l| l.index() as u64 + 1),
+        };
+        let message = text.split(" at line ").next().unwrap_or(&text).to_owned();
+        self.findings.push(finding::error("C101", Some(place), message));
+    }
+}
+
+/// `30d`, `12h`, `90m`, `45s`.
+fn seconds(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[number.len()..] {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        "s" => 1,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(text: &str) -> Vec<String> {
+        let (_, findings) = Config::parse(text);
+        let line = |f: &Diagnostic| {
+            let place = f.span.clone().unwrap_or_default();
+            format!("{} {}:{} {}", f.code, place.line, place.column, f.message)
+        };
+        findings.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_full_file_is_read() {
+        let text = "version: 1\nmetadata: { name: shop }\nstorage: s3://b/p\ngraphs:\n  a:\n    schema: ./a.pg\n    queries: queries/\n    retention: { commits: 10, age: 2d }\n  b:\n    schema: b.pg\n    queries: [x.gq, y.gq]\n  c:\n    schema: c.pg\n    queries:\n      top: { file: top.gq }\n";
+        let (config, findings) = Config::parse(text);
+        assert_eq!(findings, []);
+        assert_eq!(config.name, "shop");
+        assert_eq!(config.storage.as_deref(), Some("s3://b/p"));
+        let a = &config.graphs["a"];
+        assert_eq!(a.schema.0, "a.pg");
+        assert!(matches!(&a.queries, Queries::Directory(dir, _) if dir == "queries/"));
+        assert_eq!(a.retention.as_ref().map(|r| r.age_seconds), Some(172_800));
+        assert!(matches!(&config.graphs["b"].queries, Queries::Files(files) if files.len() == 2));
+        assert!(matches!(&config.graphs["c"].queries, Queries::Named(named) if named["top"].0 == "top.gq"));
+    }
+
+    #[test]
+    fn every_mistake_is_found_at_its_place() {
+        let text = "version: 2\ncolour: red\nui: {}\npolicies:\n  readers: { file: p.yaml }\ngraphs:\n  healthz:\n    schema: ../a.pg\n  b:\n    schema: b.pg\n    shema: c.pg\n    retention: { age: soon }\n  c: {}\n";
+        assert_eq!(
+            findings(text),
+            [
+                "C103 2:1 key 'colour' is not known",
+                "C104 3:1 key 'ui' is reserved for a later release: remove it",
+                "C109 4:1 policies are not supported yet: remove them",
+                "C105 1:1 version must be 1",
+                "C103 11:5 key 'shema' is not known",
+                "C105 12:18 age must be a number of days, hours or minutes, such as 30d",
+                "C105 13:3 graph 'c' has no schema: add `schema: c.pg`",
+                "C110 7:3 graph id 'healthz' is reserved: choose another",
+                "C106 8:5 path '../a.pg' leaves the directory: use a relative path inside it",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_given_twice_is_an_error_at_the_second() {
+        let text = "version: 1\ngraphs:\n  a:\n    schema: a.pg\n  a:\n    schema: b.pg\n";
+        assert_eq!(findings(text), ["C102 5:3 key 'a' is given twice"]);
+        let text = "version: 1\nversion: 1\n";
+        assert_eq!(findings(text), ["C102 2:1 key 'version' is given twice"]);
+    }
+
+    #[test]
+    fn broken_yaml_has_a_place() {
+        let found = findings("version: 1\ngraphs: [\n");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("C101 "), "{found:?}");
+    }
+}

@@ -1,0 +1,300 @@
+//! What a configuration declares: graphs, schemas and queries, checked, with their digests.
+
+use std::collections::BTreeMap;
+
+use omnigraph_engine::graph::GraphId;
+use omnigraph_lang::query;
+use omnigraph_lang::schema::{self, Catalog};
+use omnigraph_proto::common::v1::Diagnostic;
+use omnigraph_proto::control::v1::ConfigBundle;
+
+use crate::bundle::{CLUSTER_FILE, Config, Files, GraphConfig, Queries, Retention};
+use crate::digest::Digest;
+use crate::finding;
+
+/// Everything that a bundle declares.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub(crate) cluster_name: String,
+    pub(crate) graphs: BTreeMap<GraphId, DeclaredGraph>,
+    /// Over all resources and settings.
+    pub(crate) config_digest: Digest,
+    pub(crate) findings: Vec<Diagnostic>,
+    /// `cluster.yaml` itself is wrong: nothing of the rest can be relied upon.
+    pub(crate) broken: bool,
+}
+
+/// One graph.
+#[derive(Debug)]
+pub(crate) struct DeclaredGraph {
+    pub(crate) id: GraphId,
+    pub(crate) schema_path: String,
+    /// `None` if it has errors.
+    pub(crate) schema: Option<DeclaredSchema>,
+    pub(crate) queries: BTreeMap<String, DeclaredQuery>,
+    pub(crate) retention: Option<Retention>,
+}
+
+/// A schema without errors.
+#[derive(Debug)]
+pub(crate) struct DeclaredSchema {
+    pub(crate) source: String,
+    pub(crate) catalog: Catalog,
+    /// Of the meaning: comments do not move it.
+    pub(crate) digest: Digest,
+}
+
+/// A stored query.
+#[derive(Debug)]
+pub(crate) struct DeclaredQuery {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    /// The text of this query alone.
+    pub(crate) source: String,
+    pub(crate) digest: Digest,
+    /// Why it cannot be applied.
+    pub(crate) problem: Option<String>,
+}
+
+impl Declared {
+    /// Reads and checks a bundle; every finding at once.
+    pub(crate) fn of(bundle: &ConfigBundle) -> Declared {
+        let (files, mut findings) = Files::of(bundle);
+        let (config, found) = match files.text(CLUSTER_FILE) {
+            Some(text) => Config::parse(text),
+            None => {
+                let missing = finding::error("C107", None, "the bundle has no cluster.yaml");
+                (Config::default(), vec![missing])
+            }
+        };
+        findings.extend(found);
+        let broken = findings.iter().any(finding::is_error);
+        let mut graphs = BTreeMap::new();
+        for (id, graph) in &config.graphs {
+            let Ok(id) = GraphId::parse(id) else { continue };
+            let graph = read_graph(&id, graph, &files, &mut findings);
+            graphs.insert(id, graph);
+        }
+        let config_digest = config_digest(&config.name, &graphs);
+        Declared {
+            cluster_name: config.name,
+            graphs,
+            config_digest,
+            findings,
+            broken,
+        }
+    }
+}
+
+impl DeclaredGraph {
+    /// The state of the graph as a resource: its settings.
+    pub(crate) fn digest(&self) -> Digest {
+        graph_digest(self.retention.as_ref())
+    }
+}
+
+/// The digest of a graph's settings.
+pub(crate) fn graph_digest(retention: Option<&Retention>) -> Digest {
+    let text = retention.map_or_else(String::new, |r| format!("{} {}", r.commits, r.age_seconds));
+    Digest::of_lines(["graph", &text])
+}
+
+fn config_digest(name: &str, graphs: &BTreeMap<GraphId, DeclaredGraph>) -> Digest {
+    let mut lines = vec![name.to_owned()];
+    for (id, graph) in graphs {
+        lines.push(format!("graph.{id} {}", graph.digest()));
+        let schema = graph.schema.as_ref().map_or("-", |s| s.digest.as_str());
+        lines.push(format!("schema.{id} {schema}"));
+        for query in graph.queries.values() {
+            lines.push(format!("query.{id}.{} {}", query.name, query.digest));
+        }
+    }
+    Digest::of_lines(lines.iter().map(String::as_str))
+}
+
+fn read_graph(
+    id: &GraphId,
+    config: &GraphConfig,
+    files: &Files,
+    findings: &mut Vec<Diagnostic>,
+) -> DeclaredGraph {
+    let (schema_path, place) = &config.schema;
+    let schema = match files.text(schema_path) {
+        Some(text) => read_schema(text, schema_path, findings),
+        None => {
+            let message = format!("schema file '{schema_path}' does not exist");
+            findings.push(finding::error("C107", Some(place.clone()), message));
+            None
+        }
+    };
+    let mut graph = DeclaredGraph {
+        id: id.clone(),
+        schema_path: schema_path.clone(),
+        schema,
+        queries: BTreeMap::new(),
+        retention: config.retention.clone(),
+    };
+    let (paths, wanted) = query_paths(config, files, findings);
+    for (path, name) in paths.iter().zip(wanted) {
+        let Some(text) = files.text(path) else { continue };
+        let found = read_queries(text, path, graph.schema.as_ref(), findings);
+        add_queries(&mut graph, found, path, name.as_deref(), config, findings);
+    }
+    graph
+}
+
+fn read_schema(text: &str, path: &str, findings: &mut Vec<Diagnostic>) -> Option<DeclaredSchema> {
+    match schema::parse_schema(text) {
+        Ok((catalog, warnings)) => {
+            findings.extend(warnings.iter().map(|w| finding::of_language(w, path)));
+            Some(DeclaredSchema {
+                source: text.to_owned(),
+                digest: Digest::of_schema(&catalog),
+                catalog,
+            })
+        }
+        Err(errors) => {
+            findings.extend(errors.iter().map(|e| finding::of_language(e, path)));
+            None
+        }
+    }
+}
+
+/// The query files, and for each the one query that is wanted from it, if not all are.
+fn query_paths(
+    config: &GraphConfig,
+    files: &Files,
+    findings: &mut Vec<Diagnostic>,
+) -> (Vec<String>, Vec<Option<String>>) {
+    let listed: Vec<_> = match &config.queries {
+        Queries::None => Vec::new(),
+        Queries::Directory(directory, place) => {
+            let paths: Vec<_> = files.queries_in(directory).map(str::to_owned).collect();
+            if paths.is_empty() {
+                let message = format!("directory '{directory}' has no query files (*.gq)");
+                let mut finding = finding::warning("C107", message);
+                finding.span = Some(place.clone());
+                findings.push(finding);
+            }
+            return (paths.clone(), vec![None; paths.len()]);
+        }
+        Queries::Files(list) => list.iter().map(|(path, at)| (path, at, None)).collect(),
+        Queries::Named(map) => map
+            .iter()
+            .map(|(name, (path, at))| (path, at, Some(name.clone())))
+            .collect(),
+    };
+    let mut paths = Vec::new();
+    let mut wanted = Vec::new();
+    for (path, place, name) in listed {
+        if files.text(path).is_none() {
+            let message = format!("query file '{path}' does not exist");
+            findings.push(finding::error("C107", Some(place.clone()), message));
+            continue;
+        }
+        paths.push(path.clone());
+        wanted.push(name);
+    }
+    (paths, wanted)
+}
+
+fn read_queries(
+    text: &str,
+    path: &str,
+    schema: Option<&DeclaredSchema>,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<DeclaredQuery> {
+    let query = |name: &str, source: &str, problem: Option<String>| DeclaredQuery {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        source: source.trim().to_owned(),
+        digest: Digest::of(source.trim().as_bytes()),
+        problem,
+    };
+    let Some(schema) = schema else {
+        let problem = || Some("the schema has errors".to_owned());
+        let parts = split(text).into_iter();
+        return parts.map(|(name, source)| query(name, source, problem())).collect();
+    };
+    match query::compile(text, &schema.catalog) {
+        Ok(checked) => {
+            for one in &checked {
+                let found = one.warnings.iter().map(|w| finding::of_language(w, path));
+                findings.extend(found);
+            }
+            checked.iter().map(|q| query(&q.name, &q.source, None)).collect()
+        }
+        Err(errors) => {
+            findings.extend(errors.iter().map(|e| finding::of_language(e, path)));
+            let whole = errors.first().map(|e| finding::line(&finding::of_language(e, path)));
+            // Those that are right by themselves are not held up by their neighbours.
+            let parts = split(text).into_iter();
+            parts
+                .map(|(name, source)| match query::compile(source, &schema.catalog) {
+                    Ok(_) => query(name, source, None),
+                    Err(_) => {
+                        let at = text.find(source).unwrap_or(0);
+                        let own = errors.iter().find(|e| {
+                            let inside = at..at + source.len();
+                            e.span.is_some_and(|s| inside.contains(&(s.start as usize)))
+                        });
+                        let own = own.map(|e| finding::line(&finding::of_language(e, path)));
+                        query(name, source, own.or_else(|| whole.clone()))
+                    }
+                })
+                .collect()
+        }
+    }
+}
+
+/// The queries of a file that cannot be parsed as a whole, by the lines that begin one.
+fn split(text: &str) -> Vec<(&str, &str)> {
+    let mut starts = Vec::new();
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some(rest) = line.strip_prefix("query ") {
+            let name = rest.trim_start();
+            let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+            starts.push((offset, &name[..end]));
+        }
+        offset += line.len();
+    }
+    let ends = starts.iter().skip(1).map(|(at, _)| *at).chain([text.len()]);
+    let parts = starts.iter().zip(ends);
+    parts.map(|((at, name), end)| (*name, &text[*at..end])).collect()
+}
+
+fn add_queries(
+    graph: &mut DeclaredGraph,
+    found: Vec<DeclaredQuery>,
+    path: &str,
+    wanted: Option<&str>,
+    config: &GraphConfig,
+    findings: &mut Vec<Diagnostic>,
+) {
+    if let Some(name) = wanted
+        && !found.iter().any(|query| query.name == name)
+    {
+        let message = format!("file '{path}' has no query '{name}'");
+        findings.push(finding::error("C107", Some(config.place.clone()), message));
+    }
+    for query in found {
+        if wanted.is_some_and(|name| name != query.name) {
+            continue;
+        }
+        if let Some(first) = graph.queries.get_mut(&query.name) {
+            let message = format!(
+                "query '{}' is declared in {} and in {path}",
+                query.name, first.path
+            );
+            first.problem.get_or_insert_with(|| message.clone());
+            let place = finding::Place {
+                file: path.to_owned(),
+                ..Default::default()
+            };
+            findings.push(finding::error("C108", Some(place), message));
+            continue;
+        }
+        graph.queries.insert(query.name.clone(), query);
+    }
+}

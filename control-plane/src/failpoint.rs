@@ -1,0 +1,130 @@
+//! Places at which a test can make an operation fail, stop or crash. In release builds nothing of
+//! this remains but an empty call.
+
+use crate::error::Result;
+
+/// The steps of a change that moves a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Point {
+    /// Everything is staged, no sidecar exists.
+    Staged,
+    /// The sidecar is written.
+    Armed,
+    /// The ledger was looked at once more.
+    Checked,
+    /// The graph's log has the commit.
+    Acted,
+    /// The ledger has the revision.
+    Recorded,
+    /// The sidecar is removed.
+    Disarmed,
+}
+
+impl Point {
+    /// Every point, in the order of the steps.
+    pub const ALL: [Point; 6] = [
+        Point::Staged,
+        Point::Armed,
+        Point::Checked,
+        Point::Acted,
+        Point::Recorded,
+        Point::Disarmed,
+    ];
+
+    /// The point's name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Point::Staged => "staged",
+            Point::Armed => "armed",
+            Point::Checked => "checked",
+            Point::Acted => "acted",
+            Point::Recorded => "recorded",
+            Point::Disarmed => "disarmed",
+        }
+    }
+}
+
+/// What happens at a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The step fails with an error, and the operation goes on as after any failure.
+    Fail,
+    /// The operation never gets further, as if the process had died.
+    Hang,
+    /// The process dies.
+    Abort,
+}
+
+/// Decides what happens at each point.
+#[derive(Clone, Default)]
+pub struct Failpoints {
+    #[cfg(debug_assertions)]
+    decide: Option<std::sync::Arc<dyn Fn(Point) -> Option<Action> + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Failpoints {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Failpoints")
+    }
+}
+
+impl Failpoints {
+    /// Failpoints that ask `decide`; ignored in release builds.
+    #[cfg(debug_assertions)]
+    pub fn new(decide: impl Fn(Point) -> Option<Action> + Send + Sync + 'static) -> Self {
+        Self {
+            decide: Some(std::sync::Arc::new(decide)),
+        }
+    }
+
+    /// What `OMNIGRAPH_FAILPOINT` asks for, as `acted=hang`: actions are `error`, `hang`, `crash`.
+    /// When it is hit, a line on stdout says so.
+    #[cfg(debug_assertions)]
+    pub fn from_env() -> Self {
+        let Ok(text) = std::env::var("OMNIGRAPH_FAILPOINT") else {
+            return Self::default();
+        };
+        let (name, action) = text.split_once('=').unwrap_or((&text, "crash"));
+        let name = name.to_owned();
+        let action = match action {
+            "error" => Action::Fail,
+            "hang" => Action::Hang,
+            _ => Action::Abort,
+        };
+        Self::new(move |point| {
+            let hit = point.name() == name;
+            if hit {
+                use std::io::Write as _;
+                println!("OMNIGRAPH_FAILPOINT_HIT={name}");
+                let _ = std::io::stdout().flush();
+            }
+            hit.then_some(action)
+        })
+    }
+
+    /// Nothing, in a release build.
+    #[cfg(not(debug_assertions))]
+    pub fn from_env() -> Self {
+        Self::default()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(crate) async fn hit(&self, point: Point) -> Result<()> {
+        let action = self.decide.as_ref().and_then(|decide| decide(point));
+        match action {
+            None => Ok(()),
+            Some(Action::Fail) => {
+                let message = format!("failpoint {} was hit", point.name());
+                Err(crate::error::Error::unavailable(message))
+            }
+            Some(Action::Hang) => std::future::pending().await,
+            Some(Action::Abort) => std::process::abort(),
+        }
+    }
+
+    #[cfg(not(debug_assertions))]
+    #[expect(clippy::unused_async, reason = "it waits in debug builds")]
+    pub(crate) async fn hit(&self, _: Point) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! `omnigraph-control-plane`: the daemon.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use omnigraph_control_plane::failpoint::Failpoints;
+use omnigraph_control_plane::{ControlPlane, Options, bundle, server};
+use omnigraph_engine::{Engine, EngineOptions, Store, StoreOptions};
+use omnigraph_policy::{Credentials, Plane};
+use omnigraph_telemetry::{Drained, Shutdown};
+use tokio::net::TcpListener;
+
+/// Applies declared configuration, leads the cluster and follows its replicas.
+#[derive(Debug, Parser)]
+#[command(name = "omnigraph-control-plane", version)]
+struct Args {
+    /// Storage root of the cluster, or a directory with cluster.yaml
+    #[arg(long, env = "OMNIGRAPH_CLUSTER", value_name = "DIR|URI")]
+    cluster: String,
+    /// Where to listen for gRPC; port 0 takes any
+    #[arg(long, env = "OMNIGRAPH_GRPC_BIND", default_value = "127.0.0.1:8090")]
+    grpc_bind: SocketAddr,
+    /// Address under which others reach the listener, if it is another one
+    #[arg(long, env = "OMNIGRAPH_ADVERTISE", value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// Name of this process in status and logs
+    #[arg(long, env = "OMNIGRAPH_HOLDER", default_value = "control-plane")]
+    holder: String,
+    /// Let everybody in
+    #[arg(long)]
+    unauthenticated: bool,
+    /// Seconds that work in flight gets to finish when the daemon stops
+    #[arg(long, env = "OMNIGRAPH_SHUTDOWN_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
+    shutdown_timeout: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    omnigraph_telemetry::log::Options::from_env("info")?.install()?;
+    let credentials = Credentials::from_env(Plane::Control, args.unauthenticated)?;
+    let root = bundle::resolve_cluster(&args.cluster)?;
+    let store = Store::open(&root, StoreOptions::default()).await?;
+    store.probe_create_once().await?;
+    let engine = Engine::new(store, EngineOptions::default());
+
+    let listener = TcpListener::bind(args.grpc_bind)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", args.grpc_bind))?;
+    let address = listener.local_addr()?;
+    let options = Options {
+        address: Some(args.advertise.unwrap_or_else(|| address.to_string())),
+        failpoints: Failpoints::from_env(),
+        ..Options::new(args.holder)
+    };
+    let plane = ControlPlane::new(engine, options);
+
+    let shutdown = Shutdown::on_signals(Duration::from_secs(args.shutdown_timeout))?;
+    shutdown.spawn(plane.spawn_leading(shutdown.token()));
+    let serving = server::serve(plane, listener, credentials, shutdown.token());
+    let mut serving = shutdown.spawn(serving);
+    println!("OMNIGRAPH_GRPC_ADDR={address}");
+    std::io::stdout().flush()?;
+    tracing::info!(%address, %root, "serving");
+
+    let failed = tokio::select! {
+        () = shutdown.requested() => None,
+        ended = &mut serving => Some(ended),
+    };
+    let drained = shutdown.drain().await;
+    match failed {
+        Some(Ok(Err(error))) => Err(error.into()),
+        Some(Err(error)) => Err(error.into()),
+        _ if matches!(drained, Drained::Hurried { .. }) => Ok(ExitCode::FAILURE),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

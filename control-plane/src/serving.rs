@@ -1,0 +1,224 @@
+//! What is applied, read from storage alone: for replicas, with or without a control plane.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use omnigraph_engine::Store;
+use omnigraph_engine::graph::{GraphId, GraphRoot, Incarnation};
+use omnigraph_proto::control::v1 as pb;
+use parking_lot::Mutex;
+
+pub use crate::catalog::BlobKind;
+use crate::catalog::{Catalog, verify};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::{Ledger, Revision};
+use crate::timestamp;
+
+/// One applied revision, as replicas load it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Serving {
+    /// Its number.
+    pub revision: u64,
+    /// Over what replicas load.
+    pub serving_digest: String,
+    /// Over what was declared.
+    pub config_digest: String,
+    /// Epoch microseconds.
+    pub created_at: i64,
+    /// Who applied it; none in open mode.
+    pub actor: Option<String>,
+    /// The cluster's name; may be empty.
+    pub cluster_name: String,
+    /// The graphs, sorted by id.
+    pub graphs: Vec<ServingGraph>,
+}
+
+/// One graph of a revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServingGraph {
+    /// Where it lies.
+    pub root: GraphRoot,
+    /// Digest of the meaning of the applied schema.
+    pub schema_digest: String,
+    /// Its stored queries, sorted by name.
+    pub queries: Vec<ServingQuery>,
+    /// An operation on it that is not finished.
+    pub pending_operation: Option<String>,
+    retention: Option<(u64, u64)>,
+}
+
+/// One stored query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServingQuery {
+    /// Its name.
+    pub name: String,
+    /// The catalog object with its text.
+    pub digest: String,
+}
+
+/// Reads the newest revision and catalog content. Cheap to clone; clones share what they know.
+#[derive(Clone)]
+pub struct ServingReader {
+    ledger: Ledger,
+    catalog: Catalog,
+    newest: Arc<Mutex<Option<Arc<Serving>>>>,
+}
+
+impl ServingReader {
+    /// A reader of a storage root. Nothing is read yet.
+    pub fn new(store: &Store) -> Self {
+        Self {
+            ledger: Ledger::new(store),
+            catalog: Catalog::new(store),
+            newest: Arc::default(),
+        }
+    }
+
+    /// The newest revision, `None` if none was applied yet. One request when nothing has changed.
+    pub async fn newest(&self) -> Result<Option<Arc<Serving>>> {
+        let Some(revision) = self.ledger.newest().await? else {
+            return Ok(None);
+        };
+        let mut newest = self.newest.lock();
+        if let Some(known) = newest.as_ref().filter(|n| n.revision == revision.record.number) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let serving = Arc::new(Serving::of(&revision));
+        *newest = Some(Arc::clone(&serving));
+        Ok(Some(serving))
+    }
+
+    /// Content of the catalog, verified.
+    pub async fn blob(&self, digest: &str, kind: BlobKind) -> Result<Bytes> {
+        let digest = parse(digest)?;
+        self.catalog.get(&digest, kind).await
+    }
+
+    /// The text of a stored query.
+    pub async fn query_source(&self, query: &ServingQuery) -> Result<String> {
+        let bytes = self.blob(&query.digest, BlobKind::Query).await?;
+        String::from_utf8(bytes.into()).map_err(|error| {
+            let message = format!("query '{}' is no UTF-8 text", query.name);
+            Error::corrupt(message).with_source(error)
+        })
+    }
+}
+
+/// Refuses content that came over the network and does not have this digest.
+pub fn verify_blob(digest: &str, content: &[u8]) -> Result<()> {
+    verify(&parse(digest)?, content)
+}
+
+fn parse(digest: &str) -> Result<Digest> {
+    Digest::parse(digest)
+        .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("'{digest}' is no SHA-256 digest")))
+}
+
+impl Serving {
+    pub(crate) fn of(revision: &Revision) -> Self {
+        let graphs = revision.content.graphs.iter().map(|(id, graph)| ServingGraph {
+            root: GraphRoot {
+                id: id.clone(),
+                incarnation: graph.incarnation,
+            },
+            schema_digest: graph.schema.to_string(),
+            queries: graph
+                .queries
+                .iter()
+                .map(|(name, digest)| ServingQuery {
+                    name: name.clone(),
+                    digest: digest.to_string(),
+                })
+                .collect(),
+            pending_operation: None,
+            retention: graph.retention.as_ref().map(|r| (r.commits, r.age_seconds)),
+        });
+        Serving {
+            revision: revision.record.number,
+            serving_digest: revision.record.serving_digest.to_string(),
+            config_digest: revision.record.config_digest.to_string(),
+            created_at: revision.record.created_at,
+            actor: revision.record.actor.clone(),
+            cluster_name: revision.content.cluster_name.clone(),
+            graphs: graphs.collect(),
+        }
+    }
+
+    /// As it travels.
+    pub fn to_wire(&self, storage_root: &str) -> pb::ServingRevision {
+        let graphs = self.graphs.iter().map(|graph| pb::GraphRevision {
+            graph_id: graph.root.id.to_string(),
+            root_uri: format!("{storage_root}/{}", graph.root.path()),
+            incarnation: graph.root.incarnation.to_string(),
+            schema_digest: graph.schema_digest.clone(),
+            queries: graph
+                .queries
+                .iter()
+                .map(|query| pb::QueryRef {
+                    name: query.name.clone(),
+                    digest: query.digest.clone(),
+                })
+                .collect(),
+            retention: graph.retention.map(|(commits, age_seconds)| pb::Retention {
+                commits,
+                age_seconds,
+            }),
+            pending_operation_id: graph.pending_operation.clone().unwrap_or_default(),
+            ..pb::GraphRevision::default()
+        });
+        pb::ServingRevision {
+            revision: self.revision,
+            serving_digest: self.serving_digest.clone(),
+            config_digest: self.config_digest.clone(),
+            created_at: Some(timestamp(self.created_at)),
+            actor_id: self.actor.clone().unwrap_or_default(),
+            storage_root: storage_root.to_owned(),
+            cluster_name: self.cluster_name.clone(),
+            graphs: graphs.collect(),
+            server_policy: None,
+        }
+    }
+
+    /// Reads what travelled. Policies and embedding profiles are not known to this release: a
+    /// revision that has them is refused, not served without them.
+    pub fn from_wire(wire: &pb::ServingRevision) -> Result<Serving> {
+        let unknown = wire.server_policy.is_some()
+            || wire.graphs.iter().any(|g| g.policy.is_some() || g.embedding.is_some());
+        if unknown {
+            let message = format!("revision {} needs a newer release", wire.revision);
+            return Err(Error::corrupt(message).with_hint("upgrade this replica"));
+        }
+        let graphs = wire.graphs.iter().map(|graph| {
+            Ok(ServingGraph {
+                root: GraphRoot {
+                    id: GraphId::parse(&graph.graph_id)?,
+                    incarnation: Incarnation::parse(&graph.incarnation)?,
+                },
+                schema_digest: graph.schema_digest.clone(),
+                queries: graph
+                    .queries
+                    .iter()
+                    .map(|query| ServingQuery {
+                        name: query.name.clone(),
+                        digest: query.digest.clone(),
+                    })
+                    .collect(),
+                pending_operation: Some(graph.pending_operation_id.clone())
+                    .filter(|id| !id.is_empty()),
+                retention: graph.retention.as_ref().map(|r| (r.commits, r.age_seconds)),
+            })
+        });
+        Ok(Serving {
+            revision: wire.revision,
+            serving_digest: wire.serving_digest.clone(),
+            config_digest: wire.config_digest.clone(),
+            created_at: wire.created_at.as_ref().map_or(0, |at| {
+                at.seconds * 1_000_000 + i64::from(at.nanos) / 1_000
+            }),
+            actor: Some(wire.actor_id.clone()).filter(|actor| !actor.is_empty()),
+            cluster_name: wire.cluster_name.clone(),
+            graphs: graphs.collect::<Result<_>>()?,
+        })
+    }
+}
