@@ -4,6 +4,7 @@
 //! to be looked up by name. A [`VarId`] is a position in [`Arm::variables`], a [`ParamId`] one in
 //! [`CheckedQuery::params`].
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -686,6 +687,23 @@ impl Expr {
                 Some((*var, *property, left))
             }
             _ => None,
+        }
+    }
+}
+
+/// For messages.
+impl fmt::Display for ExprType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExprType::Null => f.write_str("null"),
+            ExprType::Scalar(scalar) => write!(f, "{scalar}"),
+            ExprType::List(scalar) => write!(f, "[{scalar}]"),
+            ExprType::EmptyList => f.write_str("an empty list"),
+            ExprType::Vector(width) => write!(f, "Vector({width})"),
+            ExprType::Blob => f.write_str("Blob"),
+            ExprType::Node => f.write_str("a node"),
+            ExprType::Edge => f.write_str("an edge"),
+            ExprType::Path => f.write_str("a path"),
         }
     }
 }

@@ -252,17 +252,19 @@ impl Cursor {
         self.diagnostics.push(diagnostic);
     }
 
-    /// Runs `parse` one level deeper.
-    pub(crate) fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+    /// One level of nesting deeper, until [`Cursor::leave`].
+    pub(crate) fn enter(&mut self) -> Parsed<()> {
         if self.depth >= DEEPEST {
             let message = format!("nested more than {DEEPEST} levels deep");
             let span = self.span();
             return Err(self.fail(Diagnostic::error(Code::P020, message).at(span)));
         }
         self.depth += 1;
-        let parsed = parse(self);
+        Ok(())
+    }
+
+    pub(crate) fn leave(&mut self) {
         self.depth -= 1;
-        parsed
     }
 
     /// Skips to `closing` on this level of brackets, or to the end; the closing one stays.

@@ -72,7 +72,10 @@ fn list(cursor: &mut Cursor, source: &str) -> Parsed<DataType> {
                 .hint("a list of lists, vectors, enums or blobs is not possible"),
         );
         // The rest of the item is read, so that the parser goes on behind the list.
-        cursor.nested(|cursor| data_type(cursor, source))?;
+        cursor.enter()?;
+        let item = data_type(cursor, source);
+        cursor.leave();
+        item?;
         cursor.expect("]")?;
         return Ok(DataType::List(Scalar::String));
     }

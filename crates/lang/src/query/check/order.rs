@@ -1,0 +1,196 @@
+//! `order { … }`: rank keys, columns, expressions.
+
+use super::returns::{Column, is_aggregated, orders_by_columns_only};
+use super::{Checked, Checker, Place};
+use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::query::ast::{self, Order};
+use crate::query::{Arm, Expr, ExprKind, ExprType, Rank, RankCall, SortBy, SortKey};
+
+impl Checker<'_> {
+    /// The rank key, if the first key is one, and the other keys.
+    pub(super) fn order(
+        &mut self,
+        keys: &[ast::Key],
+        arm: &Arm,
+        columns: &[Column],
+        limited: bool,
+    ) -> Checked<(Option<Rank>, Vec<SortKey>)> {
+        self.place = Place::Order;
+        let mut rank = None;
+        let mut order = Vec::new();
+        let mut failed = None;
+        for (position, key) in keys.iter().enumerate() {
+            match self.key(key, position == 0, arm, columns, limited) {
+                Ok(Keyed::Rank(found)) => rank = Some(found),
+                Ok(Keyed::Sort(key)) => order.push(key),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok((rank, order)),
+        }
+    }
+
+    fn key(
+        &mut self,
+        key: &ast::Key,
+        first: bool,
+        arm: &Arm,
+        columns: &[Column],
+        limited: bool,
+    ) -> Checked<Keyed> {
+        let span = key.value.span;
+        let descending = matches!(key.direction, Some((Order::Descending, _)));
+        let by_alias = match &key.value.kind {
+            ast::ExprKind::Name(name) => columns
+                .iter()
+                .position(|c| c.alias.as_deref() == Some(name.as_str())),
+            _ => None,
+        };
+        let value = match by_alias {
+            Some(column) => columns[column].value.clone(),
+            None => self.order_expr(key, columns)?,
+        };
+        if let ExprKind::Score(call) = &value.kind {
+            self.check_limit(call, limited, span)?;
+            if first {
+                return self.rank_key(key, call.clone(), by_alias.is_some(), arm);
+            }
+            if by_alias.is_none() {
+                return self.score_key(key, value, arm, columns);
+            }
+        }
+        self.sortable(&value, span)?;
+        let column = by_alias.or_else(|| columns.iter().position(|c| c.value == value));
+        let by = match column {
+            Some(column) => SortBy::Column(column),
+            None if orders_by_columns_only(arm) || is_aggregated(&value) => {
+                return Err(self.no_column(span));
+            }
+            None => SortBy::Expr(value),
+        };
+        Ok(Keyed::Sort(SortKey {
+            by,
+            descending,
+            nulls_last: false,
+        }))
+    }
+
+    /// The key as an expression. Aggregates that no column has do not become computed by it.
+    fn order_expr(&mut self, key: &ast::Key, columns: &[Column]) -> Checked<Expr> {
+        let aggregates = self.aggregates.len();
+        let value = self.expr(&key.value);
+        if self.aggregates.len() > aggregates {
+            self.aggregates.truncate(aggregates);
+            return Err(self.no_column(key.value.span));
+        }
+        if let Err(error) = value
+            && matches!(key.value.kind, ast::ExprKind::Name(_))
+        {
+            let known: Vec<&str> = columns.iter().filter_map(|c| c.alias.as_deref()).collect();
+            if let (Some(last), false) = (self.diagnostics.last_mut(), known.is_empty()) {
+                last.hints
+                    .push(format!("the aliases are {}", known.join(", ")));
+            }
+            return Err(error);
+        }
+        value
+    }
+
+    fn no_column(&mut self, span: Span) -> crate::syntax::Failed {
+        self.report(
+            Diagnostic::error(
+                Code::Q237,
+                "with aggregates or `distinct` the order must be by output columns",
+            )
+            .at(span)
+            .hint("return the value too, and order by its alias"),
+        )
+    }
+
+    /// Wherever `nearest` or `rrf` occurs in `order`, a limit is required.
+    fn check_limit(&mut self, call: &RankCall, limited: bool, span: Span) -> Checked<()> {
+        if limited || matches!(call, RankCall::Bm25 { .. }) {
+            return Ok(());
+        }
+        Err(self.report(
+            Diagnostic::error(Code::Q217, "to order by nearness a `limit` is required")
+                .at(span)
+                .hint("add `limit 10` behind `order { … }`"),
+        ))
+    }
+
+    fn rank_key(
+        &mut self,
+        key: &ast::Key,
+        call: RankCall,
+        by_alias: bool,
+        arm: &Arm,
+    ) -> Checked<Keyed> {
+        if arm.distinct {
+            let message = "a rank key cannot be used with `distinct`";
+            return Err(self.error(Code::Q218, key.value.span, message));
+        }
+        let reverse = if by_alias {
+            // As written: smaller is better for a distance, larger for the others.
+            let descending = matches!(key.direction, Some((Order::Descending, _)));
+            descending == matches!(call, RankCall::Nearest { .. })
+        } else {
+            self.ignore_direction(key);
+            false
+        };
+        Ok(Keyed::Rank(Rank { call, reverse }))
+    }
+
+    /// A rank call that is not the first key is a number: best first, missing last.
+    fn score_key(
+        &mut self,
+        key: &ast::Key,
+        value: Expr,
+        arm: &Arm,
+        columns: &[Column],
+    ) -> Checked<Keyed> {
+        self.ignore_direction(key);
+        let descending = !matches!(&value.kind, ExprKind::Score(RankCall::Nearest { .. }));
+        let by = match columns.iter().position(|c| c.value == value) {
+            Some(column) => SortBy::Column(column),
+            None if orders_by_columns_only(arm) => return Err(self.no_column(key.value.span)),
+            None => SortBy::Expr(value),
+        };
+        Ok(Keyed::Sort(SortKey {
+            by,
+            descending,
+            nulls_last: true,
+        }))
+    }
+
+    fn ignore_direction(&mut self, key: &ast::Key) {
+        if let Some((_, span)) = key.direction {
+            let message = "the best come first always: the direction is ignored";
+            self.warn(Code::W505, span, message);
+        }
+    }
+
+    fn sortable(&mut self, value: &Expr, span: Span) -> Checked<()> {
+        let is_search = matches!(value.kind, ExprKind::Search(_));
+        let is_sortable = matches!(
+            value.ty,
+            ExprType::Scalar(_) | ExprType::Node | ExprType::Null
+        );
+        if is_sortable && !is_search {
+            return Ok(());
+        }
+        let message = if is_search {
+            "a text search is no order key".to_owned()
+        } else {
+            format!("{} is no order key", value.ty)
+        };
+        Err(self.error(Code::Q207, span, message))
+    }
+}
+
+enum Keyed {
+    Rank(Rank),
+    Sort(SortKey),
+}
