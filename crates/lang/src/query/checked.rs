@@ -494,11 +494,10 @@ pub struct Ends {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Endpoint {
-    /// A String is the node's id; a value of another type is the one-member key that
-    /// [`crate::value::spell`] turns into the id.
+    /// The id of the node, a String.
     Id(Expr),
-    /// Members of a composite key in key order; each value is to be coerced to the property's
-    /// type before [`crate::value::derive_id`].
+    /// The members of the key in key order; each value is to be coerced to the property's
+    /// type, spelled ([`crate::value::spell`]) and joined ([`crate::value::derive_id`]).
     Key(Vec<Assignment>),
 }
 

@@ -238,7 +238,7 @@ impl Parser<'_> {
             }
             TokenKind::Punct("[") => {
                 self.cursor.bump();
-                ExprKind::List(self.items("]")?)
+                ExprKind::List(self.items("]")?.0)
             }
             TokenKind::Ident(word) if self.cursor.at_ahead(1, "(") => {
                 self.cursor.bump();
@@ -289,35 +289,38 @@ impl Parser<'_> {
             self.cursor.bump();
             call.distinct = true;
         }
-        call.args = self.items(")")?;
+        let closed;
+        (call.args, closed) = self.items(")")?;
+        if closed {
+            return Ok(ExprKind::Call(call));
+        }
         // `items` stops before `as`, which only a single argument may have.
-        if self.cursor.eat_word("as") {
-            let to = self.data_type()?;
-            self.cursor.expect(")")?;
-            if let (1, Some(value)) = (call.args.len(), call.args.pop()) {
-                return Ok(ExprKind::Cast {
-                    name: call.name,
-                    value: Box::new(value),
-                    to,
-                });
-            }
+        self.cursor.bump();
+        let to = self.data_type()?;
+        self.cursor.expect(")")?;
+        if let Some(value) = call.args.pop() {
+            return Ok(ExprKind::Cast {
+                name: call.name,
+                value: Box::new(value),
+                to,
+            });
         }
         Ok(ExprKind::Call(call))
     }
 
-    /// Expressions up to the closing bracket, or up to `as` behind the first.
-    fn items(&mut self, closing: &str) -> Parsed<Vec<Expr>> {
+    /// Expressions up to the closing bracket (`true`), or up to `as` behind the first.
+    fn items(&mut self, closing: &str) -> Parsed<(Vec<Expr>, bool)> {
         let mut items = Vec::new();
         if self.cursor.eat(closing) {
-            return Ok(items);
+            return Ok((items, true));
         }
         loop {
             items.push(self.expr()?);
             if self.cursor.eat(closing) {
-                return Ok(items);
+                return Ok((items, true));
             }
             if closing == ")" && items.len() == 1 && self.cursor.at_word("as") {
-                return Ok(items);
+                return Ok((items, false));
             }
             if !self.cursor.eat(",") {
                 return Err(self.cursor.unexpected(&format!("`,` or `{closing}`")));
