@@ -93,36 +93,64 @@ impl Column {
         })
     }
 
-    /// The values at these ordinals in this order; [`NONE`] gives null.
+    /// The values at these ordinals in this order; [`NONE`] gives null. Nothing is copied for
+    /// consecutive rows of one segment.
     pub(crate) fn gather(&self, ordinals: &[u32]) -> Result<ArrayRef> {
         let Some(&first) = ordinals.first() else {
             return Ok(new_null_array(&self.data_type, 0));
         };
-        if let [segment] = self.segments.as_slice() {
-            if is_range(ordinals) && first != NONE {
-                return Ok(segment.array.slice(first as usize, ordinals.len()));
-            }
+        if first != NONE && is_range(ordinals) {
+            return self.range(first, ordinals.len());
+        }
+        let known = || ordinals.iter().copied().filter(|&o| o != NONE);
+        let (Some(least), Some(most)) = (known().min(), known().max()) else {
+            return Ok(new_null_array(&self.data_type, ordinals.len()));
+        };
+        let (segment, _) = self.place(least);
+        if self.place(most).0 == segment {
+            let Segment { start, array } = &self.segments[segment];
             let indices = if ordinals.contains(&NONE) {
-                UInt32Array::from_iter(ordinals.iter().map(|&o| (o != NONE).then_some(o)))
+                let offset = |&o: &u32| (o != NONE).then(|| o - start);
+                ordinals.iter().map(offset).collect::<UInt32Array>()
             } else {
-                UInt32Array::from(ordinals.to_vec())
+                ordinals
+                    .iter()
+                    .map(|o| o - start)
+                    .collect::<Vec<_>>()
+                    .into()
             };
-            return Ok(take(&segment.array, &indices, None)?);
+            return Ok(take(array, &indices, None)?);
         }
         let null = new_null_array(&self.data_type, 1);
         let mut arrays: Vec<&dyn Array> = self.segments.iter().map(|s| s.array.as_ref()).collect();
         arrays.push(null.as_ref());
-        let places: Vec<(usize, usize)> = ordinals
-            .iter()
-            .map(|&ordinal| match ordinal {
-                NONE => (self.segments.len(), 0),
-                _ => {
-                    let (segment, offset) = self.place(ordinal);
-                    (segment, offset)
-                }
-            })
-            .collect();
+        let place = |&ordinal: &u32| match ordinal {
+            NONE => (self.segments.len(), 0),
+            _ => self.place(ordinal),
+        };
+        let places: Vec<(usize, usize)> = ordinals.iter().map(place).collect();
         Ok(interleave(&arrays, &places)?)
+    }
+
+    fn range(&self, first: u32, len: usize) -> Result<ArrayRef> {
+        let (mut segment, mut offset) = self.place(first);
+        let mut parts = Vec::new();
+        let mut left = len;
+        while left > 0 {
+            let Some(Segment { array, .. }) = self.segments.get(segment) else {
+                return Err(Error::internal("an ordinal is beyond its column"));
+            };
+            let here = left.min(array.len() - offset);
+            parts.push(array.slice(offset, here));
+            left -= here;
+            segment += 1;
+            offset = 0;
+        }
+        if let [only] = parts.as_slice() {
+            return Ok(only.clone());
+        }
+        let parts: Vec<&dyn Array> = parts.iter().map(|part| part.as_ref()).collect();
+        Ok(concat(&parts)?)
     }
 
     /// The text at an ordinal of a text column.
@@ -142,8 +170,10 @@ impl Column {
         if self.segments.len() == 1 {
             return (0, ordinal as usize);
         }
-        let segment = self.segments.partition_point(|s| s.start <= ordinal) - 1;
-        (segment, (ordinal - self.segments[segment].start) as usize)
+        let after = self.segments.partition_point(|s| s.start <= ordinal);
+        let segment = after.saturating_sub(1);
+        let start = self.segments.get(segment).map_or(0, |s| s.start);
+        (segment, (ordinal - start) as usize)
     }
 }
 

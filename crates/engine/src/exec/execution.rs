@@ -17,8 +17,9 @@ use super::scope::{Field, Inputs, RowScope};
 use super::table_snapshot::{SnapshotCache, TableKey, TableSnapshot};
 use crate::error::{Error, Result};
 
-/// Rows that an expression is evaluated over at once.
-const EVALUATE_ROWS: usize = 64 * 1024;
+/// Rows that an expression is evaluated over at once: few enough that consecutive rows often are
+/// consecutive in the table, too, and need no copy.
+const EVALUATE_ROWS: usize = 8 * 1024;
 
 /// The table versions of one commit.
 #[async_trait]

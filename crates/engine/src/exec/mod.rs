@@ -5,17 +5,19 @@
 //! | `table_snapshot`, `part_cache` | an immutable version of a table, what is derived from it, and the memory budget |
 //! | `column`, `live`, `id_index`, `adjacency`, `text_index` | the derived parts, each built from that of an older version where possible |
 //! | [`expr`], `scope`, `values` | expressions over columns |
-//! | `execution`, `rows`, `pattern`, `expand`, `search` | matching: rows of ordinals, block by block |
+//! | `execution`, `rows`, `pattern`, `expand`, `join`, `correlated`, `search` | matching: rows of ordinals, block by block |
 //! | `rank`, `aggregate`, `order`, `read` | from matched rows to the result |
 //! | `result`, `plan_cache` | results as JSON; checked queries of ad-hoc texts |
 
 mod adjacency;
 mod aggregate;
 mod column;
+mod correlated;
 mod execution;
 mod expand;
 pub(crate) mod expr;
 mod id_index;
+mod join;
 mod live;
 mod order;
 mod part_cache;

@@ -222,6 +222,11 @@ pub(crate) fn top(rows: usize, keys: &[Key], skip: usize, limit: Option<usize>) 
 
 /// Rows with equal values: the group of each row and the first row of each group.
 pub(crate) fn group_by_value(rows: usize, columns: &[ArrayRef]) -> Result<(Vec<u32>, Vec<u32>)> {
+    if let [column] = columns
+        && let Some(texts) = column.as_string_opt::<i32>()
+    {
+        return Ok(group_texts(texts));
+    }
     let columns: Vec<Comparable> = columns.iter().map(Comparable::new).collect();
     let mut known: rustc_hash::FxHashMap<Box<[u8]>, u32> = rustc_hash::FxHashMap::default();
     let mut first = Vec::new();
@@ -244,4 +249,17 @@ pub(crate) fn group_by_value(rows: usize, columns: &[ArrayRef]) -> Result<(Vec<u
         of.push(group);
     }
     Ok((of, first))
+}
+
+fn group_texts(texts: &StringArray) -> (Vec<u32>, Vec<u32>) {
+    let mut known: rustc_hash::FxHashMap<Option<&str>, u32> = rustc_hash::FxHashMap::default();
+    let mut first = Vec::new();
+    let mut number = |(row, text)| {
+        *known.entry(text).or_insert_with(|| {
+            first.push(row as u32);
+            first.len() as u32 - 1
+        })
+    };
+    let of = texts.iter().enumerate().map(&mut number).collect();
+    (of, first)
 }

@@ -1,10 +1,10 @@
 //! One budget for everything that is derived from tables and kept in memory.
 
 use std::any::Any;
-use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tokio::sync::OnceCell;
@@ -65,11 +65,14 @@ impl<K: Clone + Eq + Hash> PartCache<K> {
 
     /// The part, built if it is missing. Concurrent callers join one build; when the builder is
     /// cancelled one of the others takes over.
-    pub(crate) async fn get_or_build<T, F>(&self, key: K, build: F) -> Result<Arc<T>>
-    where
-        T: Part,
-        F: Future<Output = Result<Arc<T>>>,
-    {
+    ///
+    /// The build is boxed: reading a table is a large future, and this is where it would end up in
+    /// that of every query.
+    pub(crate) async fn get_or_build<T: Part>(
+        &self,
+        key: K,
+        build: BoxFuture<'_, Result<Arc<T>>>,
+    ) -> Result<Arc<T>> {
         let cell = self.cell(&key);
         let mut built = None;
         let part = cell
@@ -164,7 +167,7 @@ mod tests {
 
     async fn put(cache: &PartCache<u32>, key: u32, bytes: usize) {
         cache
-            .get_or_build(key, async { Ok(Arc::new(Block(bytes))) })
+            .get_or_build(key, Box::pin(async move { Ok(Arc::new(Block(bytes))) }))
             .await
             .unwrap();
     }
@@ -186,7 +189,7 @@ mod tests {
     async fn a_failed_build_is_tried_again() {
         let cache = PartCache::<u32>::new(100);
         let failed = cache
-            .get_or_build::<Block, _>(1, async { Err(Error::internal("no")) })
+            .get_or_build::<Block>(1, Box::pin(async { Err(Error::internal("no")) }))
             .await;
         assert!(failed.is_err());
         put(&cache, 1, 10).await;
@@ -198,11 +201,12 @@ mod tests {
         let cache = PartCache::<u32>::new(100);
         let builds = std::sync::atomic::AtomicUsize::new(0);
         let build = || {
-            cache.get_or_build(1, async {
+            let build = async {
                 builds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 Ok(Arc::new(Block(1)))
-            })
+            };
+            cache.get_or_build(1, Box::pin(build))
         };
         let (a, b) = tokio::join!(build(), build());
         assert!(Arc::ptr_eq(&a.unwrap(), &b.unwrap()));

@@ -7,25 +7,21 @@ use omnigraph_lang::schema::{DataType, Member, PropertyId, Scalar, TypeBody};
 use omnigraph_lang::value::{Value, derive_id, spell};
 use rustc_hash::FxHashMap;
 
-use super::column::NONE;
+use super::correlated::introduced;
 use super::execution::Execution;
-use super::rows::{Groups, Rows};
-use super::table_snapshot::TableSnapshot;
+use super::join::equality;
+use super::rows::Rows;
 use crate::error::Result;
 
-/// Outer rows that a correlated block is run for at once.
-const CORRELATED_ROWS: usize = 16 * 1024;
-/// The same where the block does not start from them but multiplies them.
-const MULTIPLIED_ROWS: usize = 64;
 /// Part of the rows that an equality is assumed to keep, and any other condition.
 const EQUAL_SELECTIVITY: f64 = 0.05;
 const OTHER_SELECTIVITY: f64 = 0.4;
 
 /// What is left to do in a block.
-struct Pending<'b> {
-    variables: Vec<VarId>,
-    hops: Vec<&'b Hop>,
-    filters: Vec<&'b Expr>,
+pub(super) struct Pending<'b> {
+    pub variables: Vec<VarId>,
+    pub hops: Vec<&'b Hop>,
+    pub filters: Vec<&'b Expr>,
 }
 
 impl Execution<'_> {
@@ -60,7 +56,7 @@ impl Execution<'_> {
             if let Some(at) = self.next_hop(&pending, &rows).await? {
                 let hop = pending.hops.remove(at);
                 rows = self.expand(hop, rows).await?;
-            } else if let Some(at) = self.next_scan(&pending).await? {
+            } else if let Some(at) = self.next_scan(&pending, &rows).await? {
                 let var = pending.variables[at];
                 rows = self.scan(&mut pending, var, rows).await?;
             } else {
@@ -217,7 +213,7 @@ impl Execution<'_> {
     }
 
     /// The variable with the fewest candidates.
-    async fn next_scan(&mut self, pending: &Pending<'_>) -> Result<Option<usize>> {
+    async fn next_scan(&mut self, pending: &Pending<'_>, rows: &Rows) -> Result<Option<usize>> {
         let mut best = None;
         for (at, &var) in pending.variables.iter().enumerate() {
             let is_edge = pending.hops.iter().any(|hop| hop.edge_var == Some(var));
@@ -226,9 +222,11 @@ impl Execution<'_> {
             }
             let cost = match pending.variables.len() {
                 1 => 0.0,
+                // A join, where the others only multiply.
+                _ if equality(var, &pending.filters, rows).is_some() => 1.0,
                 _ => {
-                    let rows = self.table_of(var).await?.live_rows() as f64;
-                    rows * selectivity(var, &pending.filters)
+                    let all = self.table_of(var).await?.live_rows() as f64;
+                    all * selectivity(var, &pending.filters)
                 }
             };
             if best.is_none_or(|(_, least)| cost < least) {
@@ -236,137 +234,6 @@ impl Execution<'_> {
             }
         }
         Ok(best.map(|(at, _)| at))
-    }
-
-    /// Binds a variable to every entity of its type that passes its own conditions.
-    async fn scan(&mut self, pending: &mut Pending<'_>, var: VarId, rows: Rows) -> Result<Rows> {
-        let table = self.table_of(var).await?;
-        let all = self.all_of(&table);
-        let (own, rest) = pending
-            .filters
-            .drain(..)
-            .partition::<Vec<&Expr>, _>(|f| f.variables() == [var]);
-        pending.filters = rest;
-        let found = Rows::of(self.variables.len(), var, all);
-        let found = self.filter(found, &own).await?;
-        let found = found.column(var)?;
-        let count = rows.len() * found.len();
-        self.guard
-            .memory(count.saturating_mul(rows.row_bytes() + 4))?;
-        let mut product = if rows.len() == 1 {
-            rows.select(&vec![0; found.len()])
-        } else {
-            let each = |row: u32| std::iter::repeat_n(row, found.len());
-            rows.select(&(0..rows.len() as u32).flat_map(each).collect::<Vec<_>>())
-        };
-        product.bind(var, found.repeat(rows.len()));
-        Ok(product)
-    }
-
-    fn all_of(&mut self, table: &TableSnapshot) -> Vec<u32> {
-        self.rows_scanned += table.live_rows() as u64;
-        table.live().collect()
-    }
-
-    /// The rows that the block does not continue.
-    async fn without(&mut self, block: &Block, mut rows: Rows) -> Result<Rows> {
-        if rows.len() == 0 {
-            return Ok(rows);
-        }
-        let keep = match self.without_neighbor(block, &rows).await? {
-            Some(keep) => keep,
-            None => {
-                let shared = shared_variables(block, &rows);
-                let mut columns = Vec::with_capacity(shared.len());
-                for &var in &shared {
-                    let space = self.table_of(var).await?.rows();
-                    columns.push((rows.column(var)?, space));
-                }
-                let groups = Groups::new(rows.len(), &columns);
-                let mut continued = vec![false; groups.first.len()];
-                let step = chunk_size(block, &shared);
-                let mut start = 0;
-                while start < groups.first.len() {
-                    let end = groups.first.len().min(start + step);
-                    let outer = rows.correlated(&shared, start..end, &groups.first);
-                    for &origin in self.block(block, outer).await?.origin() {
-                        continued[origin as usize] = true;
-                    }
-                    start = end;
-                }
-                groups
-                    .of
-                    .iter()
-                    .map(|&group| !continued[group as usize])
-                    .collect()
-            }
-        };
-        rows.retain(&keep);
-        Ok(rows)
-    }
-
-    /// `not { $x edge $_ }` only asks whether there is an edge.
-    async fn without_neighbor(&mut self, block: &Block, rows: &Rows) -> Result<Option<Vec<bool>>> {
-        let [hop] = block.hops.as_slice() else {
-            return Ok(None);
-        };
-        let alone = block.filters.is_empty()
-            && block.negations.is_empty()
-            && block.optionals.is_empty()
-            && block.late_filters.is_empty()
-            && block.late_negations.is_empty();
-        let ends = (rows.is_bound(hop.from), rows.is_bound(hop.to));
-        let others = usize::from(hop.edge_var.is_some()) + 1;
-        if !alone || hop.min != 1 || ends.0 == ends.1 || block.variables.len() != others {
-            return Ok(None);
-        }
-        let known = if ends.0 { hop.from } else { hop.to };
-        let steps = self.steps(hop, known == hop.from).await?;
-        let ordinals = rows.column(known)?.iter();
-        Ok(Some(
-            ordinals
-                .map(|&o| o == NONE || !steps.has_neighbor(o))
-                .collect(),
-        ))
-    }
-
-    /// Each row continued by the block, or by nulls if the block does not continue it.
-    async fn left_join(&mut self, block: &Block, rows: Rows) -> Result<Rows> {
-        let new = introduced(block);
-        let shared = shared_variables(block, &rows);
-        let every: Vec<u32> = (0..rows.len() as u32).collect();
-        let mut picks = Vec::new();
-        let mut columns: Vec<Vec<u32>> = vec![Vec::new(); new.len()];
-        let step = chunk_size(block, &shared);
-        let mut start = 0;
-        while start < rows.len() {
-            let end = rows.len().min(start + step);
-            let outer = rows.correlated(&shared, start..end, &every);
-            let inner = self.block(block, outer).await?;
-            let mut matched = vec![false; end - start];
-            for &origin in inner.origin() {
-                matched[origin as usize - start] = true;
-                picks.push(origin);
-            }
-            for (column, &var) in columns.iter_mut().zip(&new) {
-                column.extend(inner.column(var)?);
-            }
-            for (row, _) in (start as u32..)
-                .zip(&matched)
-                .filter(|(_, matched)| !**matched)
-            {
-                picks.push(row);
-                columns.iter_mut().for_each(|column| column.push(NONE));
-            }
-            self.guard
-                .memory(picks.len().saturating_mul(rows.row_bytes() + 4 * new.len()))?;
-            start = end;
-        }
-        let mut joined = rows.select(&picks);
-        for (var, column) in new.into_iter().zip(columns) {
-            joined.bind(var, column);
-        }
-        Ok(joined)
     }
 }
 
@@ -409,64 +276,6 @@ fn selectivity(var: VarId, filters: &[&Expr]) -> f64 {
         None => OTHER_SELECTIVITY,
     })
     .product()
-}
-
-/// A correlated block that is connected with its outer variables does not multiply them.
-fn chunk_size(block: &Block, shared: &[VarId]) -> usize {
-    let mut reached: Vec<VarId> = shared.to_vec();
-    loop {
-        let before = reached.len();
-        for hop in &block.hops {
-            let ends = [hop.from, hop.to];
-            if ends.iter().any(|v| reached.contains(v)) {
-                for var in ends.into_iter().chain(hop.edge_var) {
-                    if !reached.contains(&var) {
-                        reached.push(var);
-                    }
-                }
-            }
-        }
-        if reached.len() == before {
-            break;
-        }
-    }
-    match block.variables.iter().all(|v| reached.contains(v)) {
-        true => CORRELATED_ROWS,
-        false => MULTIPLIED_ROWS,
-    }
-}
-
-/// Variables of the outer rows that the block mentions anywhere.
-fn shared_variables(block: &Block, rows: &Rows) -> Vec<VarId> {
-    let mut mentioned = Vec::new();
-    mentions(block, &mut mentioned);
-    mentioned.sort_unstable();
-    mentioned.dedup();
-    mentioned.retain(|v| rows.is_bound(*v));
-    mentioned
-}
-
-fn mentions(block: &Block, found: &mut Vec<VarId>) {
-    found.extend(&block.variables);
-    for hop in &block.hops {
-        found.extend([hop.from, hop.to]);
-        found.extend(hop.edge_var);
-    }
-    for filter in block.filters.iter().chain(&block.late_filters) {
-        found.extend(filter.variables());
-    }
-    let inner = block
-        .negations
-        .iter()
-        .chain(&block.optionals)
-        .chain(&block.late_negations);
-    inner.for_each(|inner| mentions(inner, found));
-}
-
-/// Variables that rows have after the block and not before.
-pub(crate) fn introduced(block: &Block) -> Vec<VarId> {
-    let inner = block.optionals.iter().flat_map(introduced);
-    block.variables.iter().copied().chain(inner).collect()
 }
 
 /// No rows, with all variables bound.

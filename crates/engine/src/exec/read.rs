@@ -13,10 +13,10 @@ use omnigraph_lang::query::{
 };
 use omnigraph_lang::value::Value;
 
+use super::correlated::introduced;
 use super::execution::{Execution, QueryContext};
 use super::expr::{evaluate, rule};
 use super::order::{Comparable, Key, KeyValues, group_by_value, top};
-use super::pattern::introduced;
 use super::rank::Ranks;
 use super::result::{QueryLimits, QueryResult, QueryStats, ResultColumn};
 use super::rows::{Guard, Rows};

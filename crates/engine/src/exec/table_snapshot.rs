@@ -125,7 +125,7 @@ impl SnapshotCache {
             let keys = recent.get(&key.path);
             keys.map_or_else(Vec::new, |keys| keys.iter().cloned().collect())
         };
-        let build = self.build(dataset, key, bases);
+        let build = Box::pin(self.build(dataset, key, bases));
         let snapshot = self.shared.parts.get_or_build(part, build).await?;
         let mut recent = self.shared.recent.lock();
         let keys = recent.entry(key.path.clone()).or_default();
@@ -199,10 +199,10 @@ impl SnapshotCache {
         if let Some(found) = self.shared.parts.peek::<Adjacency>(&key) {
             return Ok(found);
         }
-        let build = async {
+        let build = Box::pin(async {
             let base = self.adjacency_base(edges, from, to);
             Ok(Arc::new(Adjacency::build(edges, from, to, base).await?))
-        };
+        });
         let adjacency = self.shared.parts.get_or_build(key.clone(), build).await?;
         let mut recent = self.shared.recent_adjacency.lock();
         let keys = recent.entry(edges.key.path.clone()).or_default();
@@ -284,7 +284,7 @@ impl TableSnapshot {
         let field = self.dataset.schema().field(name).ok_or_else(|| {
             Error::corrupt(format!("table {} has no column {name}", self.key.path))
         })?;
-        let build = async {
+        let build = Box::pin(async {
             let base = self
                 .ancestor_part::<Column>(|| PartName::Column(name.into()))
                 .filter(|base| base.field_id() == field.id);
@@ -296,7 +296,7 @@ impl TableSnapshot {
                 arrays,
                 base.data_type(),
             ))?))
-        };
+        });
         self.cache.shared.parts.get_or_build(key, build).await
     }
 
@@ -305,7 +305,7 @@ impl TableSnapshot {
         if let Some(index) = self.cache.shared.parts.peek::<IdIndex>(&key) {
             return Ok(index);
         }
-        let build = async {
+        let build = Box::pin(async {
             let ids = self.column("id").await?;
             let base = self.ancestor_part::<IdIndex>(|| PartName::Ids);
             let live = self.live.clone();
@@ -313,7 +313,7 @@ impl TableSnapshot {
                 IdIndex::build(ids, live, base.as_deref())
             })
             .await
-        };
+        });
         self.cache.shared.parts.get_or_build(key, build).await
     }
 
@@ -323,7 +323,7 @@ impl TableSnapshot {
         if let Some(index) = self.cache.shared.parts.peek::<TextIndex>(&key) {
             return Ok(index);
         }
-        let build = async {
+        let build = Box::pin(async {
             let column = self.column(name).await?;
             let base = self
                 .ancestor_part::<TextIndex>(|| PartName::Text(name.into()))
@@ -333,7 +333,7 @@ impl TableSnapshot {
                 TextIndex::build(&column, live, base.as_deref())
             })
             .await
-        };
+        });
         self.cache.shared.parts.get_or_build(key, build).await
     }
 

@@ -6,10 +6,10 @@ use omnigraph_lang::query::CastMode;
 use omnigraph_lang::schema::{DataType as PropertyType, Scalar};
 use omnigraph_lang::value::{Value, format_date, format_datetime, parse_date, parse_datetime};
 
-use super::super::values::storage_type;
 use super::operand::{Operand, nulls_like};
 use super::{from_values, rule};
 use crate::error::Result;
+use crate::exec::values::storage_type;
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
 

@@ -8,9 +8,9 @@ use arrow_cast::cast;
 use arrow_schema::DataType;
 use omnigraph_lang::value::Value;
 
-use super::super::values::value_at;
 use super::boolean;
 use crate::error::{Error, Result};
+use crate::exec::values::value_at;
 
 /// A constant has one value, which stands for any number of rows.
 pub(super) struct Operand {
