@@ -1,0 +1,352 @@
+//! The one task that follows revisions: it looks for new ones, builds generations and publishes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use omnigraph_control_plane::serving::{Serving, ServingQuery};
+use omnigraph_engine::{Engine, EngineOptions, Store, StoreOptions};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::generation::{Generation, build};
+use crate::options::{Control, Options};
+use crate::replica::{BootError, Inner};
+use crate::revision_source::{ControlSource, RevisionSource, SourceError, StorageSource};
+use crate::state::{BUILDS_MAX, Board, Job, ReasonCode, Trouble, View};
+use crate::sync;
+
+type Views = BTreeMap<String, View<Generation>>;
+
+/// One look at the ledger takes no longer.
+const LOOK_MAX: Duration = Duration::from_secs(15);
+/// One build takes no longer.
+const BUILD_MAX: Duration = Duration::from_secs(120);
+/// After a failed look.
+const LOOK_AGAIN_FIRST: Duration = Duration::from_millis(500);
+
+/// Control plane first, storage otherwise.
+#[derive(Clone, Default)]
+struct Sources {
+    control: Option<ControlSource>,
+    storage: Option<StorageSource>,
+}
+
+pub(crate) struct Loader {
+    inner: Arc<Inner>,
+    engine: Option<Engine>,
+    sources: Sources,
+    board: Board<Generation>,
+    builds: JoinSet<(Job<Generation>, Result<Generation, Trouble>)>,
+    /// Looks in a row that failed.
+    failures: u32,
+}
+
+impl Loader {
+    pub(crate) fn new(inner: Arc<Inner>) -> Result<Self, BootError> {
+        let Options {
+            engine,
+            control,
+            replica_id,
+            ..
+        } = &inner.options;
+        let control = match control {
+            None => None,
+            Some(control) => {
+                let (channel, credential) = sync::connect(control)?;
+                Some(ControlSource::new(channel, credential, replica_id))
+            }
+        };
+        if control.is_none() && engine.is_none() {
+            return Err(BootError {
+                code: "cluster_state_missing",
+                message: "the replica knows neither a storage root nor a control plane".to_owned(),
+                remedy: "give it one of them",
+            });
+        }
+        let storage = engine
+            .as_ref()
+            .map(|engine| StorageSource::new(engine.store()));
+        Ok(Loader {
+            engine: engine.clone(),
+            sources: Sources { control, storage },
+            board: Board::new(),
+            builds: JoinSet::new(),
+            failures: 0,
+            inner,
+        })
+    }
+
+    /// The control plane to follow.
+    pub(crate) fn control(&self) -> Option<Control> {
+        self.inner.options.control.clone()
+    }
+
+    /// Takes up the newest revision, or says why there is none.
+    pub(crate) async fn first_revision(&mut self) -> Result<(), BootError> {
+        let newest = match timeout(LOOK_MAX, self.newest()).await {
+            Ok(newest) => newest,
+            Err(_) => Err(SourceError::Unreachable("no answer in time".to_owned())),
+        };
+        let (code, message, remedy) = match newest {
+            Ok(Some(serving)) if serving.graphs.is_empty() => (
+                "cluster_empty",
+                "the applied revision has no graph".to_owned(),
+                "declare a graph and run omnigraphctl apply",
+            ),
+            Ok(Some(serving)) => {
+                self.take_up(&serving).await;
+                return Ok(());
+            }
+            Ok(None) => (
+                "cluster_state_missing",
+                "nothing was ever applied to this storage root".to_owned(),
+                "run omnigraphctl apply, or check the path",
+            ),
+            Err(SourceError::Content(message)) => (
+                "catalog_payload_missing",
+                message,
+                "run omnigraphctl apply: it publishes the content again",
+            ),
+            Err(error) => (
+                "cluster_state_unreadable",
+                error.to_string(),
+                "check the object store and the access to it",
+            ),
+        };
+        Err(BootError {
+            code,
+            message,
+            remedy,
+        })
+    }
+
+    /// Runs until the replica is stopped.
+    pub(crate) async fn run(mut self) {
+        let stop = self.inner.stop.clone();
+        let mut look_at = Instant::now();
+        loop {
+            self.start_builds();
+            self.publish();
+            let due = self.board.next_due().map(Instant::from_std);
+            let woken = tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.inner.wake.notified() => true,
+                () = tokio::time::sleep_until(look_at) => true,
+                Some(built) = self.builds.join_next(), if !self.builds.is_empty() => {
+                    self.built(built);
+                    false
+                }
+                () = sleep_until(due), if self.has_room() => false,
+            };
+            if woken {
+                look_at = Instant::now() + self.look().await;
+            }
+        }
+        self.builds.shutdown().await;
+    }
+
+    fn has_room(&self) -> bool {
+        self.builds.len() < BUILDS_MAX
+    }
+
+    /// Looks for a newer revision; says when to look again at the latest.
+    async fn look(&mut self) -> Duration {
+        let newest = match timeout(LOOK_MAX, self.newest()).await {
+            Ok(newest) => newest,
+            Err(_) => Err(SourceError::Unreachable("no answer in time".to_owned())),
+        };
+        let poll = self.inner.options.poll_interval;
+        match newest {
+            Ok(serving) => {
+                self.failures = 0;
+                if let Some(serving) = serving {
+                    self.take_up(&serving).await;
+                }
+                poll
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the newest revision cannot be read");
+                self.failures = self.failures.saturating_add(1);
+                let again = LOOK_AGAIN_FIRST.saturating_mul(1 << self.failures.min(10));
+                again.min(poll)
+            }
+        }
+    }
+
+    /// The newest revision of all sources. Whether storage answers is noted on the way.
+    async fn newest(&self) -> Result<Option<Arc<Serving>>, SourceError> {
+        let told = match &self.sources.control {
+            None => None,
+            Some(control) => match control.newest().await {
+                Ok(told) => Some(told),
+                Err(error) if self.sources.storage.is_none() => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%error, "the storage is asked instead");
+                    None
+                }
+            },
+        };
+        let Some(storage) = &self.sources.storage else {
+            return Ok(told.flatten());
+        };
+        let read = storage.newest().await;
+        let reachable = !matches!(read, Err(SourceError::Unreachable(_)));
+        self.inner.status.send_if_modified(|status| {
+            std::mem::replace(&mut status.storage_reachable, reachable) != reachable
+        });
+        match (read, told.flatten()) {
+            (Ok(read), None) => Ok(read),
+            (Err(error), None) => Err(error),
+            (Ok(Some(read)), Some(told)) if read.revision > told.revision => Ok(Some(read)),
+            (_, Some(told)) => Ok(Some(told)),
+        }
+    }
+
+    async fn take_up(&mut self, serving: &Serving) {
+        if let Err(error) = self.open_storage().await {
+            tracing::error!(error, "the storage of the revision cannot be opened");
+            return;
+        }
+        let now = std::time::Instant::now();
+        if self.board.adopt(serving, now) {
+            tracing::info!(
+                revision = serving.revision,
+                graphs = serving.graphs.len(),
+                "taking up a revision"
+            );
+        }
+    }
+
+    /// Opens the storage that the control plane's revision names, unless there is one already.
+    async fn open_storage(&mut self) -> Result<(), String> {
+        if self.engine.is_some() {
+            return Ok(());
+        }
+        let control = self.sources.control.as_ref();
+        let root = control
+            .and_then(ControlSource::storage_root)
+            .ok_or("the control plane's revision names no storage root")?;
+        let store = Store::open(&root, StoreOptions::default())
+            .await
+            .map_err(|error| error.to_string())?;
+        self.sources.storage = Some(StorageSource::new(&store));
+        self.engine = Some(Engine::new(store, EngineOptions::default()));
+        Ok(())
+    }
+
+    fn start_builds(&mut self) {
+        let Some(engine) = &self.engine else {
+            return;
+        };
+        for job in self.board.take_jobs(std::time::Instant::now()) {
+            let engine = engine.clone();
+            let sources = self.sources.clone();
+            self.builds.spawn(async move {
+                let previous = job.previous.as_deref();
+                let building = build(&engine, &sources, &job.spec, previous);
+                let outcome = match timeout(BUILD_MAX, building).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(Trouble {
+                        code: ReasonCode::GraphUnreadable,
+                        message: "the storage did not answer in time".to_owned(),
+                    }),
+                };
+                (job, outcome)
+            });
+        }
+    }
+
+    fn built(
+        &mut self,
+        built: Result<(Job<Generation>, Result<Generation, Trouble>), tokio::task::JoinError>,
+    ) {
+        let (job, outcome) = match built {
+            Ok(built) => built,
+            Err(error) => {
+                tracing::error!(%error, "a build was lost");
+                self.board.forget_builds(std::time::Instant::now());
+                return;
+            }
+        };
+        let graph = &job.graph_id;
+        match &outcome {
+            Ok(_) => tracing::info!(graph, revision = job.revision, "serving"),
+            Err(trouble) => tracing::warn!(
+                graph,
+                revision = job.revision,
+                code = trouble.code.as_str(),
+                remedy = trouble.code.remedy(),
+                "{}",
+                trouble.message
+            ),
+        }
+        self.board
+            .finished(&job, outcome, std::time::Instant::now());
+    }
+
+    fn publish(&self) {
+        let settled = self.board.is_settled();
+        let graphs = Arc::new(self.board.views());
+        self.inner.status.send_if_modified(|status| {
+            let target = self.board.revision();
+            let revision = if settled { target } else { status.revision };
+            let changed = status.revision != revision
+                || status.target != target
+                || !same(&status.graphs, &graphs);
+            status.revision = revision;
+            status.target = target;
+            status.serving_digest = self.board.serving_digest().into();
+            status.graphs = graphs.clone();
+            changed
+        });
+    }
+}
+
+/// Whether nobody has to be told.
+fn same(old: &Views, new: &Views) -> bool {
+    let key = |view: &View<Generation>| {
+        let served = view.served.as_ref().map(|(revision, _)| *revision);
+        (view.phase, view.attempt, view.target_revision, served)
+    };
+    let alike = |(old, new): ((&String, &View<Generation>), (&String, &View<Generation>))| {
+        old.0 == new.0 && key(old.1) == key(new.1) && old.1.trouble == new.1.trouble
+    };
+    old.len() == new.len() && old.iter().zip(new).all(alike)
+}
+
+/// Never comes without a time.
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[async_trait]
+impl RevisionSource for Sources {
+    async fn newest(&self) -> Result<Option<Arc<Serving>>, SourceError> {
+        match (&self.control, &self.storage) {
+            (Some(control), _) => control.newest().await,
+            (None, Some(storage)) => storage.newest().await,
+            (None, None) => Ok(None),
+        }
+    }
+
+    async fn query_source(&self, query: &ServingQuery) -> Result<String, SourceError> {
+        let mut failed = None;
+        // The control plane has sent the content already; storage is the way out.
+        if let Some(control) = &self.control {
+            match control.query_source(query).await {
+                Ok(source) => return Ok(source),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match (&self.storage, failed) {
+            (Some(storage), _) => storage.query_source(query).await,
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(SourceError::Content("there is no catalog".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The gRPC services: a handler decodes, makes one call of the domain, encodes.
+
+mod branches;
+mod call;
+pub(crate) mod convert;
+mod errors;
+mod export;
+mod graphs;
+mod history;
+mod load;
+mod mutate;
+mod query;
+mod readiness;
+mod stored;
+
+use omnigraph_gateway::MESSAGE_BYTES_MAX;
+use omnigraph_proto::common::v1::ErrorReason;
+use omnigraph_proto::data::v1::graph_service_server::{GraphService, GraphServiceServer};
+use omnigraph_proto::data::v1::maintenance_service_server::{
+    MaintenanceService, MaintenanceServiceServer,
+};
+use omnigraph_proto::data::v1::readiness_service_server::ReadinessServiceServer;
+use omnigraph_proto::data::v1::*;
+use omnigraph_proto::error::WireError;
+use tonic::codegen::BoxStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::replica::Replica;
+use call::Budget;
+
+pub(crate) use readiness::HealthBoard;
+
+/// Serves the graphs of a replica.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) replica: Replica,
+}
+
+/// Offers nothing yet.
+struct Maintenance;
+
+#[tonic::async_trait]
+impl MaintenanceService for Maintenance {}
+
+/// All services of a replica, with health and reflection.
+pub(crate) fn routes(replica: &Replica) -> Routes {
+    let service = Service {
+        replica: replica.clone(),
+    };
+    let graphs = GraphServiceServer::new(service.clone())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let mut routes = Routes::new(graphs)
+        .add_service(ReadinessServiceServer::new(service))
+        .add_service(MaintenanceServiceServer::new(Maintenance))
+        .add_service(replica.inner().health.server());
+    // The descriptors are compiled in; that they decode is tested.
+    if let Ok(reflection) = reflection().build_v1() {
+        routes = routes.add_service(reflection);
+    }
+    if let Ok(reflection) = reflection().build_v1alpha() {
+        routes = routes.add_service(reflection);
+    }
+    routes
+}
+
+fn reflection<'b>() -> tonic_reflection::server::Builder<'b> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(omnigraph_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+#[tonic::async_trait]
+impl GraphService for Service {
+    async fn who_am_i(
+        &self,
+        request: Request<WhoAmIRequest>,
+    ) -> Result<Response<WhoAmIResponse>, Status> {
+        let (call, _) = self.call(request, Budget::Read)?;
+        let answer = graphs::who_am_i(&call);
+        call.answer(async { Ok(answer) }).await
+    }
+
+    async fn list_graphs(
+        &self,
+        request: Request<ListGraphsRequest>,
+    ) -> Result<Response<ListGraphsResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let answer = graphs::list(&self.replica, &message);
+        call.answer(async { Ok(answer) }).await
+    }
+
+    async fn get_graph(
+        &self,
+        request: Request<GetGraphRequest>,
+    ) -> Result<Response<GetGraphResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        call.answer(graphs::get(&self.replica, &message.graph_id))
+            .await
+    }
+
+    async fn query(
+        &self,
+        request: Request<QueryRequest>,
+    ) -> Result<Response<BoxStream<QueryResponse>>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let options = self.query_options(&call);
+        call.answer(query::query(&graph, message, options)).await
+    }
+
+    async fn list_queries(
+        &self,
+        request: Request<ListQueriesRequest>,
+    ) -> Result<Response<ListQueriesResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(async { Ok(stored::list(&graph)) }).await
+    }
+
+    async fn invoke_query(
+        &self,
+        request: Request<InvokeQueryRequest>,
+    ) -> Result<Response<BoxStream<InvokeQueryResponse>>, Status> {
+        let (call, message) = self.call(request, Budget::OfKind)?;
+        let (mut call, graph) = call.graph(&message.graph_id)?;
+        let mutation = graph.queries.get(&message.name).is_some_and(|q| q.mutation);
+        call.set_kind(mutation);
+        let invocation = stored::Invocation {
+            inner: self.replica.inner().clone(),
+            by: call.author(),
+            options: self.query_options(&call),
+            message,
+        };
+        let invoked = stored::invoke(invocation, graph);
+        match mutation {
+            true => call.write(invoked).await,
+            false => call.answer(invoked).await,
+        }
+    }
+
+    async fn mutate(
+        &self,
+        request: Request<MutateRequest>,
+    ) -> Result<Response<MutateResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Write)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let (author, left) = (call.author(), call.left());
+        let write = async move { mutate::mutate(&graph, message, author, left).await };
+        call.write(write).await
+    }
+
+    async fn load(
+        &self,
+        request: Request<Streaming<LoadRequest>>,
+    ) -> Result<Response<BoxStream<LoadResponse>>, Status> {
+        let (call, frames) = self.call(request, Budget::Unbounded)?;
+        load::load(self, call, frames).await
+    }
+
+    async fn export(
+        &self,
+        request: Request<ExportRequest>,
+    ) -> Result<Response<BoxStream<ExportResponse>>, Status> {
+        let (call, message) = self.call(request, Budget::Unbounded)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let permit = self.replica.inner().exports.clone().try_acquire_owned();
+        call.answer(export::export(&graph, message, permit)).await
+    }
+
+    async fn get_snapshot(
+        &self,
+        request: Request<GetSnapshotRequest>,
+    ) -> Result<Response<GetSnapshotResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let deadline = call.deadline();
+        call.answer(history::snapshot(&graph, message, deadline))
+            .await
+    }
+
+    async fn get_schema(
+        &self,
+        request: Request<GetSchemaRequest>,
+    ) -> Result<Response<GetSchemaResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(graphs::schema(&graph, message)).await
+    }
+
+    async fn apply_schema(
+        &self,
+        request: Request<ApplySchemaRequest>,
+    ) -> Result<Response<ApplySchemaResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, _) = call.graph(&message.graph_id)?;
+        let managed = WireError::new(
+            ErrorReason::SchemaManaged,
+            "the schema is managed by the control plane",
+        )
+        .with_hint("change the declared schema and run omnigraphctl apply");
+        call.answer(async { Err(managed) }).await
+    }
+
+    async fn list_branches(
+        &self,
+        request: Request<ListBranchesRequest>,
+    ) -> Result<Response<ListBranchesResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(branches::list(&graph, message)).await
+    }
+
+    async fn get_branch(
+        &self,
+        request: Request<GetBranchRequest>,
+    ) -> Result<Response<GetBranchResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(branches::get(&graph, message)).await
+    }
+
+    async fn create_branch(
+        &self,
+        request: Request<CreateBranchRequest>,
+    ) -> Result<Response<CreateBranchResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Write)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let author = call.author();
+        call.write(async move { branches::create(&graph, message, author).await })
+            .await
+    }
+
+    async fn delete_branch(
+        &self,
+        request: Request<DeleteBranchRequest>,
+    ) -> Result<Response<DeleteBranchResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Write)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let author = call.author();
+        call.write(async move { branches::delete(&graph, message, author).await })
+            .await
+    }
+
+    async fn merge_branches(
+        &self,
+        request: Request<MergeBranchesRequest>,
+    ) -> Result<Response<MergeBranchesResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Write)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let (author, left) = (call.author(), call.left());
+        call.write(async move { branches::merge(&graph, message, author, left).await })
+            .await
+    }
+
+    async fn list_commits(
+        &self,
+        request: Request<ListCommitsRequest>,
+    ) -> Result<Response<ListCommitsResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(history::commits(&graph, message)).await
+    }
+
+    async fn get_commit(
+        &self,
+        request: Request<GetCommitRequest>,
+    ) -> Result<Response<GetCommitResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(history::commit(&graph, message)).await
+    }
+}
+
+impl Service {
+    fn query_options(&self, call: &call::Call) -> query::Options {
+        query::Options {
+            deadline: call.deadline(),
+            memory_bytes: self.replica.inner().options.query_memory,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Branches and merges.
+
+use std::time::Duration;
+
+use omnigraph_engine::{Authorship, BranchInfo, Error, MergeOptions, MergeResult, Target};
+use omnigraph_proto::data::v1::{
+    Branch, CreateBranchRequest, CreateBranchResponse, DeleteBranchRequest, DeleteBranchResponse,
+    GetBranchRequest, GetBranchResponse, ListBranchesRequest, ListBranchesResponse,
+    MergeBranchesRequest, MergeBranchesResponse, MergeOutcome, MergeStrategy,
+};
+use omnigraph_proto::error::WireError;
+
+use super::convert;
+use super::errors::{About, wire};
+use super::history::page_size;
+use crate::generation::Generation;
+
+/// Branches after the one that the token names.
+pub(super) async fn list(
+    generation: &Generation,
+    message: ListBranchesRequest,
+) -> Result<ListBranchesResponse, WireError> {
+    let limit = page_size(message.page_size)?;
+    let after = convert::present(message.page_token);
+    let branches = generation.graph.branches().await.map_err(refused)?;
+    let mut rest = branches.iter().filter(|branch| {
+        after
+            .as_deref()
+            .is_none_or(|after| branch.name.as_str() > after)
+    });
+    let page: Vec<&BranchInfo> = rest.by_ref().take(limit).collect();
+    let more = rest.next().is_some();
+    let last = page.last().filter(|_| more);
+    Ok(ListBranchesResponse {
+        next_page_token: last.map_or(String::new(), |branch| branch.name.to_string()),
+        branches: page.into_iter().map(branch_info).collect(),
+    })
+}
+
+pub(super) async fn get(
+    generation: &Generation,
+    message: GetBranchRequest,
+) -> Result<GetBranchResponse, WireError> {
+    let name = convert::named_branch(&message.name)?;
+    let branch = generation.graph.branch(&name).await.map_err(refused)?;
+    Ok(GetBranchResponse {
+        branch: Some(branch_info(&branch)),
+    })
+}
+
+pub(super) async fn create(
+    generation: &Generation,
+    message: CreateBranchRequest,
+    by: Authorship,
+) -> Result<CreateBranchResponse, WireError> {
+    let name = convert::named_branch(&message.name)?;
+    let from = match convert::maybe_commit(&message.from_commit_id)? {
+        Some(_) if !message.from_branch.is_empty() => {
+            return Err(WireError::invalid_request(
+                "a branch starts from a branch or from a commit, not from both",
+            ));
+        }
+        Some(id) => Target::Commit(id),
+        None => Target::Branch(convert::branch(&message.from_branch)?),
+    };
+    let branch = generation.graph.create_branch(&name, &from, &by).await;
+    let branch = branch.map_err(refused)?;
+    Ok(CreateBranchResponse {
+        branch: Some(branch_info(&branch)),
+        from: match from {
+            Target::Branch(name) => name.to_string(),
+            Target::Commit(id) => id.to_string(),
+        },
+        actor_id: by.actor.map(|actor| actor.to_string()),
+        uri: generation.graph.uri(),
+    })
+}
+
+pub(super) async fn delete(
+    generation: &Generation,
+    message: DeleteBranchRequest,
+    by: Authorship,
+) -> Result<DeleteBranchResponse, WireError> {
+    let name = convert::named_branch(&message.name)?;
+    let if_head = convert::maybe_commit(&message.if_head_commit)?;
+    let deleted = generation.graph.delete_branch(&name, if_head, &by).await;
+    let head = deleted.map_err(refused)?;
+    Ok(DeleteBranchResponse {
+        name: name.to_string(),
+        actor_id: by.actor.map(|actor| actor.to_string()),
+        uri: generation.graph.uri(),
+        head_commit_id: head.id.to_string(),
+    })
+}
+
+pub(super) async fn merge(
+    generation: &Generation,
+    message: MergeBranchesRequest,
+    by: Authorship,
+    left: Duration,
+) -> Result<MergeBranchesResponse, WireError> {
+    let source = convert::named_branch(&message.source)?;
+    let target = convert::branch(&message.target)?;
+    if matches!(
+        message.strategy(),
+        MergeStrategy::Ours | MergeStrategy::Theirs
+    ) {
+        return Err(WireError::invalid_request(
+            "merge strategies are not supported yet: only fast-forward merges are",
+        ));
+    }
+    let actor_id = by.actor.as_ref().map(ToString::to_string);
+    let options = MergeOptions {
+        dry_run: message.dry_run,
+        if_source: convert::maybe_commit(&message.if_source_commit)?,
+        delete_source: message.delete_source,
+        write: convert::write_options(message.options, by, left)?,
+    };
+    let merged = generation.graph.merge(&source, &target, &options).await;
+    let merged = merged.map_err(refused)?;
+    Ok(MergeBranchesResponse {
+        source: source.to_string(),
+        target: target.to_string(),
+        outcome: outcome(&merged).into(),
+        actor_id,
+        branch_deleted: merged.source_deleted,
+        branch_delete_error: match merged.source_deleted {
+            Some(false) if source.is_main() => "branch 'main' cannot be deleted".to_owned(),
+            Some(false) => format!("branch '{source}' has moved and stays"),
+            _ => String::new(),
+        },
+        commit: merged.commit.as_ref().map(convert::commit),
+        dry_run: options.dry_run,
+        conflicts: None,
+        merge_base_commit_id: merged.merge_base.to_string(),
+        changes: Vec::new(),
+        replayed: false,
+    })
+}
+
+fn outcome(merged: &MergeResult) -> MergeOutcome {
+    match merged.outcome {
+        omnigraph_engine::MergeOutcome::AlreadyUpToDate => MergeOutcome::AlreadyUpToDate,
+        omnigraph_engine::MergeOutcome::FastForward => MergeOutcome::FastForward,
+    }
+}
+
+fn branch_info(branch: &BranchInfo) -> Branch {
+    Branch {
+        name: branch.name.to_string(),
+        head: Some(convert::commit(&branch.head)),
+        base_commit_id: branch
+            .base_commit
+            .map_or(String::new(), |id| id.to_string()),
+        created_at_us: branch.created_at,
+    }
+}
+
+fn refused(error: Error) -> WireError {
+    wire(error, About::Source)
+}

@@ -1,0 +1,317 @@
+//! One call: who makes it, how long it may take, and what its answer says beside the message.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use omnigraph_engine::{ActorId, Authorship};
+use omnigraph_policy::Actor;
+use omnigraph_proto::common::v1::ErrorReason;
+use omnigraph_proto::error::WireError;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Request, Response, Status};
+
+use super::Service;
+use super::convert::graph_state;
+use crate::generation::Generation;
+use crate::options::Access;
+use crate::replica::Inner;
+use crate::state::Phase;
+
+/// Which default a call without a deadline gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Budget {
+    Read,
+    Write,
+    /// Decided by [`Call::set_kind`].
+    OfKind,
+    /// Loads and exports.
+    Unbounded,
+}
+
+/// One call.
+pub(super) struct Call {
+    inner: Arc<Inner>,
+    actor: Actor,
+    request_id: Option<String>,
+    graph_id: Option<String>,
+    begun: Instant,
+    asked: Option<Duration>,
+    budget: Budget,
+    stale: bool,
+}
+
+impl Service {
+    /// Authenticates, and takes the call apart.
+    pub(super) fn call<T>(&self, request: Request<T>, budget: Budget) -> Result<(Call, T), Status> {
+        let inner = self.replica.inner();
+        let (metadata, _, message) = request.into_parts();
+        let request_id = text(&metadata, "x-request-id").map(str::to_owned);
+        let mut call = Call {
+            inner: inner.clone(),
+            actor: Actor::nobody(),
+            request_id,
+            graph_id: None,
+            begun: Instant::now(),
+            asked: grpc_timeout(&metadata),
+            budget,
+            stale: false,
+        };
+        call.actor = authenticate(&inner.options.access, &metadata).map_err(|e| call.fail(e))?;
+        Ok((call, message))
+    }
+
+    /// Whether the caller may see the names of graphs.
+    pub(super) fn is_known<T>(&self, request: &Request<T>) -> bool {
+        let access = &self.replica.inner().options.access;
+        authenticate(access, request.metadata()).is_ok()
+    }
+}
+
+impl Call {
+    /// The generation of the named graph that serves this call to its end.
+    pub(super) fn graph(mut self, graph_id: &str) -> Result<(Call, Arc<Generation>), Status> {
+        self.graph_id = Some(graph_id.to_owned());
+        let view = self.inner.status.borrow().graphs.get(graph_id).cloned();
+        let Some(view) = view else {
+            let known = self.inner.status.borrow().target > 0;
+            let error = match known {
+                true => WireError::graph_not_found(graph_id),
+                false => WireError::new(
+                    ErrorReason::Unavailable,
+                    "the replica has not taken up a revision yet",
+                ),
+            };
+            return Err(self.fail(error));
+        };
+        self.stale = view.phase == Phase::Stale;
+        match view.served {
+            Some((_, generation)) => Ok((self, generation)),
+            None => {
+                let (code, message) = view.trouble.as_ref().map_or(("loading", ""), |trouble| {
+                    (trouble.code.as_str(), trouble.message.as_str())
+                });
+                let state = graph_state(view.phase);
+                let mut error = WireError::graph_unavailable(graph_id, state, code, message);
+                if let Some(trouble) = &view.trouble {
+                    error = error.with_hint(trouble.code.remedy());
+                }
+                Err(self.fail(error))
+            }
+        }
+    }
+
+    /// Chooses the default budget of a call that could be either.
+    pub(super) fn set_kind(&mut self, mutation: bool) {
+        self.budget = match mutation {
+            true => Budget::Write,
+            false => Budget::Read,
+        };
+    }
+
+    /// When the call has to be answered.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let options = &self.inner.options;
+        let default = match self.budget {
+            Budget::Read => Some(options.read_timeout),
+            Budget::Write | Budget::OfKind => Some(options.write_timeout),
+            Budget::Unbounded => None,
+        };
+        let asked = self.asked.map(|asked| asked.min(options.timeout_max));
+        let budget = asked.or(default)?;
+        self.begun.checked_add(budget)
+    }
+
+    /// The time that is left; a write without a bound gets the default of writes.
+    pub(super) fn left(&self) -> Duration {
+        match self.deadline() {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => self.inner.options.write_timeout,
+        }
+    }
+
+    /// The author of what this call writes.
+    pub(super) fn author(&self) -> Authorship {
+        let actor = self.actor.name().and_then(|name| ActorId::parse(name).ok());
+        Authorship {
+            actor,
+            control_epoch: None,
+            message: None,
+        }
+    }
+
+    /// Who calls; `None`: nobody, in open mode.
+    pub(super) fn actor(&self) -> Option<&str> {
+        self.actor.name()
+    }
+
+    /// What all parts of the replica share.
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// Whether the caller is anybody.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(&self.inner.options.access, Access::Credentials(c) if c.is_open())
+    }
+
+    /// Runs a read: within the budget, and no longer than the client waits.
+    pub(super) async fn answer<T>(
+        self,
+        work: impl Future<Output = Result<T, WireError>>,
+    ) -> Result<Response<T>, Status> {
+        let outcome = match self.deadline() {
+            None => work.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), work).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(out_of_time()),
+            },
+        };
+        self.respond(outcome)
+    }
+
+    /// Runs a write: to its end, even if the client is gone.
+    pub(super) async fn write<T: Send + 'static>(
+        self,
+        work: impl Future<Output = Result<T, WireError>> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let task = self.inner.tasks.spawn(work);
+        let outcome = match self.deadline() {
+            None => task.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), task).await {
+                Ok(ended) => ended,
+                Err(_) => return Err(self.fail(outcome_unknown())),
+            },
+        };
+        let outcome = outcome.unwrap_or_else(|error| {
+            tracing::error!(%error, "a write was lost");
+            Err(WireError::internal())
+        });
+        self.respond(outcome)
+    }
+
+    /// The answer, with what the client is told beside it.
+    pub(super) fn respond<T>(&self, outcome: Result<T, WireError>) -> Result<Response<T>, Status> {
+        let mut response = Response::new(outcome.map_err(|error| self.fail(error))?);
+        self.describe(response.metadata_mut());
+        Ok(response)
+    }
+
+    /// A refusal, with the same.
+    pub(super) fn fail(&self, mut error: WireError) -> Status {
+        if let Some(id) = &self.request_id {
+            error = error.with_request_id(id);
+        }
+        if let Some(graph_id) = &self.graph_id {
+            error = error.with_graph(graph_id);
+        }
+        let mut status = Status::from(error);
+        self.describe(status.metadata_mut());
+        status
+    }
+
+    fn describe(&self, metadata: &mut MetadataMap) {
+        if let Some(actor) = self.actor.name().and_then(|name| name.parse().ok()) {
+            metadata.insert("omnigraph-actor", actor);
+        }
+        if self.stale {
+            metadata.insert(
+                "omnigraph-graph-status",
+                MetadataValue::from_static("stale"),
+            );
+        }
+    }
+}
+
+fn out_of_time() -> WireError {
+    WireError::new(
+        ErrorReason::DeadlineExceeded,
+        "the request's time budget is used up",
+    )
+    .with_hint("give it more time, or ask for less")
+}
+
+fn outcome_unknown() -> WireError {
+    WireError::new(
+        ErrorReason::DeadlineExceeded,
+        "the time budget ended while the write was running: outcome unknown",
+    )
+    .with_hint("look at the branch's commits before you repeat it")
+}
+
+fn authenticate(access: &Access, metadata: &MetadataMap) -> Result<Actor, WireError> {
+    let credentials = match access {
+        Access::Embedded(actor) => return Ok(actor.clone()),
+        Access::Credentials(credentials) => credentials,
+    };
+    let mut given = metadata.get_all("authorization").iter();
+    let first = given.next();
+    // Two credentials are none: nobody can say which one counts.
+    let one = first.filter(|_| given.next().is_none());
+    let text = match (first, one) {
+        (None, _) => None,
+        (Some(_), one) => Some(one.and_then(|value| value.to_str().ok()).unwrap_or("")),
+    };
+    credentials.authenticate(text).map_err(|refused| {
+        tracing::info!(cause = refused.cause(), "refused a caller");
+        WireError::new(ErrorReason::Unauthenticated, refused.to_string())
+            .with_hint("send 'Authorization: Bearer <token>'")
+    })
+}
+
+fn text<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
+    metadata.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// `grpc-timeout`: up to eight digits and a unit.
+fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = text(metadata, "grpc-timeout")?;
+    let unit = text.chars().last()?;
+    let digits = text.strip_suffix(unit)?;
+    let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    match unit {
+        'H' => Some(Duration::from_secs(amount * 3600)),
+        'M' => Some(Duration::from_secs(amount * 60)),
+        'S' => Some(Duration::from_secs(amount)),
+        'm' => Some(Duration::from_millis(amount)),
+        'u' => Some(Duration::from_micros(amount)),
+        'n' => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_of_grpc() {
+        let cases = [
+            ("1S", Some(Duration::from_secs(1))),
+            ("1500m", Some(Duration::from_millis(1500))),
+            ("30000000u", Some(Duration::from_secs(30))),
+            ("2H", Some(Duration::from_secs(7200))),
+            ("123456789S", None),
+            ("S", None),
+            ("1", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().expect("ascii"));
+            assert_eq!(grpc_timeout(&metadata), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn two_credentials_are_none() {
+        let access = Access::Credentials(omnigraph_policy::Credentials::token("t"));
+        let mut metadata = MetadataMap::new();
+        assert!(authenticate(&access, &metadata).is_err());
+        metadata.append("authorization", MetadataValue::from_static("Bearer t"));
+        let actor = authenticate(&access, &metadata).expect("accepted");
+        assert_eq!(actor.name(), Some("default"));
+        metadata.append("authorization", MetadataValue::from_static("Bearer t"));
+        assert!(authenticate(&access, &metadata).is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! Loads: a header, then NDJSON in pieces, then an end that commits.
+
+use std::time::Duration;
+
+use omnigraph_engine::{BranchName, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadSession};
+use omnigraph_proto::data::v1::{
+    self as pb, LoadAccepted, LoadHeader, LoadProgress, LoadRequest, LoadResponse, LoadResult,
+    LoadedType, load_request, load_response::Frame,
+};
+use omnigraph_proto::error::WireError;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::BoxStream;
+use tonic::{Response, Status, Streaming};
+
+use super::Service;
+use super::call::Call;
+use super::convert;
+use super::errors::{About, wire};
+
+/// A sender that says nothing for so long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// The header has to come soon.
+const HEADER_MAX: Duration = Duration::from_secs(30);
+/// Pause between two reports.
+const PROGRESS: Duration = Duration::from_secs(1);
+/// Answers that wait to be sent.
+const ANSWERS_MAX: usize = 4;
+
+type Answers = mpsc::Sender<Result<LoadResponse, Status>>;
+
+pub(super) async fn load(
+    service: &Service,
+    call: Call,
+    mut frames: Streaming<LoadRequest>,
+) -> Result<Response<BoxStream<LoadResponse>>, Status> {
+    let header = match timeout(HEADER_MAX, frames.message()).await {
+        Ok(first) => header(first?),
+        Err(_) => Err(WireError::invalid_request("the load's header did not come")),
+    };
+    let header = header.map_err(|error| call.fail(error))?;
+    let (call, generation) = call.graph(&header.graph_id)?;
+    let begun = begin(&call, &generation.graph, header).await;
+    let (session, accepted, mode) = begun.map_err(|error| call.fail(error))?;
+    let (answers, receiver) = mpsc::channel(ANSWERS_MAX);
+    // There is room: the channel is new.
+    let _ = answers.try_send(Ok(frame(Frame::Accepted(accepted))));
+    let response = call.respond(Ok(
+        Box::pin(ReceiverStream::new(receiver)) as BoxStream<LoadResponse>
+    ))?;
+    let uri = generation.graph.uri();
+    let running = async move {
+        let outcome = run(session, frames, &answers).await;
+        let answer = match outcome {
+            Ok(Some(outcome)) => {
+                let mut result = result(outcome, mode);
+                result.actor_id = call.actor().map(str::to_owned);
+                result.uri = uri;
+                Ok(frame(Frame::Result(result)))
+            }
+            // The client is gone; dropping the session has discarded the load.
+            Ok(None) => return,
+            Err(error) => Err(call.fail(error)),
+        };
+        // Nobody may be left to hear it.
+        let _ = answers.send(answer).await;
+    };
+    service.replica.inner().tasks.spawn(running);
+    Ok(response)
+}
+
+fn header(first: Option<LoadRequest>) -> Result<LoadHeader, WireError> {
+    match first.and_then(|message| message.frame) {
+        Some(load_request::Frame::Header(header)) => Ok(header),
+        _ => Err(WireError::invalid_request(
+            "the first frame of a load must be its header",
+        )),
+    }
+}
+
+async fn begin(
+    call: &Call,
+    graph: &omnigraph_engine::Graph,
+    header: LoadHeader,
+) -> Result<(LoadSession, LoadAccepted, pb::LoadMode), WireError> {
+    if !header.content_encoding.is_empty() && header.content_encoding != "identity" {
+        return Err(WireError::invalid_request(format!(
+            "content encoding '{}' is not supported yet: send the data as it is",
+            header.content_encoding
+        )));
+    }
+    let branch = convert::branch(&header.branch)?;
+    let from = match header.from_branch.is_empty() {
+        true => None,
+        false => Some(convert::named_branch(&header.from_branch)?),
+    };
+    let mode = header.mode();
+    let write = convert::write_options(header.options, call.author(), call.left())?;
+    let missing = from.is_some() && is_missing(graph, &branch).await;
+    let options = LoadOptions {
+        mode: match mode {
+            pb::LoadMode::Append => LoadMode::Append,
+            pb::LoadMode::Overwrite => LoadMode::Overwrite,
+            pb::LoadMode::Merge | pb::LoadMode::Unspecified => LoadMode::Merge,
+        },
+        from,
+        write,
+        permissive: header.permissive,
+    };
+    let session = graph.load(&branch, options).await;
+    let session = session.map_err(|error| wire(error, About::Load))?;
+    let accepted = LoadAccepted {
+        branch: branch.to_string(),
+        branch_will_be_created: missing,
+    };
+    let mode = match mode {
+        pb::LoadMode::Unspecified => pb::LoadMode::Merge,
+        mode => mode,
+    };
+    Ok((session, accepted, mode))
+}
+
+async fn is_missing(graph: &omnigraph_engine::Graph, branch: &BranchName) -> bool {
+    let found = graph.branch(branch).await;
+    found.is_err_and(|error| error.kind() == omnigraph_engine::ErrorKind::NotFound)
+}
+
+/// Takes the data. `None`: the client went away before the end, so nothing is committed.
+async fn run(
+    mut session: LoadSession,
+    mut frames: Streaming<LoadRequest>,
+    answers: &Answers,
+) -> Result<Option<LoadOutcome>, WireError> {
+    let mut report = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
+    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            message = timeout(SILENCE_MAX, frames.message()) => message,
+            _ = report.tick() => {
+                tell(answers, progress(&session));
+                continue;
+            }
+            () = answers.closed() => return Ok(None),
+        };
+        let Ok(Ok(Some(message))) = message else {
+            return Ok(None);
+        };
+        match message.frame {
+            Some(load_request::Frame::Ndjson(bytes)) => {
+                let pushed = session.push(bytes).await;
+                pushed.map_err(|error| wire(error, About::Load))?;
+            }
+            Some(load_request::Frame::End(_)) => break,
+            Some(load_request::Frame::Header(_)) => {
+                return Err(WireError::invalid_request("a load has one header"));
+            }
+            None => {}
+        }
+        if report_is_due(&mut report) {
+            tell(answers, progress(&session));
+        }
+    }
+    let phase = LoadProgress {
+        phase: "committing".to_owned(),
+        ..progress(&session)
+    };
+    tell(answers, phase);
+    // From here on the load is finished even if nobody waits for it.
+    let finished = session.finish().await;
+    finished.map(Some).map_err(|error| wire(error, About::Load))
+}
+
+/// A client that sends without pause would starve the reports otherwise.
+fn report_is_due(report: &mut tokio::time::Interval) -> bool {
+    use futures::FutureExt as _;
+    report.tick().now_or_never().is_some()
+}
+
+/// Progress is worth nothing late, so it is dropped when the client does not keep up.
+fn tell(answers: &Answers, progress: LoadProgress) {
+    let _ = answers.try_send(Ok(frame(Frame::Progress(progress))));
+}
+
+fn progress(session: &LoadSession) -> LoadProgress {
+    let progress = session.progress();
+    let phase = match progress.phase {
+        LoadPhase::Reading => "reading",
+        LoadPhase::Writing => "checking",
+        LoadPhase::Committing => "committing",
+    };
+    LoadProgress {
+        lines: progress.lines,
+        bytes: progress.bytes,
+        phase: phase.to_owned(),
+    }
+}
+
+fn result(outcome: LoadOutcome, mode: pb::LoadMode) -> LoadResult {
+    LoadResult {
+        branch: outcome.branch.to_string(),
+        base_branch: outcome
+            .base_branch
+            .map_or(String::new(), |branch| branch.to_string()),
+        branch_created: outcome.branch_created,
+        mode: mode.into(),
+        nodes: outcome.nodes.into_iter().map(loaded).collect(),
+        edges: outcome.edges.into_iter().map(loaded).collect(),
+        total_entities: outcome.total,
+        actor_id: None,
+        commit: outcome.commit.as_ref().map(convert::commit),
+        replayed: false,
+        uri: String::new(),
+    }
+}
+
+fn loaded((name, entities_loaded): (String, u64)) -> LoadedType {
+    LoadedType {
+        name,
+        entities_loaded,
+    }
+}
+
+fn frame(frame: Frame) -> LoadResponse {
+    LoadResponse { frame: Some(frame) }
+}
