@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use lance::Dataset;
 use lance::dataset::fragment::FileFragment;
 use lance_table::format::Fragment;
@@ -335,6 +336,24 @@ impl TableSnapshot {
             .await
         });
         self.cache.shared.parts.get_or_build(key, build).await
+    }
+
+    /// Takes over the values of rows that were just added as one fragment, for those columns whose
+    /// former rows are at hand: saves reading them back.
+    pub(crate) async fn append_known(&self, added: &RecordBatch) -> Result<()> {
+        for (field, array) in added.schema().fields().iter().zip(added.columns()) {
+            let name = || PartName::Column(field.name().as_str().into());
+            let Some(base) = self.ancestor_part::<Column>(name) else {
+                continue;
+            };
+            if base.rows() + array.len() != self.rows() || base.data_type() != array.data_type() {
+                continue;
+            }
+            let build = Box::pin(async { Ok(Arc::new(base.append(vec![array.clone()])?)) });
+            let parts = &self.cache.shared.parts;
+            parts.get_or_build(self.part(name()), build).await?;
+        }
+        Ok(())
     }
 
     /// Whether this is that version or has its ordinals.
