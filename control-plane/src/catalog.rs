@@ -77,7 +77,8 @@ impl Catalog {
 
     fn path(&self, digest: &Digest, kind: BlobKind) -> object_store::path::Path {
         let extension = kind.extension();
-        self.store.path(&format!("cluster/catalog/{digest}.{extension}"))
+        self.store
+            .path(&format!("cluster/catalog/{digest}.{extension}"))
     }
 }
 

@@ -136,7 +136,9 @@ fn read_graph(
     };
     let (paths, wanted) = query_paths(config, files, findings);
     for (path, name) in paths.iter().zip(wanted) {
-        let Some(text) = files.text(path) else { continue };
+        let Some(text) = files.text(path) else {
+            continue;
+        };
         let found = read_queries(text, path, graph.schema.as_ref(), findings);
         add_queries(&mut graph, found, path, name.as_deref(), config, findings);
     }
@@ -214,7 +216,9 @@ fn read_queries(
     let Some(schema) = schema else {
         let problem = || Some("the schema has errors".to_owned());
         let parts = split(text).into_iter();
-        return parts.map(|(name, source)| query(name, source, problem())).collect();
+        return parts
+            .map(|(name, source)| query(name, source, problem()))
+            .collect();
     };
     match query::compile(text, &schema.catalog) {
         Ok(checked) => {
@@ -222,26 +226,33 @@ fn read_queries(
                 let found = one.warnings.iter().map(|w| finding::of_language(w, path));
                 findings.extend(found);
             }
-            checked.iter().map(|q| query(&q.name, &q.source, None)).collect()
+            checked
+                .iter()
+                .map(|q| query(&q.name, &q.source, None))
+                .collect()
         }
         Err(errors) => {
             findings.extend(errors.iter().map(|e| finding::of_language(e, path)));
-            let whole = errors.first().map(|e| finding::line(&finding::of_language(e, path)));
+            let whole = errors
+                .first()
+                .map(|e| finding::line(&finding::of_language(e, path)));
             // Those that are right by themselves are not held up by their neighbours.
             let parts = split(text).into_iter();
             parts
-                .map(|(name, source)| match query::compile(source, &schema.catalog) {
-                    Ok(_) => query(name, source, None),
-                    Err(_) => {
-                        let at = text.find(source).unwrap_or(0);
-                        let own = errors.iter().find(|e| {
-                            let inside = at..at + source.len();
-                            e.span.is_some_and(|s| inside.contains(&(s.start as usize)))
-                        });
-                        let own = own.map(|e| finding::line(&finding::of_language(e, path)));
-                        query(name, source, own.or_else(|| whole.clone()))
-                    }
-                })
+                .map(
+                    |(name, source)| match query::compile(source, &schema.catalog) {
+                        Ok(_) => query(name, source, None),
+                        Err(_) => {
+                            let at = text.find(source).unwrap_or(0);
+                            let own = errors.iter().find(|e| {
+                                let inside = at..at + source.len();
+                                e.span.is_some_and(|s| inside.contains(&(s.start as usize)))
+                            });
+                            let own = own.map(|e| finding::line(&finding::of_language(e, path)));
+                            query(name, source, own.or_else(|| whole.clone()))
+                        }
+                    },
+                )
                 .collect()
         }
     }
@@ -254,14 +265,18 @@ fn split(text: &str) -> Vec<(&str, &str)> {
     for line in text.split_inclusive('\n') {
         if let Some(rest) = line.strip_prefix("query ") {
             let name = rest.trim_start();
-            let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+            let end = name
+                .find(|c: char| !c.is_alphanumeric() && c != '_')
+                .unwrap_or(name.len());
             starts.push((offset, &name[..end]));
         }
         offset += line.len();
     }
     let ends = starts.iter().skip(1).map(|(at, _)| *at).chain([text.len()]);
     let parts = starts.iter().zip(ends);
-    parts.map(|((at, name), end)| (*name, &text[*at..end])).collect()
+    parts
+        .map(|((at, name), end)| (*name, &text[*at..end]))
+        .collect()
 }
 
 fn add_queries(

@@ -1,6 +1,8 @@
 //! The control plane's error: a small kind that callers branch on, and what to do about it.
 
-use omnigraph_proto::common::v1::{Diagnostic, ErrorReason, Lease, PlanStale, error_detail::Detail};
+use omnigraph_proto::common::v1::{
+    Diagnostic, ErrorReason, Lease, PlanStale, error_detail::Detail,
+};
 use omnigraph_proto::error::WireError;
 
 /// What a caller can do about an error.

@@ -45,10 +45,12 @@ impl Point {
 }
 
 /// What happens at a point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Action {
     /// The step fails with an error, and the operation goes on as after any failure.
     Fail,
+    /// The step goes on when the semaphore has a permit.
+    Hold(std::sync::Arc<tokio::sync::Semaphore>),
     /// The operation never gets further, as if the process had died.
     Hang,
     /// The process dies.
@@ -98,7 +100,7 @@ impl Failpoints {
                 println!("OMNIGRAPH_FAILPOINT_HIT={name}");
                 let _ = std::io::stdout().flush();
             }
-            hit.then_some(action)
+            hit.then(|| action.clone())
         })
     }
 
@@ -116,6 +118,12 @@ impl Failpoints {
             Some(Action::Fail) => {
                 let message = format!("failpoint {} was hit", point.name());
                 Err(crate::error::Error::unavailable(message))
+            }
+            Some(Action::Hold(gate)) => {
+                if let Ok(permit) = gate.acquire().await {
+                    permit.forget();
+                }
+                Ok(())
             }
             Some(Action::Hang) => std::future::pending().await,
             Some(Action::Abort) => std::process::abort(),

@@ -33,7 +33,12 @@ struct Args {
     #[arg(long)]
     unauthenticated: bool,
     /// Seconds that work in flight gets to finish when the daemon stops
-    #[arg(long, env = "OMNIGRAPH_SHUTDOWN_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
+    #[arg(
+        long,
+        env = "OMNIGRAPH_SHUTDOWN_TIMEOUT",
+        default_value_t = 30,
+        value_name = "SECONDS"
+    )]
     shutdown_timeout: u64,
 }
 

@@ -56,8 +56,14 @@ impl Replicas {
             last_seen: self.clock.now_micros(),
             seen: self.clock.monotonic(),
         };
-        tracing::info!(replica = register.replica_id, address = replica.address, "registered");
-        self.known.lock().insert(register.replica_id.clone(), replica);
+        tracing::info!(
+            replica = register.replica_id,
+            address = replica.address,
+            "registered"
+        );
+        self.known
+            .lock()
+            .insert(register.replica_id.clone(), replica);
         self.changed();
     }
 
@@ -84,7 +90,10 @@ impl Replicas {
     /// Its stream has ended in good order: nobody waits for it any more.
     pub(crate) fn leave(&self, id: &str, session: &str) {
         let mut known = self.known.lock();
-        if known.get(id).is_some_and(|replica| replica.session == session && replica.draining) {
+        if known
+            .get(id)
+            .is_some_and(|replica| replica.session == session && replica.draining)
+        {
             known.remove(id);
             drop(known);
             self.changed();
@@ -98,7 +107,10 @@ impl Replicas {
         // What has been silent for long is forgotten, so that the list does not grow for ever.
         known.retain(|_, replica| now.saturating_sub(replica.seen) <= self.lapse * 20);
         let live = |replica: &Replica| now.saturating_sub(replica.seen) <= self.lapse;
-        known.iter().map(|(id, r)| (id.clone(), r.clone(), live(r))).collect()
+        known
+            .iter()
+            .map(|(id, r)| (id.clone(), r.clone(), live(r)))
+            .collect()
     }
 
     /// Wakes at every change.
@@ -109,7 +121,10 @@ impl Replicas {
     fn update(&self, id: &str, session: &str, change: impl FnOnce(&mut Replica)) {
         let mut known = self.known.lock();
         // A late frame of an older session says nothing about the present one.
-        let Some(replica) = known.get_mut(id).filter(|replica| replica.session == session) else {
+        let Some(replica) = known
+            .get_mut(id)
+            .filter(|replica| replica.session == session)
+        else {
             return;
         };
         replica.seen = self.clock.monotonic();
@@ -120,11 +135,14 @@ impl Replicas {
     }
 
     fn changed(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
 fn by_id(graphs: &[ReplicaGraph]) -> BTreeMap<String, ReplicaGraph> {
-    let graphs = graphs.iter().map(|graph| (graph.graph_id.clone(), graph.clone()));
+    let graphs = graphs
+        .iter()
+        .map(|graph| (graph.graph_id.clone(), graph.clone()));
     graphs.collect()
 }

@@ -23,16 +23,26 @@ impl ControlPlane {
             (number, _) => number,
         };
         let content = match &newest {
-            Some(revision) if revision.record.number == target => {
-                revision.content.graphs.keys().map(ToString::to_string).collect()
-            }
+            Some(revision) if revision.record.number == target => revision
+                .content
+                .graphs
+                .keys()
+                .map(ToString::to_string)
+                .collect(),
             None if target == 0 => Vec::new(),
             _ => {
                 let revision = self.revision(target).await?;
-                revision.content.graphs.keys().map(ToString::to_string).collect()
+                revision
+                    .content
+                    .graphs
+                    .keys()
+                    .map(ToString::to_string)
+                    .collect()
             }
         };
-        let wanted = content.into_iter().filter(|id| graph.is_empty() || id == graph);
+        let wanted = content
+            .into_iter()
+            .filter(|id| graph.is_empty() || id == graph);
         Ok(self.measure(target, &wanted.collect::<Vec<_>>(), graph))
     }
 
@@ -44,7 +54,9 @@ impl ControlPlane {
         let mut last = None;
         loop {
             changes.mark_unchanged();
-            let Ok(rollout) = self.rollout(number, "").await else { return };
+            let Ok(rollout) = self.rollout(number, "").await else {
+                return;
+            };
             let done = rollout.complete || rollout.live_replicas == 0;
             if last.as_ref() != Some(&shape(&rollout)) {
                 last = Some(shape(&rollout));
@@ -71,7 +83,10 @@ impl ControlPlane {
                 rollout.live_replicas += 1;
                 rollout.replicas_at_target += u32::from(serves(&replica, target, wanted));
             }
-            let shown = replica.graphs.values().filter(|g| graph.is_empty() || g.graph_id == graph);
+            let shown = replica
+                .graphs
+                .values()
+                .filter(|g| graph.is_empty() || g.graph_id == graph);
             rollout.replicas.push(ReplicaRollout {
                 replica_id: id,
                 address: replica.address.clone(),

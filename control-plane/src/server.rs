@@ -22,8 +22,12 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<ClusterServiceServer<ClusterApi>>().await;
-    health.set_serving::<ReplicaServiceServer<ReplicaApi>>().await;
+    health
+        .set_serving::<ClusterServiceServer<ClusterApi>>()
+        .await;
+    health
+        .set_serving::<ReplicaServiceServer<ReplicaApi>>()
+        .await;
     let cluster = ClusterServiceServer::new(plane.cluster_api(credentials.clone()))
         .max_decoding_message_size(MESSAGE_MAX)
         .max_encoding_message_size(MESSAGE_MAX);
@@ -40,17 +44,26 @@ pub async fn serve(
         Ok(service) => routes = routes.add_service(service),
         Err(error) => tracing::error!(%error, "reflection is not available"),
     }
-    let routes = routes.add_service(health_service).add_service(cluster).add_service(replica);
+    let routes = routes
+        .add_service(health_service)
+        .add_service(cluster)
+        .add_service(replica);
     let stopping = async move {
         stop.cancelled().await;
         let off = tonic_health::ServingStatus::NotServing;
         health.set_service_status("", off).await;
-        health.set_not_serving::<ClusterServiceServer<ClusterApi>>().await;
-        health.set_not_serving::<ReplicaServiceServer<ReplicaApi>>().await;
+        health
+            .set_not_serving::<ClusterServiceServer<ClusterApi>>()
+            .await;
+        health
+            .set_not_serving::<ReplicaServiceServer<ReplicaApi>>()
+            .await;
     };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder().add_routes(routes);
-    server.serve_with_incoming_shutdown(incoming, stopping).await
+    server
+        .serve_with_incoming_shutdown(incoming, stopping)
+        .await
 }
 
 fn reflect() -> tonic_reflection::server::Builder<'static> {

@@ -81,7 +81,10 @@ impl ServingReader {
             return Ok(None);
         };
         let mut newest = self.newest.lock();
-        if let Some(known) = newest.as_ref().filter(|n| n.revision == revision.record.number) {
+        if let Some(known) = newest
+            .as_ref()
+            .filter(|n| n.revision == revision.record.number)
+        {
             return Ok(Some(Arc::clone(known)));
         }
         let serving = Arc::new(Serving::of(&revision));
@@ -111,29 +114,37 @@ pub fn verify_blob(digest: &str, content: &[u8]) -> Result<()> {
 }
 
 fn parse(digest: &str) -> Result<Digest> {
-    Digest::parse(digest)
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("'{digest}' is no SHA-256 digest")))
+    Digest::parse(digest).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Invalid,
+            format!("'{digest}' is no SHA-256 digest"),
+        )
+    })
 }
 
 impl Serving {
     pub(crate) fn of(revision: &Revision) -> Self {
-        let graphs = revision.content.graphs.iter().map(|(id, graph)| ServingGraph {
-            root: GraphRoot {
-                id: id.clone(),
-                incarnation: graph.incarnation,
-            },
-            schema_digest: graph.schema.to_string(),
-            queries: graph
-                .queries
-                .iter()
-                .map(|(name, digest)| ServingQuery {
-                    name: name.clone(),
-                    digest: digest.to_string(),
-                })
-                .collect(),
-            pending_operation: None,
-            retention: graph.retention.as_ref().map(|r| (r.commits, r.age_seconds)),
-        });
+        let graphs = revision
+            .content
+            .graphs
+            .iter()
+            .map(|(id, graph)| ServingGraph {
+                root: GraphRoot {
+                    id: id.clone(),
+                    incarnation: graph.incarnation,
+                },
+                schema_digest: graph.schema.to_string(),
+                queries: graph
+                    .queries
+                    .iter()
+                    .map(|(name, digest)| ServingQuery {
+                        name: name.clone(),
+                        digest: digest.to_string(),
+                    })
+                    .collect(),
+                pending_operation: None,
+                retention: graph.retention.as_ref().map(|r| (r.commits, r.age_seconds)),
+            });
         Serving {
             revision: revision.record.number,
             serving_digest: revision.record.serving_digest.to_string(),
@@ -184,7 +195,10 @@ impl Serving {
     /// revision that has them is refused, not served without them.
     pub fn from_wire(wire: &pb::ServingRevision) -> Result<Serving> {
         let unknown = wire.server_policy.is_some()
-            || wire.graphs.iter().any(|g| g.policy.is_some() || g.embedding.is_some());
+            || wire
+                .graphs
+                .iter()
+                .any(|g| g.policy.is_some() || g.embedding.is_some());
         if unknown {
             let message = format!("revision {} needs a newer release", wire.revision);
             return Err(Error::corrupt(message).with_hint("upgrade this replica"));
@@ -213,9 +227,10 @@ impl Serving {
             revision: wire.revision,
             serving_digest: wire.serving_digest.clone(),
             config_digest: wire.config_digest.clone(),
-            created_at: wire.created_at.as_ref().map_or(0, |at| {
-                at.seconds * 1_000_000 + i64::from(at.nanos) / 1_000
-            }),
+            created_at: wire
+                .created_at
+                .as_ref()
+                .map_or(0, |at| at.seconds * 1_000_000 + i64::from(at.nanos) / 1_000),
             actor: Some(wire.actor_id.clone()).filter(|actor| !actor.is_empty()),
             cluster_name: wire.cluster_name.clone(),
             graphs: graphs.collect::<Result<_>>()?,

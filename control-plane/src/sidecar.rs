@@ -49,7 +49,10 @@ impl Sidecar {
 pub(crate) enum Found {
     Sidecar(Box<Sidecar>),
     /// It cannot be read, so its reach is unknown: every change has to wait.
-    Unattributable { path: String, reason: String },
+    Unattributable {
+        path: String,
+        reason: String,
+    },
 }
 
 /// The sidecars of a cluster.
@@ -75,7 +78,11 @@ impl Sidecars {
             ..PutOptions::default()
         };
         let payload = PutPayload::from(bytes);
-        let put = self.store.object_store().put_opts(&path, payload, options).await;
+        let put = self
+            .store
+            .object_store()
+            .put_opts(&path, payload, options)
+            .await;
         match put {
             // A repeat of the client library's own: the id is ours alone.
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),

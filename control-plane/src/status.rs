@@ -66,7 +66,11 @@ impl ControlPlane {
         page_size: u32,
         page_token: &str,
     ) -> Result<pb::ListRevisionsResponse> {
-        let size = if page_size == 0 { PAGE } else { page_size.min(PAGE_MAX) };
+        let size = if page_size == 0 {
+            PAGE
+        } else {
+            page_size.min(PAGE_MAX)
+        };
         let mut next = match page_token {
             "" => self.shared().ledger.state().await?.revision,
             token => Some(read_token(token)?),
@@ -81,14 +85,27 @@ impl ControlPlane {
         }
         Ok(pb::ListRevisionsResponse {
             revisions,
-            next_page_token: next.map(|at| format!("{}.{}", at.seq, at.number)).unwrap_or_default(),
+            next_page_token: next
+                .map(|at| format!("{}.{}", at.seq, at.number))
+                .unwrap_or_default(),
         })
     }
 
     /// One revision; 0 is the newest.
     pub(crate) async fn revision(&self, number: u64) -> Result<Revision> {
-        let none = || Error::new(ErrorKind::NotFound, format!("revision {number} does not exist"));
-        let mut at = self.shared().ledger.state().await?.revision.ok_or_else(none)?;
+        let none = || {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("revision {number} does not exist"),
+            )
+        };
+        let mut at = self
+            .shared()
+            .ledger
+            .state()
+            .await?
+            .revision
+            .ok_or_else(none)?;
         while number != 0 && at.number != number {
             if at.number < number {
                 return Err(none());
@@ -129,7 +146,10 @@ impl ControlPlane {
         let lease_id = Ulid::from_string(lease_id).map_err(malformed)?;
         loop {
             let state = self.shared().ledger.state().await?;
-            let leader = state.leader.as_ref().filter(|leader| leader.lease_id == lease_id);
+            let leader = state
+                .leader
+                .as_ref()
+                .filter(|leader| leader.lease_id == lease_id);
             let Some(leader) = leader else {
                 let message = format!("lease {lease_id} is not held");
                 return Err(Error::new(ErrorKind::NotFound, message)
@@ -140,7 +160,12 @@ impl ControlPlane {
                 lease_id,
                 reason: Some(reason.to_owned()).filter(|reason| !reason.is_empty()),
             };
-            match self.shared().ledger.append(&state, state.epoch, None, event).await {
+            match self
+                .shared()
+                .ledger
+                .append(&state, state.epoch, None, event)
+                .await
+            {
                 Ok(_) => return Ok(lease),
                 Err(crate::ledger::AppendFailure::Conflict) => {}
                 Err(crate::ledger::AppendFailure::Unknown(error)) => return Err(error),
@@ -154,7 +179,9 @@ fn describe(
     conditions: &BTreeMap<String, String>,
     status: &mut pb::ClusterStatus,
 ) {
-    status.cluster_name.clone_from(&revision.content.cluster_name);
+    status
+        .cluster_name
+        .clone_from(&revision.content.cluster_name);
     status.revision = revision.record.number;
     status.config_digest = revision.record.config_digest.to_string();
     status.serving_digest = revision.record.serving_digest.to_string();
@@ -163,10 +190,17 @@ fn describe(
     for (address, digest) in revision.content.resources() {
         let reason = held.remove(&address);
         let graph = address.split('.').nth(1).unwrap_or_default();
-        let condition = conditions.get(graph).filter(|_| !address.starts_with("query."));
+        let condition = conditions
+            .get(graph)
+            .filter(|_| !address.starts_with("query."));
         status.resources.push(pb::ResourceStatus {
             digest: digest.to_string(),
-            status: if reason.is_some() { "blocked" } else { "applied" }.to_owned(),
+            status: if reason.is_some() {
+                "blocked"
+            } else {
+                "applied"
+            }
+            .to_owned(),
             conditions: condition.cloned().into_iter().collect(),
             message: reason.unwrap_or_default(),
             observation_json: String::new(),

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use omnigraph_engine::graph::GraphId;
 
+use crate::apply::Publication;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Leader;
 use crate::plane::{ControlPlane, authorship};
-use crate::apply::Publication;
 use crate::sidecar::{Found, Sidecar};
 
 /// Graphs whose operation could not be decided, and why. Only they have to wait.
@@ -48,7 +48,9 @@ impl ControlPlane {
     /// sidecar's after-image, otherwise the operation never happened.
     async fn resolve(&self, leader: &Leader, sidecar: &Sidecar) -> Result<()> {
         let revision = self.shared().ledger.newest().await?;
-        let current = revision.as_ref().and_then(|r| r.content.graphs.get(&sidecar.graph));
+        let current = revision
+            .as_ref()
+            .and_then(|r| r.content.graphs.get(&sidecar.graph));
         let same = current.filter(|graph| graph.incarnation == sidecar.before.incarnation);
         if let (Some(revision), Some(current)) = (&revision, same) {
             let message = format!("recovery of operation {}", sidecar.operation_id);
@@ -62,7 +64,9 @@ impl ControlPlane {
             let landed = head.schema_commit == sidecar.commit_id;
             if landed && current.schema != sidecar.after.schema {
                 let mut content = revision.content.clone();
-                content.graphs.insert(sidecar.graph.clone(), sidecar.after.clone());
+                content
+                    .graphs
+                    .insert(sidecar.graph.clone(), sidecar.after.clone());
                 let publication = Publication {
                     content,
                     config_digest: revision.record.config_digest.clone(),

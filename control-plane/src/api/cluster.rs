@@ -99,7 +99,10 @@ impl ClusterService for ClusterApi {
     ) -> Result<Response<pb::RolloutStatusResponse>, Status> {
         authenticate(&self.credentials, &request)?;
         let request = request.into_inner();
-        let rollout = self.plane.rollout(request.revision, &request.graph_id).await?;
+        let rollout = self
+            .plane
+            .rollout(request.revision, &request.graph_id)
+            .await?;
         Ok(Response::new(pb::RolloutStatusResponse {
             rollout: Some(rollout),
         }))
@@ -111,7 +114,10 @@ impl ClusterService for ClusterApi {
     ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
         authenticate(&self.credentials, &request)?;
         let request = request.into_inner();
-        let page = self.plane.revisions(request.page_size, &request.page_token).await?;
+        let page = self
+            .plane
+            .revisions(request.page_size, &request.page_token)
+            .await?;
         Ok(Response::new(page))
     }
 
@@ -130,7 +136,10 @@ impl ClusterService for ClusterApi {
     ) -> Result<Response<pb::ForceUnlockResponse>, Status> {
         authenticate(&self.credentials, &request)?;
         let request = request.into_inner();
-        let lease = self.plane.unlock(&request.lease_id, &request.reason).await?;
+        let lease = self
+            .plane
+            .unlock(&request.lease_id, &request.reason)
+            .await?;
         Ok(Response::new(pb::ForceUnlockResponse {
             released: Some(lease),
         }))
@@ -149,7 +158,10 @@ impl ClusterService for ClusterApi {
         request: Request<pb::ImportRequest>,
     ) -> Result<Response<pb::ImportResponse>, Status> {
         authenticate(&self.credentials, &request)?;
-        Err(unsupported("import", "apply creates the graphs of an empty root"))
+        Err(unsupported(
+            "import",
+            "apply creates the graphs of an empty root",
+        ))
     }
 
     async fn refresh(

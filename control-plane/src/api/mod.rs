@@ -20,7 +20,11 @@ fn authenticate<T>(credentials: &Credentials, request: &Request<T>) -> Result<Ac
     let mut values = request.metadata().get_all("authorization").iter();
     let header = values.next().and_then(|value| value.to_str().ok());
     // Two credentials are none: nobody can say which one was meant.
-    let header = if values.next().is_some() { Some("") } else { header };
+    let header = if values.next().is_some() {
+        Some("")
+    } else {
+        header
+    };
     credentials.authenticate(header).map_err(|refused| {
         tracing::debug!(cause = refused.cause(), "unauthenticated call");
         let error = WireError::new(ErrorReason::Unauthenticated, refused.to_string());

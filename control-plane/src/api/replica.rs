@@ -102,7 +102,10 @@ async fn send_revision(
     }
     let mut sent = BTreeSet::new();
     for graph in revision.content.graphs.values() {
-        let queries = graph.queries.values().map(|digest| (digest, BlobKind::Query));
+        let queries = graph
+            .queries
+            .values()
+            .map(|digest| (digest, BlobKind::Query));
         let blobs = queries.chain([(&graph.schema_source, BlobKind::Schema)]);
         for (digest, kind) in blobs {
             if have.contains(digest.as_str()) || !sent.insert(digest.clone()) {
@@ -192,7 +195,9 @@ impl Session {
         match frame? {
             // Registering again on the same stream only repeats what is served.
             sync_request::Frame::Register(register) => replicas.register(&register),
-            sync_request::Frame::Report(report) => replicas.report(&self.id, &self.session, &report),
+            sync_request::Frame::Report(report) => {
+                replicas.report(&self.id, &self.session, &report)
+            }
             sync_request::Frame::Draining(_) => replicas.drain(&self.id, &self.session),
             sync_request::Frame::Heartbeat(beat) => {
                 replicas.heartbeat(&self.id, &self.session, beat.revision);

@@ -64,8 +64,12 @@ impl Events {
     pub(crate) async fn held_back(&self, plan: &Plan) {
         for change in &plan.changes {
             let disposition = change.disposition();
-            if matches!(disposition, Disposition::Blocked | Disposition::ApprovalRequired) {
-                self.step(change, Phase::Skipped, Duration::ZERO, &change.reason, None).await;
+            if matches!(
+                disposition,
+                Disposition::Blocked | Disposition::ApprovalRequired
+            ) {
+                self.step(change, Phase::Skipped, Duration::ZERO, &change.reason, None)
+                    .await;
             }
         }
     }
@@ -85,7 +89,12 @@ impl Events {
             return;
         }
         let response = ApplyResponse { event: Some(event) };
-        if self.to.send_timeout(Ok(response), SLOW_CALLER).await.is_err() {
+        if self
+            .to
+            .send_timeout(Ok(response), SLOW_CALLER)
+            .await
+            .is_err()
+        {
             self.gone.store(true, Ordering::Relaxed);
         }
     }

@@ -52,7 +52,9 @@ impl ControlPlane {
             }
         };
         events.plan(&planned.plan).await;
-        let result = Run::new(self, &turn, &declared, &planned, actor, request, events).run().await;
+        let result = Run::new(self, &turn, &declared, &planned, actor, request, events)
+            .run()
+            .await;
         turn.finish().await;
         events.result(&result).await;
         Ok(result)
@@ -118,7 +120,10 @@ impl ControlPlane {
 fn count_held(planned: &Planned) -> u32 {
     let held = planned.plan.changes.iter().filter(|change| {
         let disposition = change.disposition();
-        matches!(disposition, Disposition::Blocked | Disposition::ApprovalRequired)
+        matches!(
+            disposition,
+            Disposition::Blocked | Disposition::ApprovalRequired
+        )
     });
     u32::try_from(held.count()).unwrap_or(u32::MAX)
 }

@@ -25,7 +25,11 @@ impl ControlPlane {
     /// Writes the content to the catalog and appends the revision, as long as `leader` leads.
     pub(crate) async fn publish(&self, leader: &Leader, new: Publication) -> Result<Arc<Revision>> {
         let bytes = new.content.to_bytes()?;
-        let content = self.shared().catalog.put(BlobKind::Revision, &bytes).await?;
+        let content = self
+            .shared()
+            .catalog
+            .put(BlobKind::Revision, &bytes)
+            .await?;
         let serving_digest = new.content.serving_digest()?;
         loop {
             let state = self.check_lead(leader).await?;
@@ -45,9 +49,18 @@ impl ControlPlane {
             };
             let event = Event::Revision(Box::new(record.clone()));
             let same_leader = state.leader.clone();
-            match self.shared().ledger.append(&state, state.epoch, same_leader, event).await {
+            match self
+                .shared()
+                .ledger
+                .append(&state, state.epoch, same_leader, event)
+                .await
+            {
                 Ok(_) => {
-                    tracing::info!(revision = record.number, operation = new.operation, "applied");
+                    tracing::info!(
+                        revision = record.number,
+                        operation = new.operation,
+                        "applied"
+                    );
                     self.announce(record.number);
                     return Ok(Arc::new(Revision {
                         record,

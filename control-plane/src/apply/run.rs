@@ -130,13 +130,18 @@ impl<'a> Run<'a> {
                 let digest = Digest::of(schema.source.as_bytes());
                 blobs.insert(digest, (BlobKind::Schema, &schema.source));
             }
-            let sound = graph.queries.values().filter(|query| query.problem.is_none());
+            let sound = graph
+                .queries
+                .values()
+                .filter(|query| query.problem.is_none());
             for query in sound {
                 blobs.insert(query.digest.clone(), (BlobKind::Query, &query.source));
             }
         }
         let catalog = self.plane.shared().catalog.clone();
-        let blobs = blobs.into_values().map(|(kind, text)| (kind, text.to_owned()));
+        let blobs = blobs
+            .into_values()
+            .map(|(kind, text)| (kind, text.to_owned()));
         futures::stream::iter(blobs.collect::<Vec<_>>())
             .map(move |(kind, text)| {
                 let catalog = catalog.clone();
@@ -151,11 +156,20 @@ impl<'a> Run<'a> {
     /// Prepares new graphs. Nobody sees them before the ledger names them.
     async fn prepare_graphs(&mut self) {
         for id in &self.planned.creates {
-            let Some(graph) = self.declared.graphs.get(id) else { continue };
-            let Some(schema) = &graph.schema else { continue };
+            let Some(graph) = self.declared.graphs.get(id) else {
+                continue;
+            };
+            let Some(schema) = &graph.schema else {
+                continue;
+            };
             self.report(id, Phase::Started, None).await;
             let by = authorship(self.actor, self.turn.leader.epoch, &self.request.message);
-            match self.plane.engine().create_graph(id, &schema.source, &by).await {
+            match self
+                .plane
+                .engine()
+                .create_graph(id, &schema.source, &by)
+                .await
+            {
                 Ok(root) => {
                     self.prepared.insert(id.clone(), root.incarnation);
                 }
@@ -170,7 +184,9 @@ impl<'a> Run<'a> {
         let before = self.content.graphs.get(id).cloned().ok_or_else(missing)?;
         let schema = graph.schema.as_ref().ok_or_else(missing)?;
         let after = graph_content(graph, before.incarnation, Some(&before));
-        let moved = self.move_schema(id, &schema.source, &before, &after).await?;
+        let moved = self
+            .move_schema(id, &schema.source, &before, &after)
+            .await?;
         self.content.graphs.insert(id.clone(), after);
         Ok(moved)
     }
@@ -185,13 +201,16 @@ impl<'a> Run<'a> {
         self.publish(last).await?;
         failpoints.hit(Point::Recorded).await?;
         self.disarm(moved.sidecar).await;
-        self.report(id, Phase::Done, Some(format!("commit {}", moved.commit))).await;
+        self.report(id, Phase::Done, Some(format!("commit {}", moved.commit)))
+            .await;
         failpoints.hit(Point::Disarmed).await
     }
 
     /// Takes over everything that needs no move.
     fn finish_content(&mut self) {
-        self.content.cluster_name.clone_from(&self.declared.cluster_name);
+        self.content
+            .cluster_name
+            .clone_from(&self.declared.cluster_name);
         self.content.held_back.clone_from(&self.planned.held_back);
         for (id, incarnation) in &self.prepared {
             if let Some(graph) = self.declared.graphs.get(id) {
@@ -212,7 +231,13 @@ impl<'a> Run<'a> {
 
     /// Whether the ledger does not say yet what was reached.
     fn needs_publication(&self) -> bool {
-        if self.published.is_some() && self.planned.moves.last().is_some_and(|last| !self.failed.contains(last)) {
+        if self.published.is_some()
+            && self
+                .planned
+                .moves
+                .last()
+                .is_some_and(|last| !self.failed.contains(last))
+        {
             return false;
         }
         match &self.planned.base {
@@ -246,7 +271,9 @@ impl<'a> Run<'a> {
         for change in self.changes_of(id) {
             let diagnostic = Some(diagnostic.clone());
             let elapsed = self.elapsed();
-            self.events.step(change, Phase::Failed, elapsed, error.message(), diagnostic).await;
+            self.events
+                .step(change, Phase::Failed, elapsed, error.message(), diagnostic)
+                .await;
         }
         self.diagnostics.push(diagnostic);
     }
@@ -257,7 +284,9 @@ impl<'a> Run<'a> {
         let subjects = [format!("graph.{id}"), format!("schema.{id}")];
         for change in self.changes_of(id) {
             if subjects.contains(&change.resource) {
-                self.events.step(change, phase, self.elapsed(), &message, None).await;
+                self.events
+                    .step(change, phase, self.elapsed(), &message, None)
+                    .await;
                 if phase == Phase::Done {
                     self.applied += 1;
                 }
@@ -269,13 +298,17 @@ impl<'a> Run<'a> {
     async fn report_rest(&mut self) {
         let moved: BTreeSet<_> = self.planned.moves.iter().collect();
         for change in &self.planned.plan.changes {
-            let Some(id) = graph_of(&change.resource) else { continue };
+            let Some(id) = graph_of(&change.resource) else {
+                continue;
+            };
             let subject = !change.resource.starts_with("query.");
             let known = GraphId::parse(id).ok();
             let failed = known.as_ref().is_some_and(|id| self.failed.contains(id));
             let reported = subject && known.as_ref().is_some_and(|id| moved.contains(id));
             if is_work(change) && !failed && !reported {
-                self.events.step(change, Phase::Done, self.elapsed(), "", None).await;
+                self.events
+                    .step(change, Phase::Done, self.elapsed(), "", None)
+                    .await;
                 self.applied += 1;
             }
         }
@@ -296,7 +329,10 @@ impl<'a> Run<'a> {
 }
 
 fn is_work(change: &PlanChange) -> bool {
-    matches!(change.disposition(), Disposition::Applied | Disposition::Derived)
+    matches!(
+        change.disposition(),
+        Disposition::Applied | Disposition::Derived
+    )
 }
 
 /// `query.<graph>.<name>`, `graph.<graph>`, `schema.<graph>`.

@@ -9,7 +9,14 @@ use super::locate::locate;
 use super::{CLUSTER_FILE, is_inside};
 use crate::finding::{self, Place};
 
-const TOP_KEYS: [&str; 6] = ["version", "metadata", "storage", "providers", "graphs", "policies"];
+const TOP_KEYS: [&str; 6] = [
+    "version",
+    "metadata",
+    "storage",
+    "providers",
+    "graphs",
+    "policies",
+];
 const RESERVED_KEYS: [&str; 4] = ["pipelines", "ui", "aliases", "bindings"];
 const GRAPH_KEYS: [&str; 4] = ["schema", "queries", "embedding_provider", "retention"];
 
@@ -87,7 +94,11 @@ impl Reader<'_> {
         }
         for key in ["providers", "policies"] {
             if top.get(key).is_some_and(|v| !v.is_null()) {
-                self.report("C109", &[key], format!("{key} are not supported yet: remove them"));
+                self.report(
+                    "C109",
+                    &[key],
+                    format!("{key} are not supported yet: remove them"),
+                );
             }
         }
         match top.get("version") {
@@ -164,17 +175,25 @@ impl Reader<'_> {
                 let queries = self.mapping(value, path, &[]).unwrap_or_default();
                 for (name, value) in queries {
                     let path = [path, &[name.as_str()]].concat();
-                    let Some(entry) = self.mapping(value, &path, &["file"]) else { continue };
+                    let Some(entry) = self.mapping(value, &path, &["file"]) else {
+                        continue;
+                    };
                     let path = [path.as_slice(), &["file"]].concat();
                     match entry.get("file") {
-                        Some(file) => named.extend(self.file(file, &path).map(|f| (name.clone(), f))),
+                        Some(file) => {
+                            named.extend(self.file(file, &path).map(|f| (name.clone(), f)))
+                        }
                         None => self.report("C105", &path, format!("query '{name}' has no file")),
                     }
                 }
                 Queries::Named(named)
             }
             _ => {
-                self.report("C105", path, "queries must be a directory, a list of files or a map");
+                self.report(
+                    "C105",
+                    path,
+                    "queries must be a directory, a list of files or a map",
+                );
                 Queries::None
             }
         }
@@ -189,7 +208,11 @@ impl Reader<'_> {
         if let Some(commits) = keys.get("commits") {
             match commits.as_u64() {
                 Some(commits) => retention.commits = commits,
-                None => self.report("C105", &[path, &["commits"]].concat(), "commits must be a number"),
+                None => self.report(
+                    "C105",
+                    &[path, &["commits"]].concat(),
+                    "commits must be a number",
+                ),
             }
         }
         if let Some(age) = keys.get("age") {
@@ -209,7 +232,8 @@ impl Reader<'_> {
         let text = self.string(value, path)?;
         let file = text.strip_prefix("./").unwrap_or(&text).to_owned();
         if !is_inside(&file) {
-            let message = format!("path '{text}' leaves the directory: use a relative path inside it");
+            let message =
+                format!("path '{text}' leaves the directory: use a relative path inside it");
             self.report("C106", path, message);
             return None;
         }
@@ -250,7 +274,11 @@ impl Reader<'_> {
             };
             if !known.is_empty() && !known.contains(&key) {
                 let at = self.place(&[path, &[key]].concat());
-                let shown: Vec<_> = known.iter().filter(|k| !RESERVED_KEYS.contains(k)).copied().collect();
+                let shown: Vec<_> = known
+                    .iter()
+                    .filter(|k| !RESERVED_KEYS.contains(k))
+                    .copied()
+                    .collect();
                 let finding = finding::error("C103", Some(at), format!("key '{key}' is not known"));
                 let hint = format!("known here: {}", shown.join(", "));
                 self.findings.push(finding::hinted(finding, hint));
@@ -266,33 +294,42 @@ impl Reader<'_> {
 
     fn report(&mut self, code: &str, path: &[&str], message: impl Into<String>) {
         let place = self.place(path);
-        self.findings.push(finding::error(code, Some(place), message));
+        self.findings
+            .push(finding::error(code, Some(place), message));
     }
 
     fn syntax(&mut self, error: &serde_yaml::Error) {
         let text = error.to_string();
-        let duplicate = text.split_once("duplicate entry with key ").and_then(|(before, rest)| {
-            let key = rest.strip_prefix('"')?.split('"').next()?;
-            let mut path: Vec<&str> = before.trim_end_matches(": ").split('.').collect();
-            path.retain(|part| !part.is_empty());
-            path.push(key);
-            Some((key, locate(CLUSTER_FILE, self.text, &path, 1)))
-        });
+        let duplicate = text
+            .split_once("duplicate entry with key ")
+            .and_then(|(before, rest)| {
+                let key = rest.strip_prefix('"')?.split('"').next()?;
+                let mut path: Vec<&str> = before.trim_end_matches(": ").split('.').collect();
+                path.retain(|part| !part.is_empty());
+                path.push(key);
+                Some((key, locate(CLUSTER_FILE, self.text, &path, 1)))
+            });
         if let Some((key, place)) = duplicate {
             let message = format!("key '{key}' is given twice");
-            self.findings.push(finding::error("C102", Some(place), message));
+            self.findings
+                .push(finding::error("C102", Some(place), message));
             return;
         }
         let at = error.location();
         let place = Place {
             file: CLUSTER_FILE.to_owned(),
-            line: at.as_ref().map_or(0, |l| u32::try_from(l.line()).unwrap_or(0)),
-            column: at.as_ref().map_or(0, |l| u32::try_from(l.column()).unwrap_or(0)),
+            line: at
+                .as_ref()
+                .map_or(0, |l| u32::try_from(l.line()).unwrap_or(0)),
+            column: at
+                .as_ref()
+                .map_or(0, |l| u32::try_from(l.column()).unwrap_or(0)),
             start: at.as_ref().map_or(0, |l| l.index() as u64),
             end: at.as_ref().map_or(0, |l| l.index() as u64 + 1),
         };
         let message = text.split(" at line ").next().unwrap_or(&text).to_owned();
-        self.findings.push(finding::error("C101", Some(place), message));
+        self.findings
+            .push(finding::error("C101", Some(place), message));
     }
 }
 
@@ -335,7 +372,9 @@ mod tests {
         assert!(matches!(&a.queries, Queries::Directory(dir, _) if dir == "queries/"));
         assert_eq!(a.retention.as_ref().map(|r| r.age_seconds), Some(172_800));
         assert!(matches!(&config.graphs["b"].queries, Queries::Files(files) if files.len() == 2));
-        assert!(matches!(&config.graphs["c"].queries, Queries::Named(named) if named["top"].0 == "top.gq"));
+        assert!(
+            matches!(&config.graphs["c"].queries, Queries::Named(named) if named["top"].0 == "top.gq")
+        );
     }
 
     #[test]

@@ -14,8 +14,9 @@ pub fn read_directory(directory: &Path) -> Result<ConfigBundle> {
     let cluster = directory.join(CLUSTER_FILE);
     let content = std::fs::read(&cluster).map_err(|error| {
         let message = format!("{} cannot be read: {error}", cluster.display());
-        Error::new(ErrorKind::NotFound, message)
-            .with_hint("name the directory that has cluster.yaml, or make one with `omnigraphctl init`")
+        Error::new(ErrorKind::NotFound, message).with_hint(
+            "name the directory that has cluster.yaml, or make one with `omnigraphctl init`",
+        )
     })?;
     let named = named_files(directory, &String::from_utf8_lossy(&content));
     let mut files = vec![ConfigFile {
@@ -100,16 +101,25 @@ fn named_files(directory: &Path, text: &str) -> BTreeSet<String> {
 
 fn query_files(directory: &Path, queries: &str) -> Vec<String> {
     let queries = queries.trim_end_matches('/');
-    let entries = std::fs::read_dir(directory.join(queries)).into_iter().flatten();
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let entries = std::fs::read_dir(directory.join(queries))
+        .into_iter()
+        .flatten();
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
     let queries_only = names.filter(|name| name.ends_with(".gq"));
-    queries_only.map(|name| format!("{queries}/{name}")).collect()
+    queries_only
+        .map(|name| format!("{queries}/{name}"))
+        .collect()
 }
 
 /// Reads a file unless it, or what a link makes of it, lies outside.
 fn read_inside(directory: &Path, path: &str) -> Result<Option<Vec<u8>>> {
     let unreadable = |error: std::io::Error| {
-        Error::new(ErrorKind::Invalid, format!("{path} cannot be read: {error}"))
+        Error::new(
+            ErrorKind::Invalid,
+            format!("{path} cannot be read: {error}"),
+        )
     };
     let root = directory.canonicalize().map_err(unreadable)?;
     let file = match directory.join(path).canonicalize() {

@@ -28,18 +28,25 @@ pub(super) fn locate(file: &str, text: &str, path: &[&str], nth: usize) -> Place
         let skip = if depth + 1 == path.len() { nth } else { 0 };
         let Some(first) = region.first() else { break };
         let level = first.indent;
-        let mut matches = region.iter().enumerate().filter(|(_, line)| {
-            line.indent == level && key_of(line.content) == Some(*key)
-        });
+        let mut matches = region
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.indent == level && key_of(line.content) == Some(*key));
         if let Some((index, line)) = matches.nth(skip) {
             place = span(file, text, line, 0, key.len());
             let rest = &region[index + 1..];
             let inner = rest.iter().take_while(|l| l.indent > level).count();
             // A value on the same line, `{ … }`, is searched from there.
-            region = if inner == 0 { &region[index..=index] } else { &rest[..inner] };
+            region = if inner == 0 {
+                &region[index..=index]
+            } else {
+                &rest[..inner]
+            };
             continue;
         }
-        let flow = region.iter().find_map(|line| Some((line, flow_key(line.content, key)?)));
+        let flow = region
+            .iter()
+            .find_map(|line| Some((line, flow_key(line.content, key)?)));
         match flow {
             Some((line, at)) => place = span(file, text, line, at, key.len()),
             None => break,

@@ -82,7 +82,9 @@ impl Files {
 /// Whether a path is relative and stays inside, with `/` and without detours.
 pub(crate) fn is_inside(path: &str) -> bool {
     let odd = path.is_empty() || path.starts_with('/') || path.contains(['\\', '\0']);
-    !odd && !path.split('/').any(|part| part == ".." || part.contains(':'))
+    !odd && !path
+        .split('/')
+        .any(|part| part == ".." || part.contains(':'))
 }
 
 /// Checks everything that can be checked without looking at the cluster.
@@ -103,7 +105,11 @@ pub fn validate(bundle: &ConfigBundle) -> ValidateResponse {
         resources.push(ResourceSummary {
             address: schema_address.clone(),
             kind: "schema".into(),
-            digest: graph.schema.as_ref().map(|s| s.digest.to_string()).unwrap_or_default(),
+            digest: graph
+                .schema
+                .as_ref()
+                .map(|s| s.digest.to_string())
+                .unwrap_or_default(),
             path: graph.schema_path.clone(),
         });
         dependencies.push(Dependency {

@@ -23,7 +23,11 @@ pub(crate) struct Running {
 impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let actor = self.actor.as_deref().unwrap_or("somebody");
-        write!(f, "{} by {actor} runs (operation {})", self.kind, self.operation_id)
+        write!(
+            f,
+            "{} by {actor} runs (operation {})",
+            self.kind, self.operation_id
+        )
     }
 }
 
@@ -54,7 +58,11 @@ impl Watcher {
         leader: &Leader,
         trust: bool,
     ) -> Result<bool> {
-        if leader.process.as_ref().is_some_and(super::ProcessMark::has_ended) {
+        if leader
+            .process
+            .as_ref()
+            .is_some_and(super::ProcessMark::has_ended)
+        {
             return Ok(true);
         }
         let takeover = plane.options().takeover;
@@ -88,9 +96,15 @@ impl ControlPlane {
             at: self.store().clock().now_micros(),
             operation: self.shared().running.lock().clone(),
         };
-        let Ok(bytes) = serde_json::to_vec(&beat) else { return };
+        let Ok(bytes) = serde_json::to_vec(&beat) else {
+            return;
+        };
         let path = self.heartbeat_path(leader);
-        let put = self.store().object_store().put(&path, PutPayload::from(bytes)).await;
+        let put = self
+            .store()
+            .object_store()
+            .put(&path, PutPayload::from(bytes))
+            .await;
         if let Err(error) = put {
             tracing::warn!(%error, "the heartbeat could not be written");
         }
@@ -116,6 +130,7 @@ impl ControlPlane {
     }
 
     fn heartbeat_path(&self, leader: &Leader) -> object_store::path::Path {
-        self.store().path(&format!("cluster/heartbeat/{}.json", leader.epoch))
+        self.store()
+            .path(&format!("cluster/heartbeat/{}.json", leader.epoch))
     }
 }

@@ -118,7 +118,11 @@ impl ControlPlane {
             Some(leader) => watcher.is_dead(self, leader, true).await?,
             None => true,
         };
-        let until = if free { until.max(Instant::now() + FREE_LEAD_WAIT) } else { until };
+        let until = if free {
+            until.max(Instant::now() + FREE_LEAD_WAIT)
+        } else {
+            until
+        };
         let mut role = self.shared().role.subscribe();
         let leading = role.wait_for(|role| matches!(role, Role::Leading(_)));
         if let Ok(Ok(role)) = tokio::time::timeout_at(until, leading).await
@@ -156,7 +160,12 @@ impl ControlPlane {
                 since: self.store().clock().now_micros(),
             };
             let taken = Some(leader.clone());
-            match self.shared().ledger.append(&state, leader.epoch, taken, Event::Leader).await {
+            match self
+                .shared()
+                .ledger
+                .append(&state, leader.epoch, taken, Event::Leader)
+                .await
+            {
                 Ok(_) => {
                     tracing::info!(epoch = leader.epoch, lease = %leader.lease_id, "leading");
                     return Ok(leader);
@@ -178,7 +187,12 @@ impl ControlPlane {
                 lease_id: leader.lease_id,
                 reason: None,
             };
-            match self.shared().ledger.append(&state, state.epoch, None, event).await {
+            match self
+                .shared()
+                .ledger
+                .append(&state, state.epoch, None, event)
+                .await
+            {
                 Ok(_) => {
                     self.forget_heartbeat(leader).await;
                     return Ok(());
@@ -214,7 +228,9 @@ impl ControlPlane {
                     tracing::warn!(error = error.chain(), "an operation could not be resolved");
                 }
             }
-            self.shared().role.send_replace(Role::Leading(leader.clone()));
+            self.shared()
+                .role
+                .send_replace(Role::Leading(leader.clone()));
             self.beat(&leader, &stop).await;
             self.shared().role.send_replace(Role::Standby);
             if stop.is_cancelled() {
@@ -224,7 +240,10 @@ impl ControlPlane {
                     tracing::warn!(error = error.chain(), "the lead could not be released");
                 }
             } else {
-                tracing::warn!(epoch = leader.epoch, "another process leads now: standing by");
+                tracing::warn!(
+                    epoch = leader.epoch,
+                    "another process leads now: standing by"
+                );
             }
         }
     }
@@ -273,7 +292,10 @@ impl ControlPlane {
             epoch: leader.epoch,
             holder: leader.holder.clone(),
             host: leader.host.clone(),
-            actor_id: running.as_ref().and_then(|r| r.actor.clone()).unwrap_or_default(),
+            actor_id: running
+                .as_ref()
+                .and_then(|r| r.actor.clone())
+                .unwrap_or_default(),
             operation: running.map(|r| r.kind).unwrap_or_default(),
             acquired_at: Some(crate::timestamp(leader.since)),
             expires_at: Some(crate::timestamp(at.saturating_add(takeover))),
@@ -304,7 +326,9 @@ impl ControlPlane {
             Some(address) => format!("send the change to {address}"),
             None => "wait for it with --lock-timeout".to_owned(),
         };
-        Error::new(ErrorKind::LeaseHeld, message).with_hint(hint).with_lease(Some(lease))
+        Error::new(ErrorKind::LeaseHeld, message)
+            .with_hint(hint)
+            .with_lease(Some(lease))
     }
 
     async fn not_leader(&self, leader: Option<&Leader>) -> Error {
@@ -314,7 +338,10 @@ impl ControlPlane {
         };
         let lease = self.lease_of(leader).await;
         let at = leader.address.as_deref().unwrap_or("an embedded process");
-        let message = format!("{} on {} leads this cluster ({at})", leader.holder, leader.host);
+        let message = format!(
+            "{} on {} leads this cluster ({at})",
+            leader.holder, leader.host
+        );
         Error::new(ErrorKind::NotLeader, message)
             .with_hint(format!("send the change to {at}"))
             .with_lease(Some(lease))
@@ -342,5 +369,8 @@ impl Drop for Turn {
 }
 
 fn leads(state: &State, leader: &Leader) -> bool {
-    state.leader.as_ref().is_some_and(|now| now.lease_id == leader.lease_id)
+    state
+        .leader
+        .as_ref()
+        .is_some_and(|now| now.lease_id == leader.lease_id)
 }

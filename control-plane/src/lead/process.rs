@@ -62,7 +62,10 @@ mod tests {
     fn a_living_process_has_not_ended_and_a_dead_one_has() {
         let own = ProcessMark::own().expect("linux");
         assert!(!own.has_ended());
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep runs");
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("sleep runs");
         let mark = ProcessMark {
             pid: child.id(),
             started: started(child.id()).expect("it lives"),

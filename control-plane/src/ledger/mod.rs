@@ -109,7 +109,10 @@ impl Ledger {
         }
         let revision = Arc::new(self.revision_at(pointer).await?);
         let mut newest = self.newest.lock();
-        if newest.as_ref().is_none_or(|old| old.record.number < pointer.number) {
+        if newest
+            .as_ref()
+            .is_none_or(|old| old.record.number < pointer.number)
+        {
             *newest = Some(Arc::clone(&revision));
         }
         Ok(Some(revision))
@@ -128,7 +131,10 @@ impl Ledger {
 
     pub(crate) async fn revision_at(&self, pointer: RevisionPointer) -> Result<Revision> {
         let record = self.record_at(pointer).await?;
-        let bytes = self.catalog.get(&record.content, BlobKind::Revision).await?;
+        let bytes = self
+            .catalog
+            .get(&record.content, BlobKind::Revision)
+            .await?;
         let content = Content::read(&bytes)?;
         Ok(Revision { record, content })
     }
@@ -157,7 +163,10 @@ impl Ledger {
             revision,
             event,
         };
-        self.store.probe_create_once().await.map_err(|e| AppendFailure::Unknown(e.into()))?;
+        self.store
+            .probe_create_once()
+            .await
+            .map_err(|e| AppendFailure::Unknown(e.into()))?;
         let after = |entry: LedgerEntry| State {
             seq: Some(next),
             epoch: entry.epoch,

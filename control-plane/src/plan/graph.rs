@@ -99,8 +99,12 @@ impl Builder {
         let settings = graph_digest(applied.retention.as_ref());
         let resource = format!("graph.{}", graph.id);
         let reason = format!("recovery_pending: {reason}");
-        let change =
-            Change::new(resource, ChangeOperation::Update, Some(&settings), Some(&graph.digest()));
+        let change = Change::new(
+            resource,
+            ChangeOperation::Update,
+            Some(&settings),
+            Some(&graph.digest()),
+        );
         self.push(change.blocked(reason));
     }
 
@@ -136,8 +140,12 @@ impl Builder {
             self.push(change.blocked(schema_errors(id)));
             return true;
         };
-        let mut change =
-            Change::new(resource, update, Some(&applied.schema), Some(&desired.digest));
+        let mut change = Change::new(
+            resource,
+            update,
+            Some(&applied.schema),
+            Some(&desired.digest),
+        );
         match live {
             Live::Unreadable(error) => {
                 change.drift = true;

@@ -41,7 +41,10 @@ impl Planned {
             return false;
         };
         let busy = |change: &PlanChange| {
-            matches!(change.disposition(), Disposition::Applied | Disposition::Derived)
+            matches!(
+                change.disposition(),
+                Disposition::Applied | Disposition::Derived
+            )
         };
         !self.plan.changes.iter().any(busy)
             && base.content.held_back == self.held_back
@@ -51,7 +54,9 @@ impl Planned {
 
     /// The newest revision's content, or none.
     pub(crate) fn base_content(&self) -> Content {
-        self.base.as_ref().map_or_else(Content::empty, |base| base.content.clone())
+        self.base
+            .as_ref()
+            .map_or_else(Content::empty, |base| base.content.clone())
     }
 
     pub(crate) fn base_number(&self) -> u64 {
@@ -131,7 +136,10 @@ impl Builder {
     fn finish(self, declared: &Declared, base: Option<Arc<Revision>>) -> Planned {
         let held = |change: &&PlanChange| {
             let disposition = change.disposition();
-            matches!(disposition, Disposition::Blocked | Disposition::ApprovalRequired)
+            matches!(
+                disposition,
+                Disposition::Blocked | Disposition::ApprovalRequired
+            )
         };
         let held_back = self.changes.iter().filter(held);
         let held_back: BTreeMap<_, _> = held_back
@@ -227,7 +235,10 @@ fn plan_digest(changes: &[PlanChange], base: u64, declared: &Declared) -> Digest
             change.disposition,
             change.reason
         ));
-        let steps = change.migration.iter().flat_map(|migration| &migration.steps);
+        let steps = change
+            .migration
+            .iter()
+            .flat_map(|migration| &migration.steps);
         lines.extend(steps.map(|step| step.detail_json.clone()));
     }
     Digest::of_lines(lines.iter().map(String::as_str))

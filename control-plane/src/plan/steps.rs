@@ -18,7 +18,9 @@ pub(super) fn migration(plan: &MigrationPlan) -> pb::Migration {
 /// What forbids the migration.
 pub(super) fn refusals(plan: &MigrationPlan, path: &str) -> Vec<Diagnostic> {
     let errors = plan.diagnostics.iter().filter(|found| found.is_error());
-    errors.map(|found| finding::of_language(found, path)).collect()
+    errors
+        .map(|found| finding::of_language(found, path))
+        .collect()
 }
 
 fn step(step: &Step) -> pb::MigrationStep {
