@@ -108,9 +108,10 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// An error made of the findings of the languages; the first one becomes the message.
+    /// An error made of the findings of the languages; the first error becomes the message.
     pub fn diagnostics(kind: ErrorKind, found: Vec<omnigraph_lang::Diagnostic>) -> Self {
-        let message = match found.as_slice() {
+        let errors: Vec<_> = found.iter().filter(|d| d.is_error()).collect();
+        let message = match errors.as_slice() {
             [] => "invalid input".to_owned(),
             [one] => format!("{}: {}", one.code, one.message),
             [first, rest @ ..] => {

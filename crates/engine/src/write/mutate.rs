@@ -15,7 +15,7 @@ use super::overlay::{Overlay, Pending};
 use super::rows::to_batch;
 use super::statement::{Runner, StatementOutcome};
 use super::validate::{Changed, FinalState, Gone, TableState, tables_read};
-use super::view::{StagedTables, View};
+use super::view::{AddedBatches, StagedTables, View};
 use super::violations::Violations;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::expr::EvalContext;
@@ -73,8 +73,8 @@ impl Graph {
             fork_from: None,
         };
         let (answer, commit) = self.commit_with(request, &mut mutation).await?;
-        if let (Some(_), Some((view, staged))) = (&commit, &mutation.staged) {
-            view.remember(staged).await;
+        if let (Some(_), Some((view, staged, added))) = (&commit, &mutation.staged) {
+            view.remember(staged, added).await;
         }
         Ok(MutationOutcome {
             branch: branch.clone(),
@@ -96,7 +96,7 @@ struct Mutation<'a> {
     /// When the request began, epoch ms; the same in every run.
     now: i64,
     /// What the last run staged, and on what.
-    staged: Option<(View, StagedTables)>,
+    staged: Option<(View, StagedTables, AddedBatches)>,
 }
 
 struct Answer {
@@ -132,7 +132,7 @@ impl Write for Mutation<'_> {
             return Ok((answer, Attempt::Nothing));
         }
         let tables = view.stage(done.changes).await?;
-        self.staged = Some((view, tables.clone()));
+        self.staged = Some((view, tables.clone(), done.batches));
         let staged = Staged {
             tables,
             read: done.read,
@@ -147,6 +147,7 @@ impl Write for Mutation<'_> {
 struct Done {
     statements: Vec<StatementOutcome>,
     changes: BTreeMap<TypeId, TableChange>,
+    batches: AddedBatches,
     read: BTreeSet<TypeId>,
     touched: Vec<Touched>,
 }
@@ -221,6 +222,7 @@ async fn run(view: &View, statements: &[Statement], params: &[Value], now: i64) 
     Ok(Done {
         statements: runner.outcomes,
         changes,
+        batches,
         read,
         touched,
     })
@@ -232,10 +234,8 @@ fn entity(view: &View, id: TypeId) -> Result<omnigraph_lang::schema::EntityType<
         .ok_or_else(|| Error::internal("a statement names a type that the schema lacks"))
 }
 
-type Batches = BTreeMap<TypeId, arrow_array::RecordBatch>;
-
 /// The pending rows in the form of their tables.
-fn batches(view: &View, changed: &BTreeMap<TypeId, Pending>) -> Result<Batches> {
+fn batches(view: &View, changed: &BTreeMap<TypeId, Pending>) -> Result<AddedBatches> {
     let with_rows = changed.iter().filter(|(_, pending)| !pending.rows.is_empty());
     with_rows
         .map(|(id, pending)| Ok((*id, to_batch(entity(view, *id)?, pending.rows.values())?)))
@@ -246,7 +246,7 @@ fn batches(view: &View, changed: &BTreeMap<TypeId, Pending>) -> Result<Batches> 
 async fn check(
     view: &View,
     changed: &BTreeMap<TypeId, Pending>,
-    batches: &Batches,
+    batches: &AddedBatches,
     violations: &mut Violations,
 ) -> Result<BTreeSet<TypeId>> {
     let catalog = view.catalog();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use futures::FutureExt;
 use futures::future::{BoxFuture, try_join_all};
 use lance::Dataset;
@@ -12,6 +13,9 @@ use crate::error::Result;
 use crate::exec::{SnapshotCache, TableKey, TableSnapshot, TableSource};
 use crate::graph::{Graph, Snapshot, TableRef};
 use crate::table::TableChange;
+
+/// Rows that were added to tables in one piece, by type.
+pub(crate) type AddedBatches = BTreeMap<TypeId, RecordBatch>;
 
 /// New versions of tables, by type.
 pub(crate) type StagedTables = BTreeMap<TypeId, (TableRef, Arc<Dataset>)>;
@@ -62,19 +66,28 @@ impl View {
     }
 
     /// Tells the cache of the versions that a landed write made, so that the next look-up builds
-    /// on what is known of the old ones. A failure loses time only.
-    pub(crate) async fn remember(&self, staged: &StagedTables) {
+    /// on what is known of the old ones; `added` are rows that need not be read back. A failure
+    /// loses time only.
+    pub(crate) async fn remember(&self, staged: &StagedTables, added: &AddedBatches) {
         for (id, (table, dataset)) in staged {
-            let derived = match self.snapshot.table(*id) {
-                Ok(old) => {
-                    let (old, new) = (self.key(old), self.key(table));
-                    self.cache.derive(&old, dataset, &new).await.map(|_| ())
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = derived {
+            if let Err(error) = self.derive(*id, table, dataset, added.get(id)).await {
                 tracing::debug!(%error, "a new table version was not derived from the old one");
             }
+        }
+    }
+
+    async fn derive(
+        &self,
+        id: TypeId,
+        table: &TableRef,
+        dataset: &Arc<Dataset>,
+        added: Option<&RecordBatch>,
+    ) -> Result<()> {
+        let (old, new) = (self.key(self.snapshot.table(id)?), self.key(table));
+        let derived = self.cache.derive(&old, dataset, &new).boxed().await?;
+        match added {
+            Some(batch) => derived.append_known(batch).await,
+            None => Ok(()),
         }
     }
 

@@ -373,17 +373,21 @@ pub(crate) fn fresh_id(now_millis: i64, buffer: &mut [u8; 26]) -> &str {
 
 /// Malformed JSON and repeated members come before everything else that may be wrong in a line.
 fn explain(text: &str, number: u32, fault: Fault) -> Violation {
-    let (code, message, property) = match (value::parse_json_strict(text), fault) {
-        (Err(error), _) => (error.code, error.message, None),
+    // The complete parser also refuses numbers that no float can hold; those are JSON.
+    let malformed = value::parse_json_strict(text)
+        .err()
+        .filter(|error| error.code == Code::R403 || !Reader::is_json(text));
+    let (code, message, property) = match (malformed, fault) {
+        (Some(error), _) => (error.code, error.message, None),
         (
-            Ok(_),
+            None,
             Fault::Found {
                 code,
                 message,
                 property,
             },
         ) => (code, message, property),
-        (Ok(_), Fault::Form) => (
+        (None, Fault::Form) => (
             Code::R402,
             r#"expected {"type": …, "data": {…}} or {"edge": …, "from": …, "to": …, "data": {…}}"#
                 .to_owned(),

@@ -12,6 +12,7 @@ use super::plan::Plan;
 use super::{LoadOptions, LoadOutcome, LoadPhase, LoadProgress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{BranchName, CommitRequest, Graph, ReadOptions, Snapshot, Target};
+use crate::write::view::AddedBatches;
 
 /// Pieces of the input that wait to be cut.
 const WAITING: usize = 4;
@@ -119,7 +120,7 @@ impl LoadSession {
         };
         let (branch_created, commit) = self.graph.commit_with(request, &mut load).await?;
         if let (Some(_), Some((view, staged))) = (&commit, &load.last) {
-            view.remember(staged).await;
+            view.remember(staged, &AddedBatches::new()).await;
         }
         let [nodes, edges] = load.counts();
         Ok(LoadOutcome {

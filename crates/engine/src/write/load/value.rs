@@ -1,6 +1,7 @@
 //! One property's value from JSON into its column: the common forms at once, all others through
 //! the rules of the language.
 
+use omnigraph_lang::Code;
 use omnigraph_lang::schema::{DataType, Property, Scalar};
 use omnigraph_lang::value::{self, Blob, Value, ValueError};
 
@@ -8,7 +9,7 @@ use super::columns::Column;
 use super::json::Reader;
 use super::parse::{Fault, Parser};
 use super::plan::{PropertyPlan, TypePlan};
-use crate::write::shape::{external_blob, missing};
+use crate::write::shape::{external_blob, missing, shorten};
 
 impl Parser {
     /// Reads the value of the property at this position.
@@ -180,6 +181,11 @@ fn quick_integer(reader: &mut Reader<'_>) -> Option<i64> {
 /// The complete rules, which also say what is wrong.
 fn thorough(reader: &mut Reader<'_>, property: &Property) -> Result<Value, Fault> {
     let text = reader.raw()?;
+    if text.parse::<f64>().is_ok_and(f64::is_infinite) && property.data_type.scalar().is_some_and(Scalar::is_number)
+    {
+        let message = format!("{} is out of range for {}", shorten(text), property.data_type);
+        return Err(Fault::of(&property.name, ValueError::new(Code::R407, message)));
+    }
     let json = value::parse_json_strict(text).map_err(|_| Fault::Form)?;
     value::from_json(&json, &property.data_type)
         .map_err(|e: ValueError| Fault::of(&property.name, e))

@@ -100,7 +100,8 @@ pub(super) fn codes<T>(result: Result<T>) -> Vec<String> {
         Err(error) => {
             let found = &error.detail().diagnostics;
             assert!(!found.is_empty(), "{error:?}");
-            found.iter().map(|d| d.code.to_string()).collect()
+            let errors = found.iter().filter(|d| d.is_error());
+            errors.map(|d| d.code.to_string()).collect()
         }
     }
 }

@@ -337,3 +337,26 @@ async fn commits_say_what_they_touched() {
     let packages = snapshot.datasets().into_iter().find(|d| d.type_name == "Package");
     assert_eq!(packages.map(|d| d.rows), Some(5));
 }
+
+/// The budget of the storage protocol: eight requests in all, however long the history.
+#[tokio::test]
+async fn a_one_row_write_costs_at_most_eight_requests() {
+    let cases = Cases::new().await;
+    let on = cases.fresh().await;
+    let package = "query q($n: String) { insert Package { name: $n, section: \"net\", essential: false } }";
+    let edge = "query q($n: String) { insert Maintains { from: \"eve@x\", to: $n } }";
+    let update = "query q($n: String) { update Package set { kb: 7 } where name = $n }";
+    let mut used = Vec::new();
+    for i in 0..6 {
+        for source in [package, edge, update] {
+            let params = json!({"n": format!("p{i}")});
+            let before = cases.graph.store().requests();
+            mutate(&cases.graph, &on, source, params).await.unwrap();
+            used.push(cases.graph.store().requests() - before);
+        }
+    }
+    // The first round opens what is not at hand yet.
+    for used in &used[3..] {
+        assert!(used.total() <= 8, "{used}");
+    }
+}
