@@ -112,7 +112,13 @@ fn copy(from: &Path, to: &Path) {
 pub fn control_plane(place: &Place, name: &str, bind: &str, env: &[(&str, &str)]) -> Daemon {
     let storage = place.storage();
     let storage = storage.to_str().expect("a temporary path is UTF-8");
-    let args = ["--cluster", storage, "--bind", bind, "--unauthenticated"];
+    let args = [
+        "--cluster",
+        storage,
+        "--grpc-bind",
+        bind,
+        "--unauthenticated",
+    ];
     Daemon::start("omnigraph-control-plane", name, &args, env, place.logs())
 }
 
@@ -128,7 +134,7 @@ impl Replica {
     pub fn start(place: &Place, name: &str, control: Option<SocketAddr>) -> Replica {
         let storage = place.storage();
         let storage = storage.to_str().expect("a temporary path is UTF-8");
-        let control = control.map(|address| format!("http://{address}"));
+        let control = control.map(|address| format!("grpc://{address}"));
         let mut args = vec![
             "--cluster",
             storage,

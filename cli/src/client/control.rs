@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use omnigraph_control_plane::ControlPlane;
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::cluster_service_client::ClusterServiceClient;
@@ -67,6 +68,18 @@ impl ControlClient {
             token: None,
             timeout: None,
             embedded: Some(embedded),
+        }
+    }
+
+    /// A service of this process that somebody else owns.
+    pub(crate) fn in_process(plane: &ControlPlane, label: String) -> ControlClient {
+        ControlClient {
+            inner: client(super::embedded::in_process(plane)),
+            label,
+            local: true,
+            token: None,
+            timeout: None,
+            embedded: None,
         }
     }
 

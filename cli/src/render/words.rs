@@ -1,7 +1,5 @@
 //! Numbers, times and counts as people read them.
 
-use omnigraph_proto::control::v1::ServingRevision;
-
 /// `3,325`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -77,13 +75,6 @@ pub(crate) fn seconds(elapsed: std::time::Duration) -> String {
 /// The first characters of a digest.
 pub(crate) fn short_digest(digest: &str) -> &str {
     digest.get(..8).unwrap_or(digest)
-}
-
-/// `1 graph, 6 queries`.
-pub(crate) fn content(revision: &ServingRevision) -> String {
-    let queries = revision.graphs.iter().map(|g| g.queries.len() as u64).sum();
-    let graphs = revision.graphs.len() as u64;
-    format!("{}, {}", count(graphs, "graph"), count(queries, "query"))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const CHUNKS_AHEAD: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// NDJSON file, or - for stdin; .gz and .zst are sent as they are
+    /// NDJSON file, or - for stdin
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// What happens to entities that exist

@@ -167,7 +167,7 @@ pub(crate) fn bearer_token() -> Option<String> {
         .filter(|token| !token.is_empty())
 }
 
-async fn only_graph(client: &DataClient) -> Result<String> {
+pub(crate) async fn only_graph(client: &DataClient) -> Result<String> {
     let call = Call::get("/graphs").query("include", Some("all"));
     let (list, _): (GraphListResponse, _) = client.json(&call).await?;
     let mut ids: Vec<String> = list.graphs.into_iter().map(|g| g.graph_id).collect();
