@@ -14,7 +14,8 @@ use super::column::Column;
 use super::expr::{EvalContext, evaluate, evaluate_constant, evaluate_filter};
 use super::rows::{Guard, Rows};
 use super::scope::{Field, Inputs, RowScope};
-use super::table_snapshot::{SnapshotCache, TableKey, TableSnapshot};
+use super::snapshot_cache::{SnapshotCache, TableKey};
+use super::table_snapshot::TableSnapshot;
 use crate::error::{Error, Result};
 
 /// Rows that an expression is evaluated over at once: few enough that consecutive rows often are

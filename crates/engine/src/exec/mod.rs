@@ -2,7 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `table_snapshot`, `part_cache` | an immutable version of a table, what is derived from it, and the memory budget |
+//! | `snapshot_cache`, `table_snapshot`, `part_cache` | an immutable version of a table, what is derived from it, and the memory budget |
 //! | `column`, `live`, `id_index`, `adjacency`, `text_index` | the derived parts, each built from that of an older version where possible |
 //! | [`expr`], `scope`, `values` | expressions over columns |
 //! | `execution`, `rows`, `pattern`, `expand`, `join`, `correlated`, `search` | matching: rows of ordinals, block by block |
@@ -29,6 +29,7 @@ mod result;
 mod rows;
 mod scope;
 mod search;
+mod snapshot_cache;
 mod table_snapshot;
 #[cfg(test)]
 mod tests;
@@ -42,4 +43,5 @@ pub(crate) use id_index::IdIndex;
 pub(crate) use plan_cache::PlanCache;
 pub(crate) use read::run;
 pub use result::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
-pub(crate) use table_snapshot::{SnapshotCache, TableKey, TableSnapshot};
+pub(crate) use snapshot_cache::{SnapshotCache, TableKey};
+pub(crate) use table_snapshot::TableSnapshot;
