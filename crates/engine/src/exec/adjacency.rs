@@ -71,11 +71,6 @@ impl Adjacency {
         self.incoming.get(to)
     }
 
-    /// The ends of an edge: ordinals of its source and its target.
-    pub(crate) fn ends(&self, edge: u32) -> [u32; 2] {
-        self.ends.get(edge)
-    }
-
     /// Builds it from `base` where little has changed since, else from the ends of all edges.
     pub(super) async fn build(
         edges: &TableSnapshot,

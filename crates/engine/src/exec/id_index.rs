@@ -68,10 +68,6 @@ impl IdIndex {
     pub(crate) fn id(&self, ordinal: u32) -> &str {
         self.ids.text(ordinal).unwrap_or_default()
     }
-
-    pub(crate) fn ids(&self) -> &Arc<Column> {
-        &self.ids
-    }
 }
 
 impl Part for IdIndex {

@@ -36,7 +36,6 @@ mod tests;
 mod text_index;
 pub(crate) mod values;
 
-pub(crate) use adjacency::{Adjacency, Neighbors};
 pub(crate) use column::Column;
 pub(crate) use execution::{QueryContext, TableSource};
 pub(crate) use id_index::IdIndex;

@@ -90,7 +90,8 @@ impl<K: Clone + Eq + Hash> PartCache<K> {
             .map_err(|_| Error::internal("a cached part has another type than its key says"))
     }
 
-    pub(crate) fn used_bytes(&self) -> usize {
+    #[cfg(test)]
+    fn used_bytes(&self) -> usize {
         self.state.lock().bytes
     }
 

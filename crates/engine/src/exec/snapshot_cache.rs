@@ -71,10 +71,6 @@ impl SnapshotCache {
         }
     }
 
-    pub(crate) fn used_bytes(&self) -> u64 {
-        self.shared.parts.used_bytes() as u64
-    }
-
     /// The snapshot of this version: from a cached version of the table if it only added fragments
     /// and deletions, else from scratch. Reads nothing but deletion files.
     pub(crate) async fn get(

@@ -67,10 +67,6 @@ impl TableSnapshot {
         &self.key
     }
 
-    pub(crate) fn dataset(&self) -> &Arc<Dataset> {
-        &self.dataset
-    }
-
     /// Size of the ordinal space, dead rows included.
     pub(crate) fn rows(&self) -> usize {
         self.live.rows()
