@@ -5,6 +5,8 @@
 //! every problem that it can find as a [`Diagnostic`], and does no input or output.
 
 pub mod diagnostic;
+#[cfg(test)]
+mod golden;
 pub mod query;
 pub mod schema;
 mod syntax;

@@ -56,7 +56,7 @@ pub struct Diagnostic {
 
 /// By place in the source; of equal ones only the first stays.
 pub(crate) fn sort(diagnostics: &mut Vec<Diagnostic>) {
-    diagnostics.sort_by(|a, b| (a.span, a.code).cmp(&(b.span, b.code)));
+    diagnostics.sort_by_key(|d| (d.span, d.code));
     diagnostics.dedup();
 }
 

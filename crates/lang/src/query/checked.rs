@@ -4,13 +4,13 @@
 //! to be looked up by name. A [`VarId`] is a position in [`Arm::variables`], a [`ParamId`] one in
 //! [`CheckedQuery::params`].
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::{Expr, ExprType};
 use crate::diagnostic::Diagnostic;
-use crate::schema::{DataType, EntityKind, PropertyId, Scalar, TypeId};
+use crate::schema::{DataType, EntityKind, PropertyId, TypeId};
 use crate::value::Value;
 
 /// Position of a variable in [`Arm::variables`].
@@ -47,13 +47,12 @@ pub struct Param {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there is one per query")]
 pub enum Body {
     Read(CheckedRead),
     /// Run in order, each on the state that the former left.
     Mutation(Vec<Statement>),
 }
-
-// ---------------------------------------------------------------------------------------- reads
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckedRead {
@@ -258,203 +257,6 @@ pub enum Count {
     Param(ParamId),
 }
 
-// ---------------------------------------------------------------------------------- expressions
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Expr {
-    pub kind: ExprKind,
-    pub ty: ExprType,
-    pub nullable: bool,
-}
-
-/// The type of an expression. Enums are strings here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExprType {
-    /// Of the literal `null` and of `[]` items.
-    Null,
-    Scalar(Scalar),
-    List(Scalar),
-    /// The literal `[]`, where its use gives it no other type.
-    EmptyList,
-    Vector(u32),
-    Blob,
-    Node,
-    Edge,
-    Path,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum ExprKind {
-    Literal(Value),
-    Param(ParamId),
-    /// The time at which the request began, a DateTime.
-    Now,
-    /// A property of a node or bound edge; null if the entity is null.
-    Property {
-        var: VarId,
-        property: PropertyId,
-    },
-    /// The entity itself: as a value a node's id.
-    Var(VarId),
-    /// `id($x)`
-    EntityId(VarId),
-    /// `type_name($x)`
-    TypeName(VarId),
-    /// `from_id($w)`
-    FromId(VarId),
-    /// `to_id($w)`
-    ToId(VarId),
-    /// In `where` and `set`: of the entity that the statement looks at.
-    Own(OwnField),
-    /// Position in [`Grouping::keys`]; only in projections.
-    GroupKey(usize),
-    /// Position in [`Grouping::aggregates`]; only in projections.
-    AggregateResult(usize),
-    /// Items have one type; some may be null.
-    List(Vec<Expr>),
-    /// Both sides numbers (compared by exact value, whatever their types), or both of one type.
-    /// Null if a side is.
-    Compare {
-        op: Comparison,
-        left: Box<Expr>,
-        right: Box<Expr>,
-    },
-    /// Both sides Strings. Null if a side is.
-    Text {
-        test: TextTest,
-        text: Box<Expr>,
-        part: Box<Expr>,
-    },
-    /// `item in list`, also `list contains item`. Null if a side is, or if nothing equals the
-    /// item and the list has a null.
-    In {
-        item: Box<Expr>,
-        list: Box<Expr>,
-    },
-    /// Three-valued, at least two operands.
-    And(Vec<Expr>),
-    /// Three-valued, at least two operands.
-    Or(Vec<Expr>),
-    Not(Box<Expr>),
-    /// Never null.
-    IsNull(Box<Expr>),
-    /// Operand types decide the meaning; `ty` is the result.
-    Arithmetic {
-        op: Arithmetic,
-        left: Box<Expr>,
-        right: Box<Expr>,
-    },
-    Negate(Box<Expr>),
-    Call {
-        function: Function,
-        args: Vec<Expr>,
-    },
-    Cast {
-        value: Box<Expr>,
-        to: DataType,
-        mode: CastMode,
-    },
-    /// A Bool text search.
-    Search(SearchCall),
-    /// The score of a rank call, F64: `Nearest` is null for a null vector.
-    Score(RankCall),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OwnField {
-    Property(PropertyId),
-    Id,
-    From,
-    To,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Comparison {
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TextTest {
-    Contains,
-    StartsWith,
-    EndsWith,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Arithmetic {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Rem,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CastMode {
-    /// Failure is R442.
-    Strict,
-    /// Failure is null.
-    Try,
-    /// To F32 for a comparison: rounds to nearest, overflow is infinite.
-    Round,
-}
-
-/// Functions of their arguments alone. `length` and the like of paths are not among them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Function {
-    Lower,
-    Upper,
-    Trim,
-    /// Unicode scalar values of a String.
-    Length,
-    Substring,
-    /// The pattern is a literal (checked) or a parameter.
-    Matches,
-    Abs,
-    Floor,
-    Ceil,
-    Round,
-    Coalesce,
-    Year,
-    Month,
-    Day,
-    Hour,
-    Minute,
-    Second,
-    Millisecond,
-    Weekday,
-    /// Of a list or vector.
-    Size,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct SearchCall {
-    pub kind: SearchKind,
-    pub var: VarId,
-    /// A String property of the node.
-    pub property: PropertyId,
-    /// A String, the same for all rows.
-    pub query: Box<Expr>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum SearchKind {
-    /// Some token occurs: `search` and `match_text`.
-    AnyToken,
-    /// Some token is within this many edits of one in the text (integer, negative is R443).
-    Fuzzy {
-        edits: Box<Expr>,
-    },
-    Phrase,
-}
-
-// ------------------------------------------------------------------------------------ mutations
-
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
     /// On a keyed type it replaces an entity with the same key as a whole.
@@ -507,8 +309,6 @@ pub struct Assignment {
     pub property: PropertyId,
     pub value: Expr,
 }
-
-// ------------------------------------------------------------------------------------ operation
 
 /// What a query gives and touches, for clients, lint and authorization.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -572,173 +372,6 @@ impl Variable {
         match self.types.as_slice() {
             [only] => Some(*only),
             _ => None,
-        }
-    }
-}
-
-impl Expr {
-    /// Calls `f` on this expression and on all below it.
-    pub fn visit<'a>(&'a self, f: &mut impl FnMut(&'a Expr)) {
-        f(self);
-        match &self.kind {
-            ExprKind::List(items) | ExprKind::And(items) | ExprKind::Or(items) => {
-                items.iter().for_each(|e| e.visit(f));
-            }
-            ExprKind::Call { args, .. } => args.iter().for_each(|e| e.visit(f)),
-            ExprKind::Compare { left, right, .. } | ExprKind::Arithmetic { left, right, .. } => {
-                left.visit(f);
-                right.visit(f);
-            }
-            ExprKind::Text { text, part, .. } => {
-                text.visit(f);
-                part.visit(f);
-            }
-            ExprKind::In { item, list } => {
-                item.visit(f);
-                list.visit(f);
-            }
-            ExprKind::Not(e)
-            | ExprKind::IsNull(e)
-            | ExprKind::Negate(e)
-            | ExprKind::Cast { value: e, .. } => e.visit(f),
-            ExprKind::Search(call) => {
-                call.query.visit(f);
-                if let SearchKind::Fuzzy { edits } = &call.kind {
-                    edits.visit(f);
-                }
-            }
-            ExprKind::Score(call) => call.visit(f),
-            ExprKind::Literal(_)
-            | ExprKind::Param(_)
-            | ExprKind::Now
-            | ExprKind::Property { .. }
-            | ExprKind::Var(_)
-            | ExprKind::EntityId(_)
-            | ExprKind::TypeName(_)
-            | ExprKind::FromId(_)
-            | ExprKind::ToId(_)
-            | ExprKind::Own(_)
-            | ExprKind::GroupKey(_)
-            | ExprKind::AggregateResult(_) => {}
-        }
-    }
-
-    /// The variables that the expression mentions, each once, ascending.
-    #[must_use]
-    pub fn variables(&self) -> Vec<VarId> {
-        let mut found = Vec::new();
-        self.visit(&mut |e| match &e.kind {
-            ExprKind::Property { var, .. }
-            | ExprKind::Var(var)
-            | ExprKind::EntityId(var)
-            | ExprKind::TypeName(var)
-            | ExprKind::FromId(var)
-            | ExprKind::ToId(var) => found.push(*var),
-            ExprKind::Search(call) => found.push(call.var),
-            ExprKind::Score(call) => found.push(call.var()),
-            _ => {}
-        });
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-
-    /// The same for all rows: literals, parameters, `now()` and what is made of them.
-    #[must_use]
-    pub fn is_constant(&self) -> bool {
-        let mut constant = true;
-        self.visit(&mut |e| {
-            constant &= !matches!(
-                e.kind,
-                ExprKind::Property { .. }
-                    | ExprKind::Var(_)
-                    | ExprKind::EntityId(_)
-                    | ExprKind::TypeName(_)
-                    | ExprKind::FromId(_)
-                    | ExprKind::ToId(_)
-                    | ExprKind::Own(_)
-                    | ExprKind::GroupKey(_)
-                    | ExprKind::AggregateResult(_)
-                    | ExprKind::Search(_)
-                    | ExprKind::Score(_)
-            );
-        });
-        constant
-    }
-
-    /// For `$x.p = c` or `c = $x.p` with a constant `c`: its parts. This is what a key or index
-    /// look-up needs.
-    #[must_use]
-    pub fn as_property_equality(&self) -> Option<(VarId, PropertyId, &Expr)> {
-        let ExprKind::Compare {
-            op: Comparison::Eq,
-            left,
-            right,
-        } = &self.kind
-        else {
-            return None;
-        };
-        match (&left.kind, &right.kind) {
-            (ExprKind::Property { var, property }, _) if right.is_constant() => {
-                Some((*var, *property, right))
-            }
-            (_, ExprKind::Property { var, property }) if left.is_constant() => {
-                Some((*var, *property, left))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// For messages.
-impl fmt::Display for ExprType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ExprType::Null => f.write_str("null"),
-            ExprType::Scalar(scalar) => write!(f, "{scalar}"),
-            ExprType::List(scalar) => write!(f, "[{scalar}]"),
-            ExprType::EmptyList => f.write_str("an empty list"),
-            ExprType::Vector(width) => write!(f, "Vector({width})"),
-            ExprType::Blob => f.write_str("Blob"),
-            ExprType::Node => f.write_str("a node"),
-            ExprType::Edge => f.write_str("an edge"),
-            ExprType::Path => f.write_str("a path"),
-        }
-    }
-}
-
-impl RankCall {
-    /// The variable whose entities are ranked.
-    #[must_use]
-    pub fn var(&self) -> VarId {
-        match self {
-            RankCall::Nearest { var, .. } | RankCall::Bm25 { var, .. } => *var,
-            RankCall::Rrf { arms, .. } => arms[0].var(),
-        }
-    }
-
-    fn visit<'a>(&'a self, f: &mut impl FnMut(&'a Expr)) {
-        match self {
-            RankCall::Nearest { query, .. } | RankCall::Bm25 { query, .. } => query.visit(f),
-            RankCall::Rrf { arms, k } => {
-                arms.iter().for_each(|arm| arm.visit(f));
-                k.visit(f);
-            }
-        }
-    }
-}
-
-impl Comparison {
-    /// The comparison with its sides exchanged.
-    #[must_use]
-    pub fn flip(self) -> Comparison {
-        match self {
-            Comparison::Eq => Comparison::Eq,
-            Comparison::Ne => Comparison::Ne,
-            Comparison::Lt => Comparison::Gt,
-            Comparison::Le => Comparison::Ge,
-            Comparison::Gt => Comparison::Lt,
-            Comparison::Ge => Comparison::Le,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod ast;
 mod check;
 mod checked;
+mod expr;
 mod lint;
 mod params;
 mod parse;
@@ -13,11 +14,14 @@ use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::schema::Catalog;
 
 pub use checked::{
-    Aggregate, AggregateFunction, Arithmetic, Arm, Assignment, Block, Body, CastMode, CheckedQuery,
-    CheckedRead, Comparison, Count, Direction, Endpoint, Ends, Expr, ExprKind, ExprType, Function,
-    Grouping, Hop, HopEdge, Operation, OwnField, Param, ParamId, Projection, Rank, RankCall,
-    ResultColumn, ResultKind, SearchCall, SearchKind, SortBy, SortKey, Statement, TextTest,
-    TypeRef, UnionKind, VarId, VarKind, Variable,
+    Aggregate, AggregateFunction, Arm, Assignment, Block, Body, CheckedQuery, CheckedRead, Count,
+    Direction, Endpoint, Ends, Grouping, Hop, HopEdge, Operation, Param, ParamId, Projection, Rank,
+    RankCall, ResultColumn, ResultKind, SortBy, SortKey, Statement, TypeRef, UnionKind, VarId,
+    VarKind, Variable,
+};
+pub use expr::{
+    Arithmetic, CastMode, Comparison, Expr, ExprKind, ExprType, Function, OwnField, SearchCall,
+    SearchKind, TextTest,
 };
 pub use params::{BoundParams, bind_params};
 

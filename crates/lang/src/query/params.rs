@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::Param;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::value::{Value, from_json_param};
+use crate::value::{Value, ValueError, from_json_param};
 
 /// What a caller gave, checked.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,7 +37,7 @@ pub fn bind_params(params: &[Param], given: Option<&Json>) -> Result<BoundParams
     for param in params {
         match bind(param, given.get(&param.name)) {
             Ok(value) => bound.values.push(value),
-            Err(diagnostic) => errors.push(diagnostic.param(&param.name)),
+            Err(e) => errors.push(Diagnostic::from(e).param(&param.name)),
         }
     }
     for name in given.keys() {
@@ -55,20 +55,20 @@ pub fn bind_params(params: &[Param], given: Option<&Json>) -> Result<BoundParams
     }
 }
 
-fn bind(param: &Param, given: Option<&Json>) -> Result<Value, Diagnostic> {
+fn bind(param: &Param, given: Option<&Json>) -> Result<Value, ValueError> {
     match (given, &param.default) {
         (None, Some(default)) => Ok(default.clone()),
         (None | Some(Json::Null), _) if param.nullable => Ok(Value::Null),
-        (None, None) => Err(Diagnostic::error(
+        (None, None) => Err(ValueError::new(
             Code::R430,
             format!("the parameter `{}` is missing", param.name),
         )),
-        (Some(Json::Null), _) => Err(Diagnostic::error(
+        (Some(Json::Null), _) => Err(ValueError::new(
             Code::R431,
             format!("the parameter `{}` cannot be null", param.name),
         )),
         (Some(json), _) => from_json_param(json, &param.data_type).map_err(|e| {
-            Diagnostic::error(
+            ValueError::new(
                 e.code,
                 format!("the parameter `{}`: {}", param.name, e.message),
             )

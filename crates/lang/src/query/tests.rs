@@ -69,428 +69,435 @@ fn expand(row: &str) -> String {
     format!("query q({params}) {{ {row} }}")
 }
 
+const READS: &[(&str, &[&str])] = &[
+    (
+        "M{ $p: Package { section: \"libs\" } } order { $p.name }",
+        &[],
+    ),
+    ("M{ $p: Package { tags: \"core\" } }", &[]),
+    ("M{ $p: Package { tags: [\"core\"] } }", &["Q203"]),
+    ("M{ $p: Package { kb: 169.5 } }", &[]),
+    ("M{ $p: Package { kb: \"x\" } }", &["Q203"]),
+    ("M{ $p: Package { kb: null } }", &["W506"]),
+    ("M{ $p: Package  $p.section = \"games\" }", &["W506"]),
+    ("M{ $p: Package { section: \"games\" } }", &["Q203"]),
+    ("M{ $p: Package { nope: 1 } }", &["Q202"]),
+    ("M{ $p: Package  $_: Package { kb: 5 } }", &[]),
+    ("M{ $p: Package { name: $zz } }", &["Q214"]),
+    (
+        "M{ $p: Package { name: $n } $q: Package { name: $p.summary } }",
+        &[],
+    ),
+    ("M{ $p: Pakage }", &["Q201"]),
+    ("M{ $p: Package $p: Issue }", &["Q225"]),
+    ("M{ $p: Package $p: Package { kb: 1 } }", &[]),
+    (
+        "M{ $p: Package { name: \"git\" }  $p $w:dependsOn $q } R{ $q.name, $w.optional }",
+        &[],
+    ),
+    ("M{ $p dependsOn{0,2} $q }", &["Q215"]),
+    ("M{ $p dependsOn{3,1} $q }", &["Q215"]),
+    ("M{ $p dependsOn{1,} $q }", &["Q215"]),
+    ("M{ $p dependsOn{2} $q }", &[]),
+    ("M{ $m <maintains> $p }", &["Q222"]),
+    ("M{ $p likes $q }", &["Q204"]),
+    ("M{ $i: Issue  $i dependsOn $q } R{ $i.slug }", &["Q205"]),
+    ("M{ $p: Package  $p maintains $m } R{ $m.name }", &[]),
+    ("M{ $m maintains{1,3} $p }", &[]),
+    ("M{ $a dependsOn $b  $b dependsOn $a } R{ $a.name }", &[]),
+    (
+        "M{ $m: Maintainer  not { $m maintains $_ } } R{ $m.name }",
+        &[],
+    ),
+    (
+        "M{ $p: Package  not { $p dependsOn $q  not { $q.name = \"libc\" } } }",
+        &[],
+    ),
+    (
+        "M{ $p: Package  not { $q: Package { name: \"git\" } } }",
+        &["Q209"],
+    ),
+    (
+        "M{ $p: Package  not { $q: Package { name: $n } } }",
+        &["Q209"],
+    ),
+    (
+        "M{ $p: Package  not { $p dependsOn $q } $q.kb = 1 }",
+        &["Q206"],
+    ),
+    ("M{ $p: Package  $p $w:dependsOn{1,2} $q }", &["Q223"]),
+    ("M{ $p: Package  $p $p:dependsOn $q }", &["Q223"]),
+    ("M{ $p $w:dependsOn $q } R{ $w }", &["Q223"]),
+    ("M{ $p $w:dependsOn $q  $w dependsOn $r }", &["Q223"]),
+    (
+        "M{ $p $w:dependsOn $q } R{ count($w), id($w), from_id($w) }",
+        &[],
+    ),
+    ("M{ $p: Package  $p.summary contains \"lib\" }", &[]),
+    ("M{ $p: Package  \"git libs\" contains $p.name }", &[]),
+    ("M{ $p: Package  $p.tags contains \"core\" }", &[]),
+    ("M{ $p: Package  $p.kb starts_with \"1\" }", &["Q207"]),
+    ("M{ $p: Package  $a contains $b }", &["Q239"]),
+    ("M{ $p: Package  ($a) contains $b }", &[]),
+    ("M{ $p: Package  $p.released = \"2022-10-20\" }", &["Q207"]),
+    ("M{ $p: Package  $p.released = date(\"2022-10-20\") }", &[]),
+    ("M{ $p: Package  $p.released = date(\"soon\") }", &["Q203"]),
+    (
+        "M{ $i: Issue  $i.opened < datetime(\"2024-03-01T09:00:00+01:00\") } R{ $i.slug }",
+        &[],
+    ),
+    ("M{ $p: Package  $p.name = 5 }", &["Q207"]),
+    ("M{ $p: Package  $p = \"x\" }", &["Q207"]),
+    ("M{ $p: Package  $p.tags = \"x\" }", &["Q207"]),
+    ("M{ $p: Package  $p.essential }", &[]),
+    ("M{ $p: Package  $p.kb }", &["Q207"]),
+    ("M{ $p: Package  $p }", &["P001"]),
+    (
+        "M{ $p: Package  $p.nope = 1 $p.nah = 2 }",
+        &["Q202", "Q202"],
+    ),
+    ("M{ $p: Package  name = \"x\" }", &["Q206"]),
+    (
+        "M{ $m: Maintainer  $m maintains $p } R{ $m.name  count($p) as n } order { n desc }",
+        &[],
+    ),
+    (
+        "M{ $p: Package } R{ count($p.kb) as c, sum($p.kb) as s, avg($p.kb) as a }",
+        &[],
+    ),
+    ("M{ $p: Package } R{ sum($p.name) }", &["Q208"]),
+    ("M{ $p: Package } R{ min($p.essential) }", &["Q208"]),
+    ("M{ $p: Package } R{ max($p.released), min($p.name) }", &[]),
+    ("M{ $n: Note } R{ $n.pic }", &["Q224"]),
+    ("M{ $p: Package } R{ $c }", &["Q224"]),
+    ("M{ $p: Package } order { nope }", &["Q229"]),
+    (
+        "M{ $p: Package } R{ $p.name } order { nearest($p.vec, [2.1, 0.0]) } limit 2",
+        &[],
+    ),
+    (
+        "M{ $p: Package } R{ count($p) as c } order { nearest($p.vec, $v) } limit 2",
+        &[],
+    ),
+    (
+        "M{ $p: Package } order { nearest($p.vec, [2.1, 0.0]) }",
+        &["Q217"],
+    ),
+    (
+        "M{ $p: Package } order { nearest($p.vec, [2.1, 0.0]) desc } limit 2",
+        &["P016"],
+    ),
+    (
+        "M{ $p: Package } order { nearest($p.vec, [1.0]) } limit 2",
+        &["Q220"],
+    ),
+    (
+        "M{ $p: Package } order { nearest($p.name, [1.0, 2.0]) } limit 2",
+        &["Q220"],
+    ),
+    ("M{ $p: Package  search($p.summary, \"libraries\") }", &[]),
+    ("M{ $p: Package  fuzzy($p.summary, \"libary\", 1) }", &[]),
+    ("M{ $p: Package  search($p.kb, \"x\") }", &["Q219"]),
+    ("M{ $p: Package  search($p.summary, $p.name) }", &["Q219"]),
+    (
+        "M{ $p $w:dependsOn $q  search($w.floor, \"x\") }",
+        &["Q223"],
+    ),
+    (
+        "M{ $p: Package } order { bm25($p.summary, \"library\") }",
+        &[],
+    ),
+    (
+        "M{ $p: Package } order { bm25($p.summary, \"library\") asc }",
+        &["W505"],
+    ),
+    (
+        "M{ $p: Package } order { search($p.summary, \"library\") }",
+        &["Q207"],
+    ),
+    (
+        "M{ $p: Package } order { rrf(nearest($p.vec, $v), bm25($p.summary, $n)) } limit 2",
+        &[],
+    ),
+    (
+        "M{ $p: Package } order { rrf(bm25($p.summary, $n), search($p.summary, $n)) } limit 2",
+        &["Q221"],
+    ),
+    (
+        "M{ $p: Package } order { rrf(bm25($p.summary, $n), bm25($p.name, $n), 0) } limit 2",
+        &["Q221"],
+    ),
+    (
+        "M{ $p: Package } order { rrf(bm25($p.summary, $n), bm25($p.name, $n)) }",
+        &["Q217"],
+    ),
+    (
+        "M{ $p: Package $p dependsOn $q } order { rrf(bm25($p.summary, $n), bm25($q.name, $n)) } limit 1",
+        &["Q221"],
+    ),
+    (
+        "M{ $p: Package } return distinct { $p.name } order { bm25($p.summary, $n) }",
+        &["Q218"],
+    ),
+    (
+        "M{ $p: Package } R{ bm25($p.summary, $n) as score, $p.name } order { score desc }",
+        &[],
+    ),
+    (
+        "M{ $p: Package } R{ nearest($p.vec, $v) as d } order { d }",
+        &["Q217"],
+    ),
+    (
+        "M{ $p: Package  $p.section = \"net\" or ($p.kb is null and $p.essential) }",
+        &[],
+    ),
+    (
+        "M{ $p: Package  $p.section in [\"net\", \"devel\"]  not ($p.kb > 400)  $p.kb not in [170] }",
+        &[],
+    ),
+    ("M{ $p: Package  $p.name in $l }", &[]),
+    ("M{ $p: Package  $p.name in \"x\" }", &["Q207"]),
+    ("M{ $p: Package  $p.kb in [\"a\"] }", &["Q207"]),
+    (
+        "M{ $p: Package } R{ $p.kb / 1024 as mb, -7 / 2, -7 % 2 }",
+        &["W507"],
+    ),
+    ("M{ $p: Package } R{ $p.kb + $p.name }", &["Q207"]),
+    (
+        "M{ $p: Package } R{ date(\"2023-02-23\") - date(\"2022-10-20\") as d, date(\"2024-02-28\") + 1 as e }",
+        &[],
+    ),
+    (
+        "M{ $p: Package  year($p.released) = 2022 } R{ substring(\"curl\", 1, 9), length(\"é€\") }",
+        &[],
+    ),
+    ("M{ $p: Package  hour($p.released) = 2 }", &["Q207"]),
+    ("M{ $p: Package  matches($p.name, \"^z.*b$\") }", &[]),
+    ("M{ $p: Package  matches($p.name, \"(\") }", &["Q240"]),
+    (
+        "M{ $p: Package } R{ cast(\"12\" as I32) as a, try_cast(\"x\" as I32) as b }",
+        &[],
+    ),
+    (
+        "M{ $p: Package } R{ cast(($p.kb) as I32) as c, cast(date(\"2024-01-01\") as DateTime) as d }",
+        &[],
+    ),
+    ("M{ $p: Package } R{ cast($p.tags as I32) }", &["Q207"]),
+    ("M{ $p: Package  1 < 2 < 3 }", &["P015"]),
+    ("M{ $p: Package  $p.name in [1, \"a\"] }", &["Q228"]),
+    ("M{ $p: Package  foo(1) }", &["Q227"]),
+    ("M{ $p: Package  length(\"a\", \"b\") = 1 }", &["Q227"]),
+    (
+        "M{ $p: Package } return distinct { $p.section as s } order { s }",
+        &[],
+    ),
+    ("M{ $p: Package } return distinct { $p.vec }", &["Q237"]),
+    (
+        "M{ $p: Package } return distinct { $p.section as s } order { $p.name }",
+        &["Q237"],
+    ),
+    ("M{ $p: Package } R{ count(distinct $p.section) as c }", &[]),
+    (
+        "M{ $p: Package } R{ collect($p.name) as names, count(*) as c }",
+        &[],
+    ),
+    (
+        "M{ $p: Package } R{ $p.section, count($p) as n } order { $p.section, count($p) desc }",
+        &[],
+    ),
+    (
+        "M{ $p: Package } R{ $p.section, count($p) as n } order { $p.name }",
+        &["Q237"],
+    ),
+    (
+        "M{ $p: Package } R{ $p.section, count($p) as n } order { sum($p.kb) }",
+        &["Q237"],
+    ),
+    (
+        "M{ $p: Package } R{ $p.name } order { count($p) }",
+        &["Q237"],
+    ),
+    (
+        "M{ $p: Package } R{ $p.section, count($p) + $p.kb as n }",
+        &["Q226"],
+    ),
+    ("M{ $p: Package } R{ $p.kb, count($p) + $p.kb as n }", &[]),
+    ("M{ $p: Package } R{ sum(count($p)) }", &["Q226"]),
+    ("M{ $p: Package  count($p) > 1 }", &["Q226"]),
+    ("M{ $p: Package } R{ $p.kb as k, k + 1 as l }", &[]),
+    ("M{ $p: Package } R{ l + 1 as k, $p.kb as l }", &["Q206"]),
+    (
+        "M{ $p: Package } R{ $p.name } order { $p.name } skip 1 limit $i",
+        &[],
+    ),
+    ("M{ $p: Package } R{ $p.name } limit $j", &["Q236"]),
+    ("M{ $p: Package } R{ $p.name } limit $n", &["Q236"]),
+    ("M{ $p: Package } R{ $p.name } limit 1 limit 2", &["P001"]),
+    ("M{ $p: Package } R{ $p.tags } order { $p.tags }", &["Q207"]),
+    (
+        "M{ $m: Maintainer  optional { $m maintains $p } } R{ $m.name, count($p) as n } order { n desc, $m.name }",
+        &[],
+    ),
+    (
+        "M{ $m: Maintainer  optional { $m maintains $p }  $p is null } R{ $m.name, $p.name }",
+        &[],
+    ),
+    (
+        "M{ $m: Maintainer  optional { $m.name = \"x\" } } R{ $m.name }",
+        &["Q231"],
+    ),
+    ("M{ $p: Package  $p DependsOn $q }", &[]),
+    ("M{ } R{ $p.name }", &["P017"]),
+    ("M{ $p: Package } R{ }", &["P017"]),
+    ("M{ $p: Package } R{ $p.* }", &[]),
+    ("M{ $p: Package  $p.* = 1 }", &["P001"]),
+    (
+        "M{ $p: Package  ($n is null or $p.section = $n) } R{ count(*) as c }",
+        &[],
+    ),
+    ("M{ $p: Package } R{ $p.name, $p.name }", &["W507"]),
+    ("M{ $p: Package } R{ now(), now(1) }", &["Q227"]),
+    ("M{ $p: Package $p.kb = 99999999999999999999 }", &["P005"]),
+    ("M{ $p: Package $p.kb = 18446744073709551615 }", &[]),
+    ("M{ $p: Package $p.name = 'x' }", &["P006", "P006"]),
+    // Grammatical, and refused until the engine has it.
+    (
+        "M{ $p: Package { name: \"bash\" }  $p dependsOn|conflicts $q }",
+        &["P001"],
+    ),
+    ("M{ $x: Titled } R{ count($x) }", &["P001"]),
+    (
+        "M{ $p: Package  path $r = shortest $p dependsOn{1,6} $q }",
+        &["P001"],
+    ),
+    (
+        "M{ $p: Package } R{ $p.name as n } union all match { $m: Maintainer } return { $m.name }",
+        &["P001"],
+    ),
+];
+
 #[test]
 fn reads_have_the_codes_that_the_language_says() {
-    let rows: &[(&str, &[&str])] = &[
-        (
-            "M{ $p: Package { section: \"libs\" } } order { $p.name }",
-            &[],
-        ),
-        ("M{ $p: Package { tags: \"core\" } }", &[]),
-        ("M{ $p: Package { tags: [\"core\"] } }", &["Q203"]),
-        ("M{ $p: Package { kb: 169.5 } }", &[]),
-        ("M{ $p: Package { kb: \"x\" } }", &["Q203"]),
-        ("M{ $p: Package { kb: null } }", &["W506"]),
-        ("M{ $p: Package  $p.section = \"games\" }", &["W506"]),
-        ("M{ $p: Package { section: \"games\" } }", &["Q203"]),
-        ("M{ $p: Package { nope: 1 } }", &["Q202"]),
-        ("M{ $p: Package { name: $zz } }", &["Q214"]),
-        (
-            "M{ $p: Package { name: $n } $q: Package { name: $p.summary } }",
-            &[],
-        ),
-        ("M{ $p: Pakage }", &["Q201"]),
-        ("M{ $p: Package $p: Issue }", &["Q225"]),
-        ("M{ $p: Package $p: Package { kb: 1 } }", &[]),
-        (
-            "M{ $p: Package { name: \"git\" }  $p $w:dependsOn $q } R{ $q.name, $w.optional }",
-            &[],
-        ),
-        ("M{ $p dependsOn{0,2} $q }", &["Q215"]),
-        ("M{ $p dependsOn{3,1} $q }", &["Q215"]),
-        ("M{ $p dependsOn{1,} $q }", &["Q215"]),
-        ("M{ $p dependsOn{2} $q }", &[]),
-        ("M{ $m <maintains> $p }", &["Q222"]),
-        ("M{ $p likes $q }", &["Q204"]),
-        ("M{ $i: Issue  $i dependsOn $q } R{ $i.slug }", &["Q205"]),
-        ("M{ $p: Package  $p maintains $m } R{ $m.name }", &[]),
-        ("M{ $m maintains{1,3} $p }", &[]),
-        ("M{ $a dependsOn $b  $b dependsOn $a } R{ $a.name }", &[]),
-        (
-            "M{ $m: Maintainer  not { $m maintains $_ } } R{ $m.name }",
-            &[],
-        ),
-        (
-            "M{ $p: Package  not { $p dependsOn $q  not { $q.name = \"libc\" } } }",
-            &[],
-        ),
-        (
-            "M{ $p: Package  not { $q: Package { name: \"git\" } } }",
-            &["Q209"],
-        ),
-        (
-            "M{ $p: Package  not { $q: Package { name: $n } } }",
-            &["Q209"],
-        ),
-        (
-            "M{ $p: Package  not { $p dependsOn $q } $q.kb = 1 }",
-            &["Q206"],
-        ),
-        ("M{ $p: Package  $p $w:dependsOn{1,2} $q }", &["Q223"]),
-        ("M{ $p: Package  $p $p:dependsOn $q }", &["Q223"]),
-        ("M{ $p $w:dependsOn $q } R{ $w }", &["Q223"]),
-        ("M{ $p $w:dependsOn $q  $w dependsOn $r }", &["Q223"]),
-        (
-            "M{ $p $w:dependsOn $q } R{ count($w), id($w), from_id($w) }",
-            &[],
-        ),
-        ("M{ $p: Package  $p.summary contains \"lib\" }", &[]),
-        ("M{ $p: Package  \"git libs\" contains $p.name }", &[]),
-        ("M{ $p: Package  $p.tags contains \"core\" }", &[]),
-        ("M{ $p: Package  $p.kb starts_with \"1\" }", &["Q207"]),
-        ("M{ $p: Package  $a contains $b }", &["Q239"]),
-        ("M{ $p: Package  ($a) contains $b }", &[]),
-        ("M{ $p: Package  $p.released = \"2022-10-20\" }", &["Q207"]),
-        ("M{ $p: Package  $p.released = date(\"2022-10-20\") }", &[]),
-        ("M{ $p: Package  $p.released = date(\"soon\") }", &["Q203"]),
-        (
-            "M{ $i: Issue  $i.opened < datetime(\"2024-03-01T09:00:00+01:00\") } R{ $i.slug }",
-            &[],
-        ),
-        ("M{ $p: Package  $p.name = 5 }", &["Q207"]),
-        ("M{ $p: Package  $p = \"x\" }", &["Q207"]),
-        ("M{ $p: Package  $p.tags = \"x\" }", &["Q207"]),
-        ("M{ $p: Package  $p.essential }", &[]),
-        ("M{ $p: Package  $p.kb }", &["Q207"]),
-        ("M{ $p: Package  $p }", &["P001"]),
-        (
-            "M{ $p: Package  $p.nope = 1 $p.nah = 2 }",
-            &["Q202", "Q202"],
-        ),
-        ("M{ $p: Package  name = \"x\" }", &["Q206"]),
-        (
-            "M{ $m: Maintainer  $m maintains $p } R{ $m.name  count($p) as n } order { n desc }",
-            &[],
-        ),
-        (
-            "M{ $p: Package } R{ count($p.kb) as c, sum($p.kb) as s, avg($p.kb) as a }",
-            &[],
-        ),
-        ("M{ $p: Package } R{ sum($p.name) }", &["Q208"]),
-        ("M{ $p: Package } R{ min($p.essential) }", &["Q208"]),
-        ("M{ $p: Package } R{ max($p.released), min($p.name) }", &[]),
-        ("M{ $n: Note } R{ $n.pic }", &["Q224"]),
-        ("M{ $p: Package } R{ $c }", &["Q224"]),
-        ("M{ $p: Package } order { nope }", &["Q229"]),
-        (
-            "M{ $p: Package } R{ $p.name } order { nearest($p.vec, [2.1, 0.0]) } limit 2",
-            &[],
-        ),
-        (
-            "M{ $p: Package } R{ count($p) as c } order { nearest($p.vec, $v) } limit 2",
-            &[],
-        ),
-        (
-            "M{ $p: Package } order { nearest($p.vec, [2.1, 0.0]) }",
-            &["Q217"],
-        ),
-        (
-            "M{ $p: Package } order { nearest($p.vec, [2.1, 0.0]) desc } limit 2",
-            &["P016"],
-        ),
-        (
-            "M{ $p: Package } order { nearest($p.vec, [1.0]) } limit 2",
-            &["Q220"],
-        ),
-        (
-            "M{ $p: Package } order { nearest($p.name, [1.0, 2.0]) } limit 2",
-            &["Q220"],
-        ),
-        ("M{ $p: Package  search($p.summary, \"libraries\") }", &[]),
-        ("M{ $p: Package  fuzzy($p.summary, \"libary\", 1) }", &[]),
-        ("M{ $p: Package  search($p.kb, \"x\") }", &["Q219"]),
-        ("M{ $p: Package  search($p.summary, $p.name) }", &["Q219"]),
-        (
-            "M{ $p $w:dependsOn $q  search($w.floor, \"x\") }",
-            &["Q223"],
-        ),
-        (
-            "M{ $p: Package } order { bm25($p.summary, \"library\") }",
-            &[],
-        ),
-        (
-            "M{ $p: Package } order { bm25($p.summary, \"library\") asc }",
-            &["W505"],
-        ),
-        (
-            "M{ $p: Package } order { search($p.summary, \"library\") }",
-            &["Q207"],
-        ),
-        (
-            "M{ $p: Package } order { rrf(nearest($p.vec, $v), bm25($p.summary, $n)) } limit 2",
-            &[],
-        ),
-        (
-            "M{ $p: Package } order { rrf(bm25($p.summary, $n), search($p.summary, $n)) } limit 2",
-            &["Q221"],
-        ),
-        (
-            "M{ $p: Package } order { rrf(bm25($p.summary, $n), bm25($p.name, $n), 0) } limit 2",
-            &["Q221"],
-        ),
-        (
-            "M{ $p: Package } order { rrf(bm25($p.summary, $n), bm25($p.name, $n)) }",
-            &["Q217"],
-        ),
-        (
-            "M{ $p: Package $p dependsOn $q } order { rrf(bm25($p.summary, $n), bm25($q.name, $n)) } limit 1",
-            &["Q221"],
-        ),
-        (
-            "M{ $p: Package } return distinct { $p.name } order { bm25($p.summary, $n) }",
-            &["Q218"],
-        ),
-        (
-            "M{ $p: Package } R{ bm25($p.summary, $n) as score, $p.name } order { score desc }",
-            &[],
-        ),
-        (
-            "M{ $p: Package } R{ nearest($p.vec, $v) as d } order { d }",
-            &["Q217"],
-        ),
-        (
-            "M{ $p: Package  $p.section = \"net\" or ($p.kb is null and $p.essential) }",
-            &[],
-        ),
-        (
-            "M{ $p: Package  $p.section in [\"net\", \"devel\"]  not ($p.kb > 400)  $p.kb not in [170] }",
-            &[],
-        ),
-        ("M{ $p: Package  $p.name in $l }", &[]),
-        ("M{ $p: Package  $p.name in \"x\" }", &["Q207"]),
-        ("M{ $p: Package  $p.kb in [\"a\"] }", &["Q207"]),
-        (
-            "M{ $p: Package } R{ $p.kb / 1024 as mb, -7 / 2, -7 % 2 }",
-            &["W507"],
-        ),
-        ("M{ $p: Package } R{ $p.kb + $p.name }", &["Q207"]),
-        (
-            "M{ $p: Package } R{ date(\"2023-02-23\") - date(\"2022-10-20\") as d, date(\"2024-02-28\") + 1 as e }",
-            &[],
-        ),
-        (
-            "M{ $p: Package  year($p.released) = 2022 } R{ substring(\"curl\", 1, 9), length(\"é€\") }",
-            &[],
-        ),
-        ("M{ $p: Package  hour($p.released) = 2 }", &["Q207"]),
-        ("M{ $p: Package  matches($p.name, \"^z.*b$\") }", &[]),
-        ("M{ $p: Package  matches($p.name, \"(\") }", &["Q240"]),
-        (
-            "M{ $p: Package } R{ cast(\"12\" as I32) as a, try_cast(\"x\" as I32) as b }",
-            &[],
-        ),
-        (
-            "M{ $p: Package } R{ cast(($p.kb) as I32) as c, cast(date(\"2024-01-01\") as DateTime) as d }",
-            &[],
-        ),
-        ("M{ $p: Package } R{ cast($p.tags as I32) }", &["Q207"]),
-        ("M{ $p: Package  1 < 2 < 3 }", &["P015"]),
-        ("M{ $p: Package  $p.name in [1, \"a\"] }", &["Q228"]),
-        ("M{ $p: Package  foo(1) }", &["Q227"]),
-        ("M{ $p: Package  length(\"a\", \"b\") = 1 }", &["Q227"]),
-        (
-            "M{ $p: Package } return distinct { $p.section as s } order { s }",
-            &[],
-        ),
-        ("M{ $p: Package } return distinct { $p.vec }", &["Q237"]),
-        (
-            "M{ $p: Package } return distinct { $p.section as s } order { $p.name }",
-            &["Q237"],
-        ),
-        ("M{ $p: Package } R{ count(distinct $p.section) as c }", &[]),
-        (
-            "M{ $p: Package } R{ collect($p.name) as names, count(*) as c }",
-            &[],
-        ),
-        (
-            "M{ $p: Package } R{ $p.section, count($p) as n } order { $p.section, count($p) desc }",
-            &[],
-        ),
-        (
-            "M{ $p: Package } R{ $p.section, count($p) as n } order { $p.name }",
-            &["Q237"],
-        ),
-        (
-            "M{ $p: Package } R{ $p.section, count($p) as n } order { sum($p.kb) }",
-            &["Q237"],
-        ),
-        (
-            "M{ $p: Package } R{ $p.name } order { count($p) }",
-            &["Q237"],
-        ),
-        (
-            "M{ $p: Package } R{ $p.section, count($p) + $p.kb as n }",
-            &["Q226"],
-        ),
-        ("M{ $p: Package } R{ $p.kb, count($p) + $p.kb as n }", &[]),
-        ("M{ $p: Package } R{ sum(count($p)) }", &["Q226"]),
-        ("M{ $p: Package  count($p) > 1 }", &["Q226"]),
-        ("M{ $p: Package } R{ $p.kb as k, k + 1 as l }", &[]),
-        ("M{ $p: Package } R{ l + 1 as k, $p.kb as l }", &["Q206"]),
-        (
-            "M{ $p: Package } R{ $p.name } order { $p.name } skip 1 limit $i",
-            &[],
-        ),
-        ("M{ $p: Package } R{ $p.name } limit $j", &["Q236"]),
-        ("M{ $p: Package } R{ $p.name } limit $n", &["Q236"]),
-        ("M{ $p: Package } R{ $p.name } limit 1 limit 2", &["P001"]),
-        ("M{ $p: Package } R{ $p.tags } order { $p.tags }", &["Q207"]),
-        (
-            "M{ $m: Maintainer  optional { $m maintains $p } } R{ $m.name, count($p) as n } order { n desc, $m.name }",
-            &[],
-        ),
-        (
-            "M{ $m: Maintainer  optional { $m maintains $p }  $p is null } R{ $m.name, $p.name }",
-            &[],
-        ),
-        (
-            "M{ $m: Maintainer  optional { $m.name = \"x\" } } R{ $m.name }",
-            &["Q231"],
-        ),
-        ("M{ $p: Package  $p DependsOn $q }", &[]),
-        ("M{ } R{ $p.name }", &["P017"]),
-        ("M{ $p: Package } R{ }", &["P017"]),
-        ("M{ $p: Package } R{ $p.* }", &[]),
-        ("M{ $p: Package  $p.* = 1 }", &["P001"]),
-        (
-            "M{ $p: Package  ($n is null or $p.section = $n) } R{ count(*) as c }",
-            &[],
-        ),
-        ("M{ $p: Package } R{ $p.name, $p.name }", &["W507"]),
-        ("M{ $n: Package  $n.name = $n } R{ $n.name }", &["W509"]),
-        ("M{ $p: Package } R{ now(), now(1) }", &["Q227"]),
-        ("M{ $p: Package $p.kb = 99999999999999999999 }", &["P005"]),
-        ("M{ $p: Package $p.kb = 18446744073709551615 }", &[]),
-        ("M{ $p: Package $p.name = 'x' }", &["P006", "P006"]),
-        // Grammatical, and refused until the engine has it.
-        (
-            "M{ $p: Package { name: \"bash\" }  $p dependsOn|conflicts $q }",
-            &["P001"],
-        ),
-        ("M{ $x: Titled } R{ count($x) }", &["P001"]),
-        (
-            "M{ $p: Package  path $r = shortest $p dependsOn{1,6} $q }",
-            &["P001"],
-        ),
-        (
-            "M{ $p: Package } R{ $p.name as n } union all match { $m: Maintainer } return { $m.name }",
-            &["P001"],
-        ),
-    ];
-    for (row, expected) in rows {
-        assert_eq!(&codes(&expand(row)), expected, "{row}");
+    for (row, expected) in READS {
+        // The rows share their parameters, and some name variables alike.
+        let mut found = codes(&expand(row));
+        found.retain(|code| *code != "W509");
+        assert_eq!(&found, expected, "{row}");
     }
+    let shared = "query q($n: String) { match { $n: Package  $n.name = $n } return { $n.name } }";
+    assert_eq!(codes(shared), ["W509"]);
 }
+
+const MUTATIONS: &[(&str, &[&str])] = &[
+    (
+        "insert Package { name: \"zlib\", section: \"libs\", essential: false }",
+        &[],
+    ),
+    ("insert Package { name: \"x\" }", &["Q212"]),
+    ("insert Maintains { from: \"ann@x\" }", &["Q212"]),
+    (
+        "insert Maintains { from: $a to: $b since: date(\"2024-06-01\") }",
+        &[],
+    ),
+    ("insert maintains { from: $a, to: $b, }", &[]),
+    ("insert package { name: \"x\" }", &["Q210"]),
+    ("insert Maintains { from: 5, to: $b }", &["Q203"]),
+    (
+        "insert Holds { from: { tenant: $a, slot: 7 }, to: date(\"2024-01-01\") }",
+        &[],
+    ),
+    (
+        "insert Holds { from: { slot: 7 }, to: \"19723\" }",
+        &["Q212"],
+    ),
+    (
+        "insert Holds { from: { tenant: $a, weight: 7 }, to: \"19723\" }",
+        &["Q202"],
+    ),
+    ("insert Day { day: date(\"2024-01-01\") }", &[]),
+    ("insert Day { day: \"2024-01-01\" }", &["Q203"]),
+    ("insert Slot { tenant: $a, slot: -1 }", &["Q203"]),
+    ("insert Slot { tenant: $a, slot: $i, weight: 1.5 }", &[]),
+    (
+        "insert Package { name: $a, section: \"games\", essential: true }",
+        &["Q203"],
+    ),
+    (
+        "insert Package { name: null, section: $a, essential: true }",
+        &["Q203"],
+    ),
+    (
+        "insert Package { name: $a, section: $a, essential: true, vec: [1.0, 2], tags: [], kb: null }",
+        &[],
+    ),
+    (
+        "insert Package { name: $a, section: $a, essential: true, vec: [1.0] }",
+        &["Q203"],
+    ),
+    (
+        "insert Package { name: $a, section: $a, essential: kb }",
+        &["Q206"],
+    ),
+    ("insert Note { text: $a, pic: $c }", &[]),
+    ("insert Note { text: $a, pic: \"base64:Zm9\" }", &["Q203"]),
+    ("insert Note { text: $zz, id: \"x\" }", &["Q214", "Q202"]),
+    (
+        "update Package set { kb: 600 } where name = \"curl\"",
+        &["W502", "W502", "W502", "W502"],
+    ),
+    ("update Package set { name: \"x\" } where kb > 1", &["Q216"]),
+    (
+        "update Package set { kb: 1, kb: 2 } where kb > 1",
+        &["Q213"],
+    ),
+    ("update Package set { kb: 1.5 } where kb > 1", &["Q203"]),
+    (
+        "update Package set { kb: cast(1.5 as I64) } where kb > zz",
+        &["Q202"],
+    ),
+    ("update Package set { } where kb > 1", &["P017"]),
+    ("update Maintains set { to: $a } where from = $a", &["Q216"]),
+    (
+        "update Maintains set { since: date(\"2022-02-02\") } where from = $a and since is null",
+        &[],
+    ),
+    ("update Issue set { votes: votes + 1 } where id = $a", &[]),
+    (
+        "update Issue set { opened: now() } where not (votes > 3)",
+        &["W502"],
+    ),
+    (
+        "update Package set { released: now() } where kb = 1",
+        &["Q203"],
+    ),
+    ("delete Package where name = \"curl\"", &[]),
+    ("delete Package where kb = $p.kb", &["Q214"]),
+    ("delete Package where $zz", &["Q214"]),
+    ("delete Package where search(summary, \"x\")", &["Q219"]),
+    ("delete Note where pic = $c", &["Q211"]),
+    ("delete Nope where a = 1", &["Q210"]),
+    ("delete DependsOn where from = $a and to = $b", &[]),
+    ("delete Package where kb + 1", &["Q207"]),
+    (
+        "delete Maintainer where email = $a insert Maintainer { email: $a, name: $b }",
+        &[],
+    ),
+    ("upsert Package { name: \"curl\", kb: 501 }", &[]),
+    ("upsert Note { text: \"a\" }", &["Q235"]),
+    ("upsert Package { kb: 501 }", &["Q212"]),
+    (
+        "upsert Conflicts { from: \"bash\", to: \"git\", reason: \"x\" }",
+        &[],
+    ),
+    (
+        "delete Package where name = $a match { $p: Package } return { $p.name }",
+        &["P018"],
+    ),
+];
 
 #[test]
 fn mutations_have_the_codes_that_the_language_says() {
-    let rows: &[(&str, &[&str])] = &[
-        (
-            "insert Package { name: \"zlib\", section: \"libs\", essential: false }",
-            &[],
-        ),
-        ("insert Package { name: \"x\" }", &["Q212"]),
-        ("insert Maintains { from: \"ann@x\" }", &["Q212"]),
-        (
-            "insert Maintains { from: $a to: $b since: date(\"2024-06-01\") }",
-            &[],
-        ),
-        ("insert maintains { from: $a, to: $b, }", &[]),
-        ("insert package { name: \"x\" }", &["Q210"]),
-        ("insert Maintains { from: 5, to: $b }", &["Q203"]),
-        (
-            "insert Holds { from: { tenant: $a, slot: 7 }, to: date(\"2024-01-01\") }",
-            &[],
-        ),
-        (
-            "insert Holds { from: { slot: 7 }, to: \"19723\" }",
-            &["Q212"],
-        ),
-        (
-            "insert Holds { from: { tenant: $a, weight: 7 }, to: \"19723\" }",
-            &["Q202"],
-        ),
-        ("insert Day { day: date(\"2024-01-01\") }", &[]),
-        ("insert Day { day: \"2024-01-01\" }", &["Q203"]),
-        ("insert Slot { tenant: $a, slot: -1 }", &["Q203"]),
-        ("insert Slot { tenant: $a, slot: $i, weight: 1.5 }", &[]),
-        (
-            "insert Package { name: $a, section: \"games\", essential: true }",
-            &["Q203"],
-        ),
-        (
-            "insert Package { name: null, section: $a, essential: true }",
-            &["Q203"],
-        ),
-        (
-            "insert Package { name: $a, section: $a, essential: true, vec: [1.0, 2], tags: [], kb: null }",
-            &[],
-        ),
-        (
-            "insert Package { name: $a, section: $a, essential: true, vec: [1.0] }",
-            &["Q203"],
-        ),
-        (
-            "insert Package { name: $a, section: $a, essential: kb }",
-            &["Q206"],
-        ),
-        ("insert Note { text: $a, pic: $c }", &[]),
-        ("insert Note { text: $a, pic: \"base64:Zm9\" }", &["Q203"]),
-        ("insert Note { text: $zz, id: \"x\" }", &["Q214", "Q202"]),
-        (
-            "update Package set { kb: 600 } where name = \"curl\"",
-            &["W502", "W502", "W502", "W502"],
-        ),
-        ("update Package set { name: \"x\" } where kb > 1", &["Q216"]),
-        (
-            "update Package set { kb: 1, kb: 2 } where kb > 1",
-            &["Q213"],
-        ),
-        ("update Package set { kb: 1.5 } where kb > 1", &["Q203"]),
-        (
-            "update Package set { kb: cast(1.5 as I64) } where kb > zz",
-            &["Q202"],
-        ),
-        ("update Package set { } where kb > 1", &["P017"]),
-        ("update Maintains set { to: $a } where from = $a", &["Q216"]),
-        (
-            "update Maintains set { since: date(\"2022-02-02\") } where from = $a and since is null",
-            &[],
-        ),
-        ("update Issue set { votes: votes + 1 } where id = $a", &[]),
-        (
-            "update Issue set { opened: now() } where not (votes > 3)",
-            &["W502"],
-        ),
-        (
-            "update Package set { released: now() } where kb = 1",
-            &["Q203"],
-        ),
-        ("delete Package where name = \"curl\"", &[]),
-        ("delete Package where kb = $p.kb", &["Q214"]),
-        ("delete Package where $zz", &["Q214"]),
-        ("delete Package where search(summary, \"x\")", &["Q219"]),
-        ("delete Note where pic = $c", &["Q211"]),
-        ("delete Nope where a = 1", &["Q210"]),
-        ("delete DependsOn where from = $a and to = $b", &[]),
-        ("delete Package where kb + 1", &["Q207"]),
-        (
-            "delete Maintainer where email = $a insert Maintainer { email: $a, name: $b }",
-            &[],
-        ),
-        ("upsert Package { name: \"curl\", kb: 501 }", &[]),
-        ("upsert Note { text: \"a\" }", &["Q235"]),
-        ("upsert Package { kb: 501 }", &["Q212"]),
-        (
-            "upsert Conflicts { from: \"bash\", to: \"git\", reason: \"x\" }",
-            &[],
-        ),
-        (
-            "delete Package where name = $a match { $p: Package } return { $p.name }",
-            &["P018"],
-        ),
-    ];
-    for (row, expected) in rows {
+    for (row, expected) in MUTATIONS {
         let source = expand(row);
         assert_eq!(&codes(&source), expected, "{row}");
     }

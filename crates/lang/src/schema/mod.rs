@@ -63,14 +63,16 @@ pub fn evolve(accepted: &Catalog, desired: &str) -> Result<Evolution, Vec<Diagno
 }
 
 fn declare(source: &str) -> Result<(Declared, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (tree, mut diagnostics) = parse::parse(source);
-    let broken = !diagnostics.is_empty();
-    let declared = check::check(&tree, &mut diagnostics);
-    if broken {
-        // What could not be read is not missing: these would only be consequences.
-        diagnostics
-            .retain(|d| !matches!(d.code, Code::S104 | Code::S105 | Code::S110 | Code::S120));
-    }
+    let tree = parse::parse(source);
+    let mut diagnostics = tree.diagnostics;
+    let declared = check::check(&tree.schema, &mut diagnostics);
+    // What could not be read is not missing: these would only be consequences.
+    let (types, members) = (tree.lost_declarations, tree.lost_members);
+    diagnostics.retain(|d| match d.code {
+        Code::S104 | Code::S105 => !types,
+        Code::S110 | Code::S120 => !members,
+        _ => true,
+    });
     crate::diagnostic::sort(&mut diagnostics);
     if diagnostics.iter().any(Diagnostic::is_error) {
         Err(diagnostics)

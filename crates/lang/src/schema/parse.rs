@@ -9,7 +9,7 @@ use crate::syntax::{Cursor, Failed, Lexed, Parsed, TokenKind, data_type, lex};
 use crate::value::Value;
 
 /// The declarations that could be read, and what was wrong with the text.
-pub(super) fn parse(source: &str) -> (Schema, Vec<Diagnostic>) {
+pub(super) fn parse(source: &str) -> Tree {
     let Lexed {
         tokens,
         diagnostics,
@@ -19,23 +19,42 @@ pub(super) fn parse(source: &str) -> (Schema, Vec<Diagnostic>) {
         cursor: Cursor::new(tokens, diagnostics),
         source,
         schema: Schema::default(),
+        lost_declarations: broken,
+        lost_members: false,
     };
     if !broken {
         parser.schema();
     }
-    (parser.schema, parser.cursor.diagnostics)
+    Tree {
+        schema: parser.schema,
+        diagnostics: parser.cursor.diagnostics,
+        lost_declarations: parser.lost_declarations,
+        lost_members: parser.lost_members,
+    }
+}
+
+pub(super) struct Tree {
+    pub(super) schema: Schema,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Some declaration could not be read.
+    pub(super) lost_declarations: bool,
+    /// Some property or constraint could not be read.
+    pub(super) lost_members: bool,
 }
 
 struct Parser<'a> {
     cursor: Cursor,
     source: &'a str,
     schema: Schema,
+    lost_declarations: bool,
+    lost_members: bool,
 }
 
 impl Parser<'_> {
     fn schema(&mut self) {
         while !self.cursor.at_end() {
             if self.declaration().is_err() {
+                self.lost_declarations = true;
                 self.skip_declaration();
             }
         }
@@ -157,6 +176,7 @@ impl Parser<'_> {
             }
             let start = self.cursor.position();
             if self.member(&mut body).is_err() {
+                self.lost_members = true;
                 self.skip_member(start);
             }
         }

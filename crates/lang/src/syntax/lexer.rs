@@ -126,9 +126,9 @@ impl Lexer<'_> {
             } else if rest.starts_with("//") {
                 let length = rest.find('\n').unwrap_or(rest.len());
                 self.bump_to(self.at + length);
-            } else if rest.starts_with("/*") {
+            } else if let Some(comment) = rest.strip_prefix("/*") {
                 let mark = self.mark();
-                let Some(length) = rest[2..].find("*/") else {
+                let Some(length) = comment.find("*/") else {
                     let mut span = self.span(mark);
                     span.end = span.start + 2;
                     self.report(
@@ -208,7 +208,7 @@ impl Lexer<'_> {
 
     fn number(&mut self, mark: Mark) {
         self.digits();
-        let rest = self.source[self.at..].as_bytes();
+        let rest = &self.source.as_bytes()[self.at..];
         let float = rest.first() == Some(&b'.') && rest.get(1).is_some_and(u8::is_ascii_digit);
         if float {
             self.bump();

@@ -80,11 +80,6 @@ impl Checker<'_> {
             if ty == ExprType::Blob && is_read {
                 return Err(self.error(Code::Q224, span, "a blob is no value in a read"));
             }
-            if self.visible.contains_key(name) {
-                let message =
-                    format!("`${name}` is a parameter and a variable; here it is the parameter");
-                self.warn(Code::W509, span, message);
-            }
             return Ok(Expr::new(ExprKind::Param(id), ty, nullable));
         }
         if matches!(self.place, Place::Insert | Place::Set(_) | Place::Where(_)) {

@@ -4,23 +4,13 @@ use super::operators::{comparable, compare};
 use super::{Checked, Checker, Place, expr_type};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::query::ast;
-use crate::query::{Comparison, Expr, ExprKind, ExprType};
+use crate::query::{Comparison, Expr, ExprKind, ExprType, VarId};
 use crate::schema::{DataType, EntityType, Property, Scalar};
 use crate::value::{Value, coerce, time_literal};
 
 impl Checker<'_> {
     /// The conditions that `{ p: v, … }` of a binding means.
-    pub(super) fn binding_values(&mut self, binding: &ast::Binding) -> Vec<Expr> {
-        let Ok(Some(var)) = self.lookup(&binding.var.text) else {
-            if binding.var.text == "_" && !binding.values.is_empty() {
-                self.report(
-                    Diagnostic::error(Code::Q206, "an anonymous variable cannot have conditions")
-                        .at(binding.var.span)
-                        .hint("give it a name"),
-                );
-            }
-            return Vec::new();
-        };
+    pub(super) fn binding_values(&mut self, binding: &ast::Binding, var: VarId) -> Vec<Expr> {
         let Some(entity) = self.type_of(var) else {
             return Vec::new();
         };

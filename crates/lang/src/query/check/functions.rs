@@ -282,7 +282,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// The type that a call names is a node of the schema; kept here so that messages agree.
+    /// The node variable that a search looks at, and its type.
     pub(super) fn node_variable(
         &mut self,
         name: &str,

@@ -1,6 +1,7 @@
 //! `order { … }`: rank keys, columns, expressions.
 
-use super::returns::{Column, is_aggregated, orders_by_columns_only};
+use super::aggregate::contains_aggregate;
+use super::returns::{Column, orders_by_columns_only};
 use super::{Checked, Checker, Place};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast::{self, Order};
@@ -65,7 +66,7 @@ impl Checker<'_> {
         let column = by_alias.or_else(|| columns.iter().position(|c| c.value == value));
         let by = match column {
             Some(column) => SortBy::Column(column),
-            None if orders_by_columns_only(arm) || is_aggregated(&value) => {
+            None if orders_by_columns_only(arm) || contains_aggregate(&value) => {
                 return Err(self.no_column(span));
             }
             None => SortBy::Expr(value),

@@ -17,11 +17,15 @@ const MOST_STEPS: u64 = u32::MAX as u64;
 impl<'a> Checker<'a> {
     pub(super) fn block(&mut self, written: &ast::Block) -> Block {
         let mut block = Block::default();
+        let mut bound = Vec::new();
         for clause in &written.clauses {
-            if let Clause::Binding(binding) = clause
-                && self.binding(binding, &mut block).is_err()
-            {
-                self.broken.insert(binding.var.text.clone());
+            if let Clause::Binding(binding) = clause {
+                match self.binding(binding, &mut block) {
+                    Ok(var) => bound.push((binding, var)),
+                    Err(Failed) => {
+                        self.broken.insert(binding.var.text.clone());
+                    }
+                }
             }
         }
         for clause in &written.clauses {
@@ -39,12 +43,23 @@ impl<'a> Checker<'a> {
             }
         }
         let optional = self.optionals(written, &mut block);
-        self.conditions(written, &optional, &mut block);
+        let mut conditions = Vec::new();
+        for (binding, var) in bound {
+            conditions.extend(self.binding_values(binding, var));
+        }
+        conditions.extend(self.conditions(written));
+        for condition in conditions.into_iter().flat_map(split) {
+            if condition.variables().iter().any(|v| optional.contains(v)) {
+                block.late_filters.push(condition);
+            } else {
+                block.filters.push(condition);
+            }
+        }
         self.negations(written, &optional, &mut block);
         block
     }
 
-    fn binding(&mut self, binding: &ast::Binding, block: &mut Block) -> Checked<()> {
+    fn binding(&mut self, binding: &ast::Binding, block: &mut Block) -> Checked<VarId> {
         let name = &binding.type_name;
         let Some(node) = self.catalog.node(&name.text) else {
             if self.catalog.interface(&name.text).is_some() {
@@ -59,7 +74,7 @@ impl<'a> Checker<'a> {
         if binding.var.text == "_" {
             let id = self.introduce("_", VarKind::Node, vec![node.id]);
             block.variables.push(id);
-            return Ok(());
+            return Ok(id);
         }
         match self.lookup(&binding.var.text)? {
             Some(id) => {
@@ -69,13 +84,14 @@ impl<'a> Checker<'a> {
                         format!("`${}` is bound to something else already", binding.var.text);
                     return Err(self.error(Code::Q225, binding.var.span, message));
                 }
+                Ok(id)
             }
             None => {
                 let id = self.introduce(&binding.var.text, VarKind::Node, vec![node.id]);
                 block.variables.push(id);
+                Ok(id)
             }
         }
-        Ok(())
     }
 
     fn hop(&mut self, hop: &ast::Hop, block: &mut Block) -> Checked<()> {
@@ -298,25 +314,15 @@ impl<'a> Checker<'a> {
         introduced
     }
 
-    fn conditions(&mut self, written: &ast::Block, optional: &BTreeSet<VarId>, block: &mut Block) {
+    fn conditions(&mut self, written: &ast::Block) -> Vec<Expr> {
+        let mut checked = Vec::new();
         for clause in &written.clauses {
-            let conditions = match clause {
-                Clause::Binding(binding) => self.binding_values(binding),
-                Clause::Condition(condition) => {
-                    self.place = Place::Match;
-                    self.condition(condition).into_iter().collect()
-                }
-                _ => continue,
-            };
-            for condition in conditions.into_iter().flat_map(split) {
-                let late = condition.variables().iter().any(|v| optional.contains(v));
-                if late {
-                    block.late_filters.push(condition);
-                } else {
-                    block.filters.push(condition);
-                }
+            if let Clause::Condition(condition) = clause {
+                self.place = Place::Match;
+                checked.extend(self.condition(condition));
             }
         }
+        checked
     }
 
     /// An expression that must be Bool.

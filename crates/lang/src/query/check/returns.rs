@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::aggregate::contains_aggregate;
 use super::{Checked, Checker, Place, expr_type};
 use crate::diagnostic::{Code, Span};
 use crate::query::ast;
@@ -67,6 +66,7 @@ impl Checker<'_> {
 
     fn arm(&mut self, written: &ast::Arm) -> Checked<(Arm, Vec<Column>)> {
         let matches = self.block(&written.block);
+        self.warn_of_shared_names();
         self.place = Place::Return;
         let mut columns: Vec<Column> = Vec::new();
         let mut names: Vec<(String, Span)> = Vec::new();
@@ -106,6 +106,17 @@ impl Checker<'_> {
             distinct: written.distinct,
         };
         Ok((arm, columns))
+    }
+
+    fn warn_of_shared_names(&mut self) {
+        for param in &self.query.params {
+            let name = &param.name.text;
+            if self.variables.iter().any(|v| v.name.as_ref() == Some(name)) {
+                let message =
+                    format!("`${name}` is a parameter and a variable: alone it is the parameter");
+                self.warn(Code::W509, param.name.span, message);
+            }
+        }
     }
 
     fn projection(
@@ -259,9 +270,4 @@ fn scalar_kind(scalar: Scalar) -> ResultKind {
 /// Rows are told apart by output columns only: order keys must be among them.
 pub(super) fn orders_by_columns_only(arm: &Arm) -> bool {
     arm.grouping.is_some() || arm.distinct
-}
-
-/// The value has an aggregate in it.
-pub(super) fn is_aggregated(value: &Expr) -> bool {
-    contains_aggregate(value)
 }

@@ -90,8 +90,8 @@ impl Parser<'_> {
         self.cursor.expect("(")?;
         let mut params: Vec<Param> = Vec::new();
         while !self.cursor.eat(")") {
-            if !params.is_empty() {
-                self.cursor.expect(",")?;
+            if !params.is_empty() && !self.cursor.eat(",") {
+                return Err(self.cursor.unexpected("`,` or `)`"));
             }
             let name = self.var("a parameter")?;
             self.cursor.expect(":")?;

@@ -108,7 +108,9 @@ impl Parser<'_> {
         if self.cursor.eat("{") {
             while !self.cursor.eat("}") {
                 if !values.is_empty() {
-                    self.cursor.expect(",")?;
+                    if !self.cursor.eat(",") {
+                        return Err(self.cursor.unexpected("`,` or `}`"));
+                    }
                     if self.cursor.eat("}") {
                         break;
                     }

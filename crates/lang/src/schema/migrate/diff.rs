@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::constraint::{ConstraintKind, constraints_of};
 use super::{DropMode, MigrationPlan, PropertyStep, Step, TypeKind, TypeStep};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::schema::digest::{member_name, name_of};
+use crate::schema::digest::name_of;
 use crate::schema::{
     Cardinality, Catalog, DataType, EdgeType, InterfaceType, Member, NodeType, Property,
     PropertyId, Scalar, TypeBody, TypeId,
 };
-use crate::value::Value;
 
 /// The plan from `accepted` to `desired`, whose ids must have been carried over.
 #[must_use]
@@ -447,92 +447,6 @@ impl On<'_> {
             Some(property) => format!("{}:{}.{property}", self.kind.word(), self.name),
             None => format!("{}:{}", self.kind.word(), self.name),
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum ConstraintKind {
-    Unique,
-    Index,
-    Range,
-    Check,
-}
-
-/// A constraint other than a key, by ids: renames do not change it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Constraint {
-    kind: ConstraintKind,
-    members: Vec<Member>,
-    /// Bounds or pattern, as in a schema.
-    argument: String,
-}
-
-impl Constraint {
-    fn text(&self, properties: &[Property]) -> String {
-        let mut members: Vec<String> = self
-            .members
-            .iter()
-            .map(|m| member_name(properties, *m))
-            .collect();
-        if !self.argument.is_empty() {
-            members.push(self.argument.clone());
-        }
-        let word = match self.kind {
-            ConstraintKind::Unique => "unique",
-            ConstraintKind::Index => "index",
-            ConstraintKind::Range => "range",
-            ConstraintKind::Check => "check",
-        };
-        format!("@{word}({})", members.join(", "))
-    }
-}
-
-fn constraints_of(body: &TypeBody) -> BTreeSet<Constraint> {
-    let constraint = |kind, members: Vec<Member>, argument: String| Constraint {
-        kind,
-        members,
-        argument,
-    };
-    let uniques = body
-        .uniques
-        .iter()
-        .map(|members| constraint(ConstraintKind::Unique, members.clone(), String::new()));
-    let indexes = body.indexes.iter().map(|id| {
-        constraint(
-            ConstraintKind::Index,
-            vec![Member::Property(*id)],
-            String::new(),
-        )
-    });
-    let ranges = body.ranges.iter().map(|range| {
-        let argument = format!(
-            "{}..{}",
-            number(range.low.as_ref()),
-            number(range.high.as_ref())
-        );
-        constraint(
-            ConstraintKind::Range,
-            vec![Member::Property(range.property)],
-            argument,
-        )
-    });
-    let checks = body.checks.iter().map(|check| {
-        let argument = format!("{:?}", check.pattern);
-        constraint(
-            ConstraintKind::Check,
-            vec![Member::Property(check.property)],
-            argument,
-        )
-    });
-    uniques.chain(indexes).chain(ranges).chain(checks).collect()
-}
-
-fn number(value: Option<&Value>) -> String {
-    match value {
-        Some(Value::Int(i)) => i.to_string(),
-        Some(Value::UInt(u)) => u.to_string(),
-        Some(Value::F64(x)) => x.to_string(),
-        _ => String::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a change of schema does to a graph.
 
+mod constraint;
 mod diff;
 #[cfg(test)]
 mod tests;
