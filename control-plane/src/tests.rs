@@ -1,6 +1,7 @@
 //! Whole operations over real graphs in an in-memory store.
 
 mod applying;
+mod formats;
 mod leading;
 mod recovery;
 mod serving;

@@ -22,6 +22,8 @@ use crate::plane::ControlPlane;
 
 /// How long a change waits for this process to take a lead that nobody has.
 const FREE_LEAD_WAIT: Duration = Duration::from_secs(5);
+/// How long a change waits while this process resolves what an earlier leader left.
+const TIDY_WAIT: Duration = Duration::from_secs(5);
 /// How long a stopping leader waits for the change that it runs.
 const STOP_WAIT: Duration = Duration::from_secs(20);
 /// Every so many heartbeats the leader looks for operations that nobody finished.
@@ -57,8 +59,12 @@ impl ControlPlane {
         patience: Duration,
     ) -> Result<Turn> {
         let until = Instant::now() + patience;
-        let lock = self.shared().turn.clone().lock_owned();
-        let Ok(guard) = timeout(patience.max(Duration::from_millis(1)), lock).await else {
+        let standby = matches!(*self.shared().role.borrow(), Role::Standby);
+        if standby {
+            // Before the turn: who is about to lead needs it to resolve what was left.
+            self.await_lead(until).await?;
+        }
+        let Some(guard) = self.turn_within(patience).await else {
             return Err(self.busy().await);
         };
         let operation_id = Ulid::new();
@@ -86,6 +92,18 @@ impl ControlPlane {
                 *self.shared().running.lock() = None;
                 Err(error)
             }
+        }
+    }
+
+    /// The lock that orders changes. A leader that tidies up has it for a moment: that is waited
+    /// for even by those who do not want to wait.
+    async fn turn_within(&self, patience: Duration) -> Option<OwnedMutexGuard<()>> {
+        let lock = || self.shared().turn.clone().lock_owned();
+        let first = timeout(patience.max(Duration::from_millis(1)), lock()).await;
+        match first {
+            Ok(guard) => Some(guard),
+            Err(_) if self.shared().running.lock().is_some() => None,
+            Err(_) => timeout(TIDY_WAIT, lock()).await.ok(),
         }
     }
 
@@ -146,7 +164,7 @@ impl ControlPlane {
                 if until.is_some_and(|until| Instant::now() >= until) {
                     return Err(self.held(leader).await);
                 }
-                sleep((self.options().heartbeat / 10).max(Duration::from_millis(10))).await;
+                sleep((self.options().heartbeat / 5).max(Duration::from_millis(10))).await;
                 continue;
             }
             let options = self.options();
@@ -352,12 +370,15 @@ impl Turn {
     /// Ends the operation: the next one may begin.
     pub(crate) async fn finish(mut self) {
         *self.plane.shared().running.lock() = None;
-        if let Some((beating, guard)) = self.embedded.take() {
-            drop(guard);
-            let _ = beating.await;
-            if let Err(error) = self.plane.release(&self.leader).await {
-                tracing::warn!(error = error.chain(), "the lead could not be released");
-            }
+        let Some((beating, guard)) = self.embedded.take() else {
+            // Others see at once that nothing runs any more.
+            self.plane.show_life(&self.leader).await;
+            return;
+        };
+        drop(guard);
+        let _ = beating.await;
+        if let Err(error) = self.plane.release(&self.leader).await {
+            tracing::warn!(error = error.chain(), "the lead could not be released");
         }
     }
 }

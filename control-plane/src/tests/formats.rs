@@ -1,0 +1,74 @@
+//! The bytes of every stored format, as they will have to be read for ever.
+
+use omnigraph_engine::log::Entry as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ledger::{Content, Event, LedgerEntry};
+use crate::sidecar::Sidecar;
+
+/// Reads the text and writes the same again.
+fn golden<T: Serialize + DeserializeOwned>(text: &str) -> T {
+    let value: T = serde_json::from_str(text).unwrap();
+    let written: serde_json::Value = serde_json::to_value(&value).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!(written, expected);
+    value
+}
+
+const ID: &str = "01JD8Z5W0000000000000000AB";
+const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+fn fill(text: &str) -> String {
+    text.replace("ID", ID).replace("DIGEST", DIGEST)
+}
+
+#[test]
+fn ledger_entries() {
+    let leader = fill(
+        r#"{"id":"ID","at":1,"epoch":4,"leader":{"epoch":4,"lease_id":"ID","holder":"cp-0","host":"a","address":"10.0.0.1:8090","process":{"boot":"b","namespace":"pid:[1]","pid":7,"started":99},"since":1},"revision":{"seq":3,"number":2},"event":{"kind":"leader"}}"#,
+    );
+    let entry: LedgerEntry = golden(&leader);
+    assert_eq!(entry.leader.unwrap().epoch, 4);
+    let released = fill(
+        r#"{"id":"ID","at":1,"epoch":4,"leader":null,"revision":null,"event":{"kind":"released","lease_id":"ID","reason":"dead"}}"#,
+    );
+    golden::<LedgerEntry>(&released);
+    let revision = fill(
+        r#"{"id":"ID","at":1,"epoch":4,"leader":null,"revision":{"seq":5,"number":3},"event":{"kind":"revision","number":3,"epoch":4,"content":"DIGEST","config_digest":"DIGEST","serving_digest":"DIGEST","converged":true,"actor":"ann","operation":"apply","operation_id":"ID","message":"m","created_at":1,"previous":{"seq":3,"number":2}}}"#,
+    );
+    let entry: LedgerEntry = golden(&revision);
+    assert!(matches!(entry.event, Event::Revision(record) if record.number == 3));
+    let void = fill(
+        r#"{"id":"ID","at":0,"epoch":0,"leader":null,"revision":null,"event":{"kind":"void"}}"#,
+    );
+    let entry: LedgerEntry = golden(&void);
+    assert_eq!(entry, LedgerEntry::void(ID.parse().unwrap()));
+}
+
+const GRAPH: &str = r#"{"incarnation":"ID","schema":"DIGEST","schema_source":"DIGEST","queries":{"cheap":"DIGEST"},"retention":{"commits":5,"age_seconds":60}}"#;
+
+#[test]
+fn contents() {
+    let text = format!(
+        r#"{{"format":1,"cluster_name":"shop","graphs":{{"shop":{GRAPH}}},"held_back":{{"graph.old":"approval"}}}}"#
+    );
+    let content: Content = golden(&fill(&text));
+    assert_eq!(content.resources().len(), 3);
+    assert!(
+        Content::read(
+            fill(&text)
+                .replace("\"format\":1", "\"format\":2")
+                .as_bytes()
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn sidecars() {
+    let text = format!(
+        r#"{{"format":1,"id":"ID","operation_id":"ID","operation":"apply","graph":"shop","actor":"ann","epoch":4,"created_at":1,"commit_id":"ID","expected_head":"ID","before":{GRAPH},"after":{GRAPH},"message":""}}"#
+    );
+    golden::<Sidecar>(&fill(&text));
+}
