@@ -210,10 +210,10 @@ impl Inputs {
         for edge in self.edges.iter() {
             ends[edge as usize] = self.resolve(edge);
         }
-        self.from_ends(ends)
+        self.with_ends(ends)
     }
 
-    fn from_ends(&self, ends: Vec<[u32; 2]>) -> Adjacency {
+    fn with_ends(&self, ends: Vec<[u32; 2]>) -> Adjacency {
         let direction = |side, rows| Direction {
             base: Arc::new(Csr::build(&ends, side, rows)),
             patch: FxHashMap::default(),
@@ -263,7 +263,7 @@ impl Inputs {
             }
         }
         if too_many > MAX_PATCHED_NODES {
-            return self.from_ends(ends.folded(self.edges.rows()));
+            return self.with_ends(ends.folded(self.edges.rows()));
         }
         let mut added: [FxHashMap<u32, Vec<u32>>; 2] = Default::default();
         for &edge in &changed {

@@ -24,6 +24,13 @@ pub(super) struct Pending<'b> {
     pub filters: Vec<&'b Expr>,
 }
 
+impl Pending<'_> {
+    /// The variable gets its values from a hop.
+    fn is_edge(&self, var: VarId) -> bool {
+        self.hops.iter().any(|hop| hop.edge_var == Some(var))
+    }
+}
+
 impl Execution<'_> {
     /// The rows continued by everything that satisfies the block.
     pub(crate) fn block<'f>(
@@ -47,6 +54,7 @@ impl Execution<'_> {
         };
         loop {
             rows = self.apply_conditions(&mut pending, rows).await?;
+            pending.variables.retain(|v| !rows.is_bound(*v));
             if rows.len() == 0 {
                 return Ok(nothing(block, rows));
             }
@@ -85,27 +93,33 @@ impl Execution<'_> {
         pending: &mut Pending<'_>,
         mut rows: Rows,
     ) -> Result<Rows> {
-        let (ready, rest) = pending
-            .filters
-            .drain(..)
-            .partition::<Vec<&Expr>, _>(|f| f.variables().iter().all(|v| rows.is_bound(*v)));
-        pending.filters = rest;
-        rows = self.filter(rows, &ready).await?;
-        while let Some(at) = pending
-            .hops
-            .iter()
-            .position(|hop| rows.is_bound(hop.from) && rows.is_bound(hop.to))
-        {
+        loop {
+            let (ready, rest) = pending
+                .filters
+                .drain(..)
+                .partition::<Vec<&Expr>, _>(|f| f.variables().iter().all(|v| rows.is_bound(*v)));
+            pending.filters = rest;
+            rows = self.filter(rows, &ready).await?;
+            // A hop between two bound ends may bind an edge, which may make a filter ready.
+            let hop = pending
+                .hops
+                .iter()
+                .position(|hop| rows.is_bound(hop.from) && rows.is_bound(hop.to));
+            let Some(at) = hop else {
+                return Ok(rows);
+            };
             let hop = pending.hops.remove(at);
             rows = self.check_hop(hop, rows).await?;
         }
-        Ok(rows)
     }
 
     /// Binds a variable whose id the conditions determine, if there is one.
     async fn bind_by_key(&mut self, pending: &mut Pending<'_>, rows: &mut Rows) -> Result<bool> {
         for at in 0..pending.variables.len() {
             let var = pending.variables[at];
+            if pending.is_edge(var) {
+                continue;
+            }
             let Some((id, used)) = self.known_id(var, &pending.filters)? else {
                 continue;
             };
@@ -216,8 +230,7 @@ impl Execution<'_> {
     async fn next_scan(&mut self, pending: &Pending<'_>, rows: &Rows) -> Result<Option<usize>> {
         let mut best = None;
         for (at, &var) in pending.variables.iter().enumerate() {
-            let is_edge = pending.hops.iter().any(|hop| hop.edge_var == Some(var));
-            if is_edge {
+            if pending.is_edge(var) {
                 continue;
             }
             let cost = match pending.variables.len() {
@@ -238,7 +251,7 @@ impl Execution<'_> {
 }
 
 /// A condition `id($x) = constant`.
-fn id_equality<'e>(filter: &'e Expr, var: VarId) -> Option<&'e Expr> {
+fn id_equality(filter: &Expr, var: VarId) -> Option<&Expr> {
     let ExprKind::Compare {
         op: Comparison::Eq,
         left,

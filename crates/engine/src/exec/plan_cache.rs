@@ -21,9 +21,13 @@ pub(crate) struct PlanCache {
     capacity: usize,
 }
 
+/// Digest of the schema and text.
+type Key = (Box<str>, Box<str>);
+type Queries = Arc<Vec<Arc<CheckedQuery>>>;
+
 #[derive(Default)]
 struct Entries {
-    by_key: FxHashMap<(Box<str>, Box<str>), (u64, Arc<Vec<Arc<CheckedQuery>>>)>,
+    by_key: FxHashMap<Key, (u64, Queries)>,
     tick: u64,
 }
 
@@ -62,13 +66,8 @@ impl PlanCache {
         }
     }
 
-    fn queries(
-        &self,
-        schema_digest: &str,
-        catalog: &Catalog,
-        source: &str,
-    ) -> Result<Arc<Vec<Arc<CheckedQuery>>>> {
-        let key: (Box<str>, Box<str>) = (schema_digest.into(), source.into());
+    fn queries(&self, schema_digest: &str, catalog: &Catalog, source: &str) -> Result<Queries> {
+        let key: Key = (schema_digest.into(), source.into());
         {
             let mut entries = self.entries.lock();
             entries.tick += 1;
@@ -87,7 +86,7 @@ impl PlanCache {
         Ok(queries)
     }
 
-    fn insert(&self, key: (Box<str>, Box<str>), queries: Arc<Vec<Arc<CheckedQuery>>>) {
+    fn insert(&self, key: Key, queries: Queries) {
         let mut entries = self.entries.lock();
         if entries.by_key.len() >= self.capacity {
             let oldest = entries.by_key.iter().min_by_key(|(_, (used, _))| *used);
@@ -97,5 +96,34 @@ impl PlanCache {
         }
         let tick = entries.tick;
         entries.by_key.insert(key, (tick, queries));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omnigraph_lang::schema::parse_schema;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_text_goes_first_and_names_decide() {
+        let (catalog, _) = parse_schema("node N { name: String @key }").unwrap();
+        let cache = PlanCache::new(2);
+        let text =
+            |name: &str| format!("query {name}() {{ match {{ $n: N }} return {{ $n.name }} }}");
+        let compile = |source: &str, name| cache.compile("digest", &catalog, source, name);
+        let first = compile(&text("a"), None).unwrap();
+        compile(&text("b"), None).unwrap();
+        assert!(Arc::ptr_eq(&first, &compile(&text("a"), None).unwrap()));
+        compile(&text("c"), None).unwrap();
+        assert!(Arc::ptr_eq(&first, &compile(&text("a"), None).unwrap()));
+        assert_eq!(cache.entries.lock().by_key.len(), 2);
+        let two = text("a") + &text("b");
+        assert_eq!(compile(&two, None).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(compile(&two, Some("b")).unwrap().name, "b");
+        assert_eq!(
+            compile(&two, Some("c")).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Rows of ordinals as the scope of expressions: properties are gathered only here.
 
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -89,9 +90,8 @@ impl Inputs {
         var: VarId,
         field: Field,
     ) -> Result<()> {
-        if !self.columns.contains_key(&(var, field)) {
-            let column = execution.column(var, field).await?;
-            self.columns.insert((var, field), column);
+        if let Entry::Vacant(entry) = self.columns.entry((var, field)) {
+            entry.insert(execution.column(var, field).await?);
         }
         Ok(())
     }

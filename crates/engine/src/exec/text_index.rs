@@ -210,9 +210,10 @@ impl Layer {
                 lengths[(ordinal - start) as usize] = length;
             }
         }
-        let postings_bytes =
-            |(token, list): (&Box<str>, &Vec<Posting>)| token.len() + list.capacity() * 8 + 48;
-        let bytes = postings.iter().map(postings_bytes).sum::<usize>() + lengths.len() * 4;
+        let mut bytes = lengths.len() * 4;
+        for (token, list) in &postings {
+            bytes += token.len() + list.capacity() * size_of::<Posting>() + 48;
+        }
         Ok(Self {
             start,
             end,

@@ -1,6 +1,6 @@
 //! The example data of the query language's contract.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::fixture::Fixture;
 
@@ -21,6 +21,13 @@ edge Warns: Advisory -> Package
 
 pub(super) async fn example() -> Fixture {
     let mut graph = Fixture::new(SCHEMA).await;
+    packages(&mut graph).await;
+    dependencies(&mut graph).await;
+    others(&mut graph).await;
+    graph
+}
+
+async fn packages(graph: &mut Fixture) {
     let package = |name: &str, section: &str, kb, essential: bool, released, tags, summary, vec| {
         json!({"id": name, "name": name, "section": section, "kb": kb, "essential": essential,
                "released": released, "tags": tags, "summary": summary, "vec": vec})
@@ -83,7 +90,9 @@ pub(super) async fn example() -> Fixture {
             ],
         )
         .await;
-    let depends = |id: &str, from: &str, to: &str| json!({"id": id, "src": from, "dst": to});
+}
+
+async fn dependencies(graph: &mut Fixture) {
     let mut edges: Vec<_> = [
         ("d1", "curl", "libc"),
         ("d2", "curl", "zlib"),
@@ -92,7 +101,7 @@ pub(super) async fn example() -> Fixture {
         ("d7", "bash", "libc"),
         ("d8", "libc", "libc"),
     ]
-    .map(|(id, from, to)| depends(id, from, to))
+    .map(|(id, from, to)| edge(id, from, to))
     .into();
     edges.push(json!({"id": "d5", "src": "git", "dst": "zlib", "optional": false, "floor": "1.2"}));
     edges.push(json!({"id": "d6", "src": "git", "dst": "zlib", "optional": true}));
@@ -103,6 +112,9 @@ pub(super) async fn example() -> Fixture {
             &[json!({"id": "[\"bash\",\"git\"]", "src": "bash", "dst": "git"})],
         )
         .await;
+}
+
+async fn others(graph: &mut Fixture) {
     let maintainers = ["Ann", "Bob", "Eve"].map(|name| {
         let email = format!("{}@x", name.to_lowercase());
         json!({"id": email, "email": email, "name": name})
@@ -144,7 +156,7 @@ pub(super) async fn example() -> Fixture {
     graph
         .insert(
             "Affects",
-            &[depends("a1", "i1", "curl"), depends("a2", "i2", "git")],
+            &[edge("a1", "i1", "curl"), edge("a2", "i2", "git")],
         )
         .await;
     graph
@@ -156,8 +168,9 @@ pub(super) async fn example() -> Fixture {
             ],
         )
         .await;
-    graph
-        .insert("Warns", &[depends("w1", "cve-1", "curl")])
-        .await;
-    graph
+    graph.insert("Warns", &[edge("w1", "cve-1", "curl")]).await;
+}
+
+fn edge(id: &str, from: &str, to: &str) -> Json {
+    json!({"id": id, "src": from, "dst": to})
 }

@@ -4,4 +4,5 @@ mod accept;
 mod example;
 mod fixture;
 mod hops;
+mod more;
 mod tables;
