@@ -12,6 +12,7 @@ mod tests;
 
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::schema::Catalog;
+use crate::syntax::MOST_ERRORS;
 
 pub use checked::{
     Aggregate, AggregateFunction, Arm, Assignment, Block, Body, CheckedQuery, CheckedRead, Count,
@@ -35,6 +36,9 @@ pub fn compile(source: &str, catalog: &Catalog) -> Result<Vec<CheckedQuery>, Vec
     let broken: Vec<Span> = diagnostics.iter().filter_map(|d| d.span).collect();
     let mut queries: Vec<CheckedQuery> = Vec::new();
     for tree in &trees {
+        if diagnostics.len() >= MOST_ERRORS {
+            break;
+        }
         // What could not be read is not missing: errors of the check would only be consequences.
         let span = tree.span;
         if broken

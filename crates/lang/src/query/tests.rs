@@ -803,3 +803,96 @@ fn hostile_texts_are_refused_without_panic() {
     );
     assert_eq!(codes(&ors), [""; 0]);
 }
+
+/// A text of the largest size is checked in time that a server can spend on it.
+#[test]
+fn large_texts_take_bounded_time() {
+    let fill = |head: &str, part: &dyn Fn(usize) -> String, tail: &str| {
+        let mut text = head.to_owned();
+        let mut number = 0;
+        while text.len() < (1 << 20) - 200 {
+            text.push_str(&part(number));
+            number += 1;
+        }
+        text + tail
+    };
+    let read = "query q() { match { $p: Package ";
+    let rest = " } return { 1 as x } }";
+    let texts = [
+        fill(
+            "query q() { match { $p: Package } return { ",
+            &|_| "1 ".into(),
+            "} }",
+        ),
+        fill(
+            "query q() { match { $p: Package } return { ",
+            &|i| format!("count($p.kb+{i}) "),
+            "} }",
+        ),
+        fill(
+            "query q() { match { $p: Package } return { count($p) ",
+            &|i| format!("$p.kb+{i} "),
+            "} }",
+        ),
+        fill(
+            "query q() { match { $p: Package } return { $p.kb ",
+            &|i| format!("count(*)+{i} "),
+            "} order { $p.kb } }",
+        ),
+        fill(
+            "query q() { match { $p: Package } return { $p.kb as k } order { k",
+            &|i| format!(",$p.kb+{i}"),
+            "} }",
+        ),
+        fill(
+            "query q() { match { $p: Package } return { $p.kb as k",
+            &|i| format!(" k as k{i}"),
+            "} }",
+        ),
+        fill(
+            "query q(",
+            &|i| format!("$a{i}: I64,"),
+            "$z: I64) { match { $p: Package } return { 1 as x } }",
+        ),
+        fill(read, &|i| format!("$a{i}:Package "), rest),
+        fill(read, &|_| "$p dependsOn $_ ".into(), rest),
+        fill(read, &|_| "not{$p.essential} ".into(), rest),
+        fill(read, &|_| "optional{$p dependsOn $_} ".into(), rest),
+        fill(read, &|i| format!("$p.kb={i} "), rest),
+        fill(read, &|_| "$p.x=1 ".into(), rest),
+        fill(read, &|i| format!("$a{i} x $b "), rest),
+        fill(read, &|_| "# ".into(), rest),
+        fill(
+            "",
+            &|i| format!("query q{i}(){{match{{$p:Package}}return{{1}}}}"),
+            "",
+        ),
+        fill(
+            "",
+            &|i| format!("query q{i}(){{match{{$p}}return{{#}}}}"),
+            "",
+        ),
+        fill(
+            "query q($n:I64) { ",
+            &|_| "delete Package where kb=1 ".into(),
+            "}",
+        ),
+        fill(
+            "query q($n:I64) { insert Package { ",
+            &|i| format!("a{i}:1 "),
+            "} }",
+        ),
+    ];
+    let begin = std::time::Instant::now();
+    for text in &texts {
+        assert!(compile(text, &catalog()).is_err());
+    }
+    for part in ["a: I64 ", "a: I64 @index ", "a: Text "] {
+        let part = |i: usize| part.replacen('a', &format!("a{i}"), 1);
+        assert!(parse_schema(&fill("node N { ", &part, "}")).is_err());
+    }
+    let types = fill("", &|i| format!("node N{i}{{}} "), "");
+    assert!(parse_schema(&types).is_err());
+    // Generous, because the machine may be busy; a quadratic step takes minutes.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(60));
+}

@@ -52,7 +52,13 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn schema(&mut self) {
-        while !self.cursor.at_end() {
+        let mut count = 0;
+        while !self.cursor.at_end() && !self.cursor.is_hopeless() {
+            count += 1;
+            if self.cursor.limit(count, "declarations").is_err() {
+                self.lost_declarations = true;
+                return;
+            }
             if self.declaration().is_err() {
                 self.lost_declarations = true;
                 self.skip_declaration();
@@ -128,6 +134,7 @@ impl Parser<'_> {
                 seen = true;
                 implements.push(self.cursor.expect_type("the name of an interface")?);
                 while self.cursor.eat(",") {
+                    self.cursor.limit(implements.len(), "interfaces")?;
                     implements.push(self.cursor.expect_type("the name of an interface")?);
                 }
             } else {
@@ -174,6 +181,12 @@ impl Parser<'_> {
             if self.cursor.at_end() {
                 return Err(self.cursor.unexpected("`}`"));
             }
+            if self.cursor.is_hopeless() {
+                return Err(Failed);
+            }
+            let count = body.properties.len().max(body.constraints.len());
+            self.cursor
+                .limit(count, "properties or constraints of one type")?;
             let start = self.cursor.position();
             if self.member(&mut body).is_err() {
                 self.lost_members = true;
@@ -195,6 +208,7 @@ impl Parser<'_> {
                 let ty = self.type_expr()?;
                 let mut annotations = Vec::new();
                 while self.cursor.at("@") && !self.at_constraint() {
+                    self.cursor.limit(annotations.len(), "annotations")?;
                     annotations.push(self.annotation(false)?);
                 }
                 body.properties.push(Property {
@@ -317,6 +331,7 @@ impl Parser<'_> {
             _ => {
                 let mut members = vec![first];
                 while self.cursor.eat(",") {
+                    self.cursor.limit(members.len(), "members")?;
                     members.push(self.cursor.expect_ident("the name of a property")?);
                 }
                 match word {

@@ -1,6 +1,6 @@
 //! A position among tokens, with the errors found so far.
 
-use super::lexer::{Token, TokenKind};
+use super::lexer::{MOST_ERRORS, Token, TokenKind};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::value::Value;
 
@@ -25,6 +25,9 @@ pub(crate) struct Cursor {
     complained: Option<usize>,
     depth: usize,
 }
+
+/// Parts of one kind in one place: properties of a type, projections of a query.
+const MOST: usize = 2000;
 
 /// Blocks and expressions may be nested this deeply.
 const DEEPEST: usize = 64;
@@ -250,6 +253,22 @@ impl Cursor {
 
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+
+    /// Fails if there are more of something than a text may reasonably have. What follows may
+    /// then compare each with each.
+    pub(crate) fn limit(&mut self, count: usize, what: &str) -> Parsed<()> {
+        if count <= MOST {
+            return Ok(());
+        }
+        let message = format!("more than {MOST} {what}");
+        let span = self.span();
+        Err(self.fail(Diagnostic::error(Code::P020, message).at(span)))
+    }
+
+    /// There are so many errors that more would not help.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.diagnostics.len() >= MOST_ERRORS
     }
 
     /// One level of nesting deeper, until [`Cursor::leave`].

@@ -2,6 +2,9 @@
 
 use crate::diagnostic::{Code, Diagnostic, Span};
 
+/// After this many errors the rest of a text is not looked at.
+pub(crate) const MOST_ERRORS: usize = 100;
+
 /// A source must not be larger than this many bytes.
 const LARGEST_SOURCE: usize = 1 << 20;
 
@@ -87,10 +90,13 @@ struct Mark {
 }
 
 impl Lexer<'_> {
-    /// `None` if a comment or string is not closed.
+    /// `None` if a comment or string is not closed, or if there are too many errors.
     fn run(&mut self) -> Option<()> {
         loop {
             self.skip_blank()?;
+            if self.diagnostics.len() >= MOST_ERRORS {
+                return None;
+            }
             let mark = self.mark();
             let Some(c) = self.peek() else {
                 return Some(());

@@ -6,6 +6,6 @@ mod suggest;
 mod types;
 
 pub(crate) use cursor::{Cursor, Failed, Name, Parsed};
-pub(crate) use lexer::{Lexed, TokenKind, lex};
+pub(crate) use lexer::{Lexed, MOST_ERRORS, TokenKind, lex};
 pub(crate) use suggest::closest;
 pub(crate) use types::data_type;

@@ -315,6 +315,9 @@ impl Parser<'_> {
             return Ok((items, true));
         }
         loop {
+            if closing == ")" {
+                self.cursor.limit(items.len(), "arguments")?;
+            }
             items.push(self.expr()?);
             if self.cursor.eat(closing) {
                 return Ok((items, true));

@@ -21,6 +21,7 @@ pub(super) fn parse(source: &str) -> (Vec<Query>, Vec<Diagnostic>) {
     let mut parser = Parser {
         cursor: Cursor::new(tokens, diagnostics),
         source,
+        clauses: 0,
     };
     let queries = if broken { Vec::new() } else { parser.file() };
     (queries, parser.cursor.diagnostics)
@@ -29,6 +30,8 @@ pub(super) fn parse(source: &str) -> (Vec<Query>, Vec<Diagnostic>) {
 struct Parser<'a> {
     cursor: Cursor,
     source: &'a str,
+    /// Clauses of the query so far.
+    clauses: usize,
 }
 
 /// `@description` and the like.
@@ -42,7 +45,10 @@ struct Notes {
 impl Parser<'_> {
     fn file(&mut self) -> Vec<Query> {
         let mut queries = Vec::new();
-        while !self.cursor.at_end() {
+        while !self.cursor.at_end() && !self.cursor.is_hopeless() {
+            if self.cursor.limit(queries.len(), "queries").is_err() {
+                break;
+            }
             match self.query() {
                 Ok(query) => queries.push(query),
                 Err(Failed) => self.skip_query(),
@@ -66,6 +72,7 @@ impl Parser<'_> {
 
     fn query(&mut self) -> Parsed<Query> {
         let start = self.cursor.span();
+        self.clauses = 0;
         if !self.cursor.eat_word("query") {
             return Err(self.cursor.unexpected("`query`"));
         }
@@ -93,6 +100,7 @@ impl Parser<'_> {
             if !params.is_empty() && !self.cursor.eat(",") {
                 return Err(self.cursor.unexpected("`,` or `)`"));
             }
+            self.cursor.limit(params.len(), "parameters")?;
             let name = self.var("a parameter")?;
             self.cursor.expect(":")?;
             let data_type = self.data_type()?;
@@ -203,6 +211,7 @@ impl Parser<'_> {
         } else {
             let mut statements: Vec<Statement> = Vec::new();
             while let Some(statement) = self.statement()? {
+                self.cursor.limit(statements.len(), "statements")?;
                 statements.push(statement);
             }
             if statements.is_empty() {
@@ -233,6 +242,7 @@ impl Parser<'_> {
         let arm = self.arm()?;
         let mut unions = Vec::new();
         while self.cursor.at_word("union") {
+            self.cursor.limit(unions.len(), "arms of a union")?;
             let span = self.cursor.bump().span;
             let kind = if self.cursor.eat_word("all") {
                 UnionKind::All
@@ -286,6 +296,7 @@ impl Parser<'_> {
         self.cursor.expect("{")?;
         let mut projections = Vec::new();
         while !self.cursor.eat("}") {
+            self.cursor.limit(projections.len(), "projections")?;
             let value = self.expr()?;
             let alias = if self.cursor.eat_word("as") {
                 Some(self.cursor.expect_ident("a column name")?)
@@ -309,6 +320,7 @@ impl Parser<'_> {
         self.cursor.expect("{")?;
         let mut keys = Vec::new();
         loop {
+            self.cursor.limit(keys.len(), "order keys")?;
             let value = self.expr()?;
             let span = self.cursor.span();
             let direction = match self.cursor.word_ahead(0) {

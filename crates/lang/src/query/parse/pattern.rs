@@ -12,6 +12,9 @@ impl Parser<'_> {
         let mut block = Block::default();
         let mut failed = false;
         while !self.cursor.eat("}") {
+            // Blocks nest, so one count goes over the whole query.
+            self.clauses += 1;
+            self.cursor.limit(self.clauses, "clauses of one query")?;
             match self.clause() {
                 Ok(clause) => block.clauses.push(clause),
                 Err(error) => {
@@ -107,6 +110,7 @@ impl Parser<'_> {
         let mut values: Vec<(Name, Expr)> = Vec::new();
         if self.cursor.eat("{") {
             while !self.cursor.eat("}") {
+                self.cursor.limit(values.len(), "conditions")?;
                 if !values.is_empty() {
                     if !self.cursor.eat(",") {
                         return Err(self.cursor.unexpected("`,` or `}`"));
@@ -165,6 +169,7 @@ impl Parser<'_> {
                 }
                 _ => return Err(self.cursor.unexpected("the name of an edge type")),
             }
+            self.cursor.limit(edges.len(), "edge types")?;
             if !self.cursor.eat("|") {
                 return Ok(edges);
             }

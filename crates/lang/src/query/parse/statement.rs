@@ -60,6 +60,7 @@ impl Parser<'_> {
         self.cursor.expect("{")?;
         let mut assignments = Vec::new();
         while !self.cursor.eat("}") {
+            self.cursor.limit(assignments.len(), "assignments")?;
             let name = self.cursor.expect_ident("the name of a property")?;
             self.cursor.expect(":")?;
             let value = if self.cursor.at("{") {
@@ -81,6 +82,7 @@ impl Parser<'_> {
         self.cursor.expect("{")?;
         let mut members = Vec::new();
         loop {
+            self.cursor.limit(members.len(), "members of a key")?;
             let name = self.cursor.expect_ident("the name of a key member")?;
             self.cursor.expect(":")?;
             members.push((name, self.expr()?));
