@@ -76,10 +76,6 @@ impl TableSnapshot {
         self.live.live_rows()
     }
 
-    pub(crate) fn is_live(&self, ordinal: u32) -> bool {
-        self.live.contains(ordinal)
-    }
-
     /// Live ordinals, ascending.
     pub(crate) fn live(&self) -> impl Iterator<Item = u32> + '_ {
         self.live.iter()

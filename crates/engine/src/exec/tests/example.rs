@@ -115,6 +115,7 @@ async fn dependencies(graph: &mut Fixture) {
 }
 
 async fn others(graph: &mut Fixture) {
+    let null = || json!(null);
     let maintainers = ["Ann", "Bob", "Eve"].map(|name| {
         let email = format!("{}@x", name.to_lowercase());
         json!({"id": email, "email": email, "name": name})

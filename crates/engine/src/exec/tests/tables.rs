@@ -62,7 +62,7 @@ async fn neighbors(cache: &SnapshotCache, graph: &Fixture) -> Vec<String> {
         ] {
             assert!(list.nodes.is_sorted());
             for (&node, &edge) in list.nodes.iter().zip(list.edges) {
-                assert!(places.is_live(node) && roads.is_live(edge));
+                assert!(places.live_set().contains(node) && roads.live_set().contains(edge));
                 found.push(format!(
                     "{} {direction} {} {}",
                     ids.id(place),
