@@ -125,7 +125,9 @@ fn selected(catalog: &Catalog, names: &[String]) -> Result<VecDeque<TypeId>> {
     };
     for name in names {
         if !catalog.entities().any(|entity| is_named(&entity, name)) {
-            return Err(Error::not_found(format!("no node or edge type is called {name}")));
+            return Err(Error::not_found(format!(
+                "no node or edge type is called {name}"
+            )));
         }
     }
     let mut types: Vec<EntityType<'_>> = catalog
@@ -210,7 +212,9 @@ fn write_value(out: &mut Vec<u8>, value: &Value) -> Result<()> {
 }
 
 fn put(out: &mut Vec<u8>, parts: &[&str]) {
-    parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    parts
+        .iter()
+        .for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
 fn write_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) -> Result<()> {
@@ -271,7 +275,9 @@ mod tests {
             columns.push((&property.name, column));
         }
         let batch = RecordBatch::try_from_iter_with_nullable(
-            columns.into_iter().map(|(name, column)| (name, column, true)),
+            columns
+                .into_iter()
+                .map(|(name, column)| (name, column, true)),
         )
         .unwrap();
         let mut out = Vec::new();

@@ -13,6 +13,9 @@ use super::keys::{IdSet, NONE, TupleHasher};
 use super::violations::{Check, Violation, Violations};
 use crate::error::{Error, Result};
 
+/// Rows that are few.
+const FEW: usize = 8;
+
 /// What to do with an id that occurs twice in one input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeated {
@@ -45,6 +48,9 @@ pub(crate) struct AddedType {
     pub(crate) tuples: Vec<Vec<u128>>,
     /// Rows that a later row with the same id replaces.
     pub(crate) superseded: FxHashSet<u32>,
+    /// The columns of each unique constraint, as long as there are few rows: the check on the
+    /// stored rows then compares instead of hashing all of them.
+    few: Option<Vec<Vec<ArrayRef>>>,
 }
 
 /// A batch of added rows.
@@ -59,11 +65,6 @@ pub(crate) struct NewRows<'a> {
 impl Added {
     pub(crate) fn get(&self, id: TypeId) -> Option<&AddedType> {
         self.types.get(&id)
-    }
-
-    /// Types that rows were added to or that ends refer to.
-    pub(crate) fn types(&self) -> impl Iterator<Item = (TypeId, &AddedType)> {
-        self.types.iter().map(|(id, added)| (*id, added))
     }
 
     /// Adds the rows of a batch in the form of the type's table.
@@ -83,15 +84,20 @@ impl Added {
             )),
         };
         let mut tuples = Vec::with_capacity(body.uniques.len());
+        let mut members = Vec::with_capacity(body.uniques.len());
         for unique in &body.uniques {
             let columns = member_columns(body, unique, rows.batch)?;
             let hashed = self.hasher.rows(&columns)?;
             tuples.push(hashed.into_iter().map(|tuple| tuple.unwrap_or(0)));
+            members.push(columns);
         }
         let added = self.types.entry(body.id).or_default();
         let first = added.rows();
+        added.few = (first == 0 && rows.batch.num_rows() <= FEW).then_some(members);
         if let Some((src, dst)) = ends {
-            added.ends.extend(src.into_iter().zip(dst).map(|(s, d)| [s, d]));
+            added
+                .ends
+                .extend(src.into_iter().zip(dst).map(|(s, d)| [s, d]));
         }
         added.tuples.resize(body.uniques.len(), Vec::new());
         for (all, new) in added.tuples.iter_mut().zip(tuples) {
@@ -102,7 +108,11 @@ impl Added {
             let line = rows.lines.get(row).copied().unwrap_or(0);
             let position = position(first + row)?;
             let fresh = rows.fresh.get(row) == Some(&true);
-            let number = if fresh { NONE } else { added.number(ids.value(row)) };
+            let number = if fresh {
+                NONE
+            } else {
+                added.number(ids.value(row))
+            };
             added.id_of.push(number);
             added.lines.push(line);
             if fresh {
@@ -133,7 +143,9 @@ impl Added {
 
     fn intern(&mut self, node: TypeId, ids: &StringArray) -> Vec<u32> {
         let added = self.types.entry(node).or_default();
-        (0..ids.len()).map(|row| added.number(ids.value(row))).collect()
+        (0..ids.len())
+            .map(|row| added.number(ids.value(row)))
+            .collect()
     }
 }
 
@@ -152,9 +164,16 @@ impl AddedType {
         self.rows() - self.superseded.len()
     }
 
+    /// The columns of a unique constraint, if there are few rows.
+    pub(crate) fn few(&self, unique: usize) -> Option<&[ArrayRef]> {
+        Some(self.few.as_ref()?.get(unique)?)
+    }
+
     /// Whether a row has the id with this number.
     pub(crate) fn has_row(&self, number: u32) -> bool {
-        self.row_of.get(number as usize).is_some_and(|row| *row != NONE)
+        self.row_of
+            .get(number as usize)
+            .is_some_and(|row| *row != NONE)
     }
 
     /// Whether a row has this id.

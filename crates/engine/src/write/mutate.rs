@@ -126,7 +126,12 @@ impl Write for Mutation<'_> {
         let answer = Answer {
             query_name: query.name.clone(),
             statements: done.statements,
-            warnings: query.warnings.iter().cloned().chain(bound.warnings).collect(),
+            warnings: query
+                .warnings
+                .iter()
+                .cloned()
+                .chain(bound.warnings)
+                .collect(),
         };
         if done.changes.is_empty() {
             return Ok((answer, Attempt::Nothing));
@@ -192,7 +197,11 @@ async fn run(view: &View, statements: &[Statement], params: &[Value], now: i64) 
         .filter(|(_, pending)| pending.is_changed())
         .collect();
     let batches = batches(view, &changed)?;
-    read.extend(check(view, &changed, &batches, &mut violations).boxed().await?);
+    read.extend(
+        check(view, &changed, &batches, &mut violations)
+            .boxed()
+            .await?,
+    );
     violations.into_result(ErrorKind::Invalid)?;
 
     let mut changes = BTreeMap::new();
@@ -214,7 +223,10 @@ async fn run(view: &View, statements: &[Statement], params: &[Value], now: i64) 
                 Some(batch) => Appended::Batches(vec![batch.clone()]),
                 None => Appended::None,
             },
-            delete: gone.iter().map(|o| pending.stored.row_address(*o)).collect(),
+            delete: gone
+                .iter()
+                .map(|o| pending.stored.row_address(*o))
+                .collect(),
             truncate: false,
         };
         changes.insert(id, change);
@@ -236,7 +248,9 @@ fn entity(view: &View, id: TypeId) -> Result<omnigraph_lang::schema::EntityType<
 
 /// The pending rows in the form of their tables.
 fn batches(view: &View, changed: &BTreeMap<TypeId, Pending>) -> Result<AddedBatches> {
-    let with_rows = changed.iter().filter(|(_, pending)| !pending.rows.is_empty());
+    let with_rows = changed
+        .iter()
+        .filter(|(_, pending)| !pending.rows.is_empty());
     with_rows
         .map(|(id, pending)| Ok((*id, to_batch(entity(view, *id)?, pending.rows.values())?)))
         .collect()
@@ -263,7 +277,13 @@ async fn check(
         .iter()
         .map(|(id, pending)| {
             let adds = !pending.rows.is_empty();
-            (*id, Changed { adds, empties: false })
+            (
+                *id,
+                Changed {
+                    adds,
+                    empties: false,
+                },
+            )
         })
         .collect();
     let read = tables_read(catalog, &changes);

@@ -130,15 +130,15 @@ impl Pending {
         ids.filter(|id| self.replacing.contains(*id)).count()
     }
 
-    async fn remove_incident(
-        &mut self,
-        ends: [bool; 2],
-        nodes: &FxHashSet<&str>,
-    ) -> Result<u64> {
+    async fn remove_incident(&mut self, ends: [bool; 2], nodes: &FxHashSet<&str>) -> Result<u64> {
         let before = self.rows.len();
         self.rows.retain(|_, row| {
             let touches = |end: usize| {
-                ends[end] && row.ends.as_ref().is_some_and(|e| nodes.contains(e[end].as_str()))
+                ends[end]
+                    && row
+                        .ends
+                        .as_ref()
+                        .is_some_and(|e| nodes.contains(e[end].as_str()))
             };
             !touches(0) && !touches(1)
         });
@@ -151,10 +151,14 @@ impl Pending {
                 continue;
             }
             let column = self.stored.column(column).await?;
+            // One node is the usual case: comparing is faster than hashing every end.
+            let only = nodes.iter().next().filter(|_| nodes.len() == 1);
+            let is_deleted = |id: &str| match only {
+                Some(only) => *only == id,
+                None => nodes.contains(id),
+            };
             for ordinal in self.stored.live() {
-                if column.text(ordinal).is_some_and(|id| nodes.contains(id))
-                    && self.gone.insert(ordinal)
-                {
+                if column.text(ordinal).is_some_and(is_deleted) && self.gone.insert(ordinal) {
                     count += 1;
                 }
             }
@@ -253,7 +257,12 @@ pub(crate) fn position(body: &TypeBody, id: omnigraph_lang::schema::PropertyId) 
     body.properties
         .iter()
         .position(|property| property.id == id)
-        .ok_or_else(|| Error::internal(format!("type {} lacks a property of a statement", body.name)))
+        .ok_or_else(|| {
+            Error::internal(format!(
+                "type {} lacks a property of a statement",
+                body.name
+            ))
+        })
 }
 
 fn column_name(body: &TypeBody, field: OwnField) -> Result<&str> {

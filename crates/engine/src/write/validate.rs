@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow_array::{Array, ArrayRef, BooleanArray, Scalar};
+use arrow_buffer::BooleanBuffer;
+use arrow_ord::cmp::eq;
+use arrow_select::filter::{filter, prep_null_mask_filter};
 use omnigraph_lang::Code;
 use omnigraph_lang::schema::{
     Cardinality, Catalog, EdgeType, EntityType, Member, TypeBody, TypeId,
@@ -59,11 +63,7 @@ impl Gone {
 
 impl TableState {
     /// `look_up`: ids are looked up in it.
-    pub(crate) async fn new(
-        stored: Arc<TableSnapshot>,
-        gone: Gone,
-        look_up: bool,
-    ) -> Result<Self> {
+    pub(crate) async fn new(stored: Arc<TableSnapshot>, gone: Gone, look_up: bool) -> Result<Self> {
         let ids = if look_up && stored.live_rows() > 0 {
             Some(stored.id_index().await?)
         } else {
@@ -114,7 +114,10 @@ pub(crate) struct Changed {
 
 /// The tables that the checks look at, beside those that the write changes. Of the node tables
 /// among them, and of those changed ones that are named here too, they look up ids.
-pub(crate) fn tables_read(catalog: &Catalog, changed: &BTreeMap<TypeId, Changed>) -> BTreeSet<TypeId> {
+pub(crate) fn tables_read(
+    catalog: &Catalog,
+    changed: &BTreeMap<TypeId, Changed>,
+) -> BTreeSet<TypeId> {
     let mut read = BTreeSet::new();
     for (id, change) in changed {
         match catalog.entity(*id) {
@@ -199,6 +202,10 @@ impl FinalState<'_> {
             let column = table.stored.column(member_name(body, *member)?).await?;
             columns.push(column.gather(&staying)?);
         }
+        let (columns, staying) = match added.few(at) {
+            Some(few) => equal_to_some(&columns, &staying, few)?,
+            None => (columns, staying),
+        };
         let stored = self.added.hasher.rows(&columns)?;
         for (tuple, ordinal) in stored.into_iter().zip(&staying) {
             let Some(row) = tuple.and_then(|tuple| first.get(&tuple)) else {
@@ -218,7 +225,9 @@ impl FinalState<'_> {
         let Some(added) = self.added.get(edge.id).filter(|added| added.rows() > 0) else {
             return Ok(());
         };
-        for (end, (node, member)) in [(edge.from, "from"), (edge.to, "to")].into_iter().enumerate()
+        for (end, (node, member)) in [(edge.from, "from"), (edge.to, "to")]
+            .into_iter()
+            .enumerate()
         {
             let exists = self.existing(node)?;
             let Some(nodes) = self.added.get(node) else {
@@ -308,7 +317,10 @@ impl FinalState<'_> {
             {
                 continue;
             }
-            let name = self.catalog.node_by_id(edge.from).map_or("node", |n| &n.name);
+            let name = self
+                .catalog
+                .node_by_id(edge.from)
+                .map_or("node", |n| &n.name);
             let allowed = match max {
                 Some(max) => format!("{min}..{max}"),
                 None => format!("at least {min}"),
@@ -360,6 +372,42 @@ impl FinalState<'_> {
         }
         counts
     }
+}
+
+/// Those of the stored tuples that equal one of a few others. Floats are kept all, because both
+/// zeros are one value.
+fn equal_to_some(
+    columns: &[ArrayRef],
+    ordinals: &[u32],
+    few: &[ArrayRef],
+) -> Result<(Vec<ArrayRef>, Vec<u32>)> {
+    if columns
+        .iter()
+        .any(|column| column.data_type().is_floating())
+    {
+        return Ok((columns.to_vec(), ordinals.to_vec()));
+    }
+    let mut keep = BooleanBuffer::new_unset(ordinals.len());
+    for row in 0..few.first().map_or(0, |column| column.len()) {
+        let mut equal = BooleanBuffer::new_set(ordinals.len());
+        for (column, few) in columns.iter().zip(few) {
+            let here = eq(column, &Scalar::new(few.slice(row, 1)))?;
+            let here = match here.nulls() {
+                Some(_) => prep_null_mask_filter(&here),
+                None => here,
+            };
+            equal = &equal & here.values();
+        }
+        keep = &keep | &equal;
+    }
+    let mask = BooleanArray::new(keep, None);
+    let columns = columns
+        .iter()
+        .map(|column| filter(column, &mask))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let kept = ordinals.iter().zip(mask.values().iter());
+    let ordinals = kept.filter(|(_, keep)| *keep).map(|(ordinal, _)| *ordinal);
+    Ok((columns, ordinals.collect()))
 }
 
 fn not_unique(

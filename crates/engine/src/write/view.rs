@@ -45,7 +45,10 @@ impl View {
     }
 
     /// Makes one new version of each table, in parallel.
-    pub(crate) async fn stage(&self, changes: BTreeMap<TypeId, TableChange>) -> Result<StagedTables> {
+    pub(crate) async fn stage(
+        &self,
+        changes: BTreeMap<TypeId, TableChange>,
+    ) -> Result<StagedTables> {
         let staged = changes.into_iter().map(|(id, change)| async move {
             let table = self.snapshot.table(id)?;
             let base = self.snapshot.open(id).await?;

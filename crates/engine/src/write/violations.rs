@@ -113,7 +113,9 @@ impl Violations {
     }
 
     pub(crate) fn extend(&mut self, others: impl IntoIterator<Item = Violation>) {
-        others.into_iter().for_each(|violation| self.push(violation));
+        others
+            .into_iter()
+            .for_each(|violation| self.push(violation));
     }
 
     /// Takes over what another part of the same write found.
@@ -209,8 +211,7 @@ mod tests {
             (Check::Key, "B", "1"),
             (Check::Shape, "C", "9"),
         ] {
-            violations
-                .push(Violation::new(check, name, Code::R410, format!("{name}{id}")).id(id));
+            violations.push(Violation::new(check, name, Code::R410, format!("{name}{id}")).id(id));
         }
         let error = violations.into_error(ErrorKind::Invalid);
         let order: Vec<_> = error

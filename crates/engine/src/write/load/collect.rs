@@ -169,7 +169,8 @@ impl Collector {
                 LoadMode::Merge if !entity.body().is_keyed() => Repeated::LastWins,
                 _ => Repeated::Refused,
             };
-            self.added.push(entity, &new, repeated, &mut self.violations)?;
+            self.added
+                .push(entity, &new, repeated, &mut self.violations)?;
             self.writer(position).await?.write(rows.batch).await?;
         }
         Ok(())

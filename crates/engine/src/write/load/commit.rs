@@ -108,7 +108,13 @@ impl Load<'_> {
         for position in self.staged.keys() {
             let empties = self.mode == LoadMode::Overwrite;
             let (plan, _) = self.type_at(*position)?;
-            changes.insert(plan.id, Changed { adds: true, empties });
+            changes.insert(
+                plan.id,
+                Changed {
+                    adds: true,
+                    empties,
+                },
+            );
         }
         let catalog = view.catalog();
         let read = tables_read(catalog, &changes);

@@ -35,7 +35,10 @@ fn key_of(plan: &Plan, type_at: usize, member: &str, text: &str) -> Result<Strin
     if node.key_len.is_none() {
         return Err(Fault::new(
             Code::R402,
-            format!("`{member}` has to be an id, because {} has no key", node.name),
+            format!(
+                "`{member}` has to be an id, because {} has no key",
+                node.name
+            ),
         ));
     }
     let mut spelled = Vec::new();
@@ -57,7 +60,10 @@ fn key_of(plan: &Plan, type_at: usize, member: &str, text: &str) -> Result<Strin
     if spelled.len() < given.len() {
         return Err(Fault::new(
             Code::R402,
-            format!("`{member}` has members that are not in the key of {}", node.name),
+            format!(
+                "`{member}` has members that are not in the key of {}",
+                node.name
+            ),
         ));
     }
     Ok(value::derive_id(&spelled))

@@ -78,7 +78,10 @@ fn envelopes_are_checked() {
         (r#"{"data":{"k":"a"},"type":"P"}"#, "ok"),
         (r#" { "type" : "P" , "data" : { "k" : "a\u0041" } } "#, "ok"),
         (r#"{"edge":"E","from":"a","to":"b"}"#, "ok"),
-        (r#"{"edge":"e","to":"b","data":{"n":null},"from":"a"}"#, "ok"),
+        (
+            r#"{"edge":"e","to":"b","data":{"n":null},"from":"a"}"#,
+            "ok",
+        ),
         (r#"{"type":"P","data":{"k":"a","zz":1}}"#, "R405"),
         (r#"{"type":"P","data":{"k":"a","src":"x"}}"#, "R405"),
         (r#"{"type":"P","edge":"E"}"#, "R402"),
@@ -98,7 +101,10 @@ fn envelopes_are_checked() {
         (r#"{"type":"P","data":{"k":"a"}"#, "R401"),
         (r#"{"type":"P","data":{"k":"a"}} x"#, "R401"),
         ("\u{feff}{}", "R401"),
-        (r#"{"type":"P","data":{"k":"a","zz":{"a":1,"a":2}}}"#, "R403"),
+        (
+            r#"{"type":"P","data":{"k":"a","zz":{"a":1,"a":2}}}"#,
+            "R403",
+        ),
         (r#"{"type":"P"}"#, "R410"),
         (r#"{"type":"P","data":{"k":null}}"#, "R410"),
         (r#"{"type":"P","data":{"id":"a","k":"a"}}"#, "ok"),
@@ -112,7 +118,8 @@ fn envelopes_are_checked() {
 #[test]
 fn every_bad_line_has_its_number() {
     let good = r#"{"type":"P","data":{"k":"a"}}"#;
-    let text = format!("{good}\n\n{{\n{good}\r\n  \t\n{{\"type\":\"X\"}}\n{good}\n{{\"type\":\"P\"}}");
+    let text =
+        format!("{good}\n\n{{\n{good}\r\n  \t\n{{\"type\":\"X\"}}\n{good}\n{{\"type\":\"P\"}}");
     assert_eq!(
         faults(P, &text),
         [(3, "R401".into()), (6, "R404".into()), (8, "R410".into())]
@@ -174,12 +181,20 @@ fn values_follow_the_table() {
         ("Date", "\"20240105\"", "Date(19727)"),
         ("Date", "19727", "Date(19727)"),
         ("Date", "\"Jan 5\"", "R408"),
-        ("DateTime", "\"2024-01-01 02:00:00+02\"", "DateTime(1704067200000)"),
+        (
+            "DateTime",
+            "\"2024-01-01 02:00:00+02\"",
+            "DateTime(1704067200000)",
+        ),
         ("Vector(2)", "[1]", "R409"),
         ("Vector(2)", "[1, null]", "R409"),
         ("Vector(2)", "[1, 2]", "Vector([1.0, 2.0])"),
         ("[String]", "[]", "List([])"),
-        ("[String]", "[\"a\\n\", \"b\"]", "List([String(\"a\\n\"), String(\"b\")])"),
+        (
+            "[String]",
+            "[\"a\\n\", \"b\"]",
+            "List([String(\"a\\n\"), String(\"b\")])",
+        ),
         ("[String]", "[\"a\", 1]", "R406"),
         ("[String]", "[null]", "R406"),
         ("[I64]", "[1, 2]", "List([Int(1), Int(2)])"),
@@ -194,7 +209,12 @@ fn values_follow_the_table() {
 
 #[test]
 fn floats_are_read_exactly() {
-    for text in ["7.297352569e-3", "123456789.12345679", "5e-324", "0.30000000000000004"] {
+    for text in [
+        "7.297352569e-3",
+        "123456789.12345679",
+        "5e-324",
+        "0.30000000000000004",
+    ] {
         let expected = format!("{:?}", Value::F64(text.parse().unwrap()));
         assert_eq!(of_type("F64", text), expected);
     }
@@ -206,13 +226,23 @@ fn ids_are_derived_from_keys() {
         let schema = format!("node K {{ {members} }}");
         let line = format!(r#"{{"type":"K","data":{data}}}"#);
         match code(&schema, &line) {
-            ok if ok == "ok" => batch(&schema, &line).column(0).as_string::<i32>().value(0).into(),
+            ok if ok == "ok" => batch(&schema, &line)
+                .column(0)
+                .as_string::<i32>()
+                .value(0)
+                .into(),
             code => code,
         }
     };
     let composite = "tenant: String  slot: U32  @key(tenant, slot)";
-    assert_eq!(key(composite, r#"{"tenant":"acme","slot":7}"#), r#"["7","acme"]"#);
-    assert_eq!(key(composite, r#"{"tenant":"acme","slot":7,"id":"7"}"#), "R416");
+    assert_eq!(
+        key(composite, r#"{"tenant":"acme","slot":7}"#),
+        r#"["7","acme"]"#
+    );
+    assert_eq!(
+        key(composite, r#"{"tenant":"acme","slot":7,"id":"7"}"#),
+        "R416"
+    );
     assert_eq!(key("d: Date @key", r#"{"d":"2024-01-01"}"#), "19723");
     assert_eq!(key("f: F64 @key", r#"{"f":1.50}"#), "1.5");
     assert_eq!(key("f: F64 @key", r#"{"f":-0.0}"#), "0");
@@ -232,11 +262,20 @@ fn edges_name_their_ends() {
     let rows = batch(schema, line);
     assert_eq!(cell(&rows, "src"), Value::String("x".into()));
     assert_eq!(cell(&rows, "dst"), Value::String(r#"["7","acme"]"#.into()));
-    assert_eq!(cell(&rows, "id"), Value::String(r#"["x","[\"7\",\"acme\"]"]"#.into()));
+    assert_eq!(
+        cell(&rows, "id"),
+        Value::String(r#"["x","[\"7\",\"acme\"]"]"#.into())
+    );
     for (line, expected) in [
         (r#"{"edge":"E","from":"x","to":{"tenant":"acme"}}"#, "R402"),
-        (r#"{"edge":"E","from":"x","to":{"tenant":"acme","slot":-7}}"#, "R407"),
-        (r#"{"edge":"E","from":"x","to":{"tenant":"acme","slot":7,"more":1}}"#, "R402"),
+        (
+            r#"{"edge":"E","from":"x","to":{"tenant":"acme","slot":-7}}"#,
+            "R407",
+        ),
+        (
+            r#"{"edge":"E","from":"x","to":{"tenant":"acme","slot":7,"more":1}}"#,
+            "R402",
+        ),
         (r#"{"edge":"F","from":{"t":"x"},"to":"y"}"#, "R402"),
     ] {
         assert_eq!(code(schema, line), expected, "{line}");
@@ -275,11 +314,19 @@ fn columns_stay_aligned() {
     assert_eq!(rows.num_rows(), 4);
     let column = |name: &str| {
         let array = rows.column_by_name(name).unwrap();
-        (0..array.len()).map(|row| value_at(array.as_ref(), row)).collect::<Vec<_>>()
+        (0..array.len())
+            .map(|row| value_at(array.as_ref(), row))
+            .collect::<Vec<_>>()
     };
     let text = |s: &str| Value::String(s.into());
-    assert_eq!(column("a"), [text("x"), Value::Null, Value::Null, text("z")]);
-    assert_eq!(column("b"), [Value::Null, Value::Int(2), Value::Null, Value::Int(3)]);
+    assert_eq!(
+        column("a"),
+        [text("x"), Value::Null, Value::Null, text("z")]
+    );
+    assert_eq!(
+        column("b"),
+        [Value::Null, Value::Int(2), Value::Null, Value::Int(3)]
+    );
     assert_eq!(column("c")[1], Value::List(vec![text("y")]));
 }
 

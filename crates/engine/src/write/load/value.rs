@@ -181,10 +181,18 @@ fn quick_integer(reader: &mut Reader<'_>) -> Option<i64> {
 /// The complete rules, which also say what is wrong.
 fn thorough(reader: &mut Reader<'_>, property: &Property) -> Result<Value, Fault> {
     let text = reader.raw()?;
-    if text.parse::<f64>().is_ok_and(f64::is_infinite) && property.data_type.scalar().is_some_and(Scalar::is_number)
+    if text.parse::<f64>().is_ok_and(f64::is_infinite)
+        && property.data_type.scalar().is_some_and(Scalar::is_number)
     {
-        let message = format!("{} is out of range for {}", shorten(text), property.data_type);
-        return Err(Fault::of(&property.name, ValueError::new(Code::R407, message)));
+        let message = format!(
+            "{} is out of range for {}",
+            shorten(text),
+            property.data_type
+        );
+        return Err(Fault::of(
+            &property.name,
+            ValueError::new(Code::R407, message),
+        ));
     }
     let json = value::parse_json_strict(text).map_err(|_| Fault::Form)?;
     value::from_json(&json, &property.data_type)

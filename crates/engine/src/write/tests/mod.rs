@@ -75,7 +75,10 @@ pub(super) async fn mutate(
 /// All entities of a type by id: for nodes `data`, for edges the whole line.
 pub(super) async fn entities(graph: &Graph, on: &BranchName, name: &str) -> BTreeMap<String, Json> {
     let target = Target::Branch(on.clone());
-    let snapshot = graph.snapshot(&target, &ReadOptions::default()).await.unwrap();
+    let snapshot = graph
+        .snapshot(&target, &ReadOptions::default())
+        .await
+        .unwrap();
     let stream = graph.export(&snapshot, &[name.to_owned()]).await.unwrap();
     let chunks: Vec<Bytes> = stream.try_collect().await.unwrap();
     let text = chunks.concat();

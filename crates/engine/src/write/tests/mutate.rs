@@ -72,7 +72,10 @@ impl Cases {
     }
 
     async fn fresh(&self) -> BranchName {
-        let name = branch(&format!("case-{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        let name = branch(&format!(
+            "case-{}",
+            self.next.fetch_add(1, Ordering::Relaxed)
+        ));
         let (from, by) = (Target::default(), Authorship::default());
         self.graph.create_branch(&name, &from, &by).await.unwrap();
         name
@@ -81,8 +84,13 @@ impl Cases {
     /// Affected nodes and edges, and the branch to look at.
     async fn run(&self, body: &str) -> ((u64, u64), BranchName) {
         let on = self.fresh().await;
-        let done = mutate(&self.graph, &on, &query(body), Json::Null).await.unwrap();
-        let sums = done.statements.iter().fold((0, 0), |(n, e), s| (n + s.nodes, e + s.edges));
+        let done = mutate(&self.graph, &on, &query(body), Json::Null)
+            .await
+            .unwrap();
+        let sums = done
+            .statements
+            .iter()
+            .fold((0, 0), |(n, e), s| (n + s.nodes, e + s.edges));
         assert_eq!(sums, (done.affected_nodes, done.affected_edges));
         ((done.affected_nodes, done.affected_edges), on)
     }
@@ -115,22 +123,45 @@ async fn inserts_replace_and_are_checked() {
         .await;
     assert_eq!(counts, (1, 0));
     let zlib = cases.package(&on, "zlib").await;
-    assert_eq!((&zlib["kb"], &zlib["section"]), (&Json::Null, &json!("libs")));
+    assert_eq!(
+        (&zlib["kb"], &zlib["section"]),
+        (&Json::Null, &json!("libs"))
+    );
     // 65
-    assert_eq!(cases.codes(r#"insert Package { name: "x" }"#).await[0], "Q212");
-    assert_eq!(cases.codes(r#"insert Maintains { from: "ann@x" }"#).await, ["Q212"]);
+    assert_eq!(
+        cases.codes(r#"insert Package { name: "x" }"#).await[0],
+        "Q212"
+    );
+    assert_eq!(
+        cases.codes(r#"insert Maintains { from: "ann@x" }"#).await,
+        ["Q212"]
+    );
     // 66
     assert_eq!(
-        cases.codes(r#"insert Maintains { from: "ann@x", to: "nope" }"#).await,
+        cases
+            .codes(r#"insert Maintains { from: "ann@x", to: "nope" }"#)
+            .await,
         ["R417"]
     );
     assert_eq!(
-        cases.codes(r#"insert Maintains { from: "ann@x", to: "curl" }"#).await,
+        cases
+            .codes(r#"insert Maintains { from: "ann@x", to: "curl" }"#)
+            .await,
         ["R414"]
     );
     // 67
-    assert_eq!(cases.codes(r#"insert Affects { from: "i1", to: "git" }"#).await, ["R418"]);
-    assert_eq!(cases.counts(r#"insert Affects { from: "i3", to: "git" }"#).await, (0, 1));
+    assert_eq!(
+        cases
+            .codes(r#"insert Affects { from: "i1", to: "git" }"#)
+            .await,
+        ["R418"]
+    );
+    assert_eq!(
+        cases
+            .counts(r#"insert Affects { from: "i3", to: "git" }"#)
+            .await,
+        (0, 1)
+    );
     // 68
     let edge = r#"insert DependsOn { from: "curl", to: "libc" }"#;
     let (counts, on) = cases.run(&format!("{edge} {edge}")).await;
@@ -149,7 +180,9 @@ async fn updates_see_what_was_written_before() {
     assert_eq!(cases.package(&on, "curl").await["kb"], json!(600));
     let on = cases.fresh().await;
     let source = query(r#"update Package set { kb: 600 } where name = "nope""#);
-    let done = mutate(&cases.graph, &on, &source, Json::Null).await.unwrap();
+    let done = mutate(&cases.graph, &on, &source, Json::Null)
+        .await
+        .unwrap();
     assert_eq!((done.affected_nodes, done.commit), (0, None));
     // 70
     for (body, code) in [
@@ -213,7 +246,12 @@ async fn deletes_take_incident_edges_along() {
         (2, 10)
     );
     // 75
-    assert_eq!(cases.counts(r#"delete Maintains where from = "ann@x""#).await, (0, 2));
+    assert_eq!(
+        cases
+            .counts(r#"delete Maintains where from = "ann@x""#)
+            .await,
+        (0, 2)
+    );
     assert_eq!(cases.codes("delete Nope where a = 1").await, ["Q210"]);
     // 76
     let (counts, on) = cases
@@ -225,18 +263,31 @@ async fn deletes_take_incident_edges_along() {
         .await;
     assert_eq!(counts, (2, 1));
     let people = entities(&cases.graph, &on, "Maintainer").await;
-    assert_eq!(people.keys().collect::<Vec<_>>(), ["ann@x", "bob@x", "joe@x"]);
+    assert_eq!(
+        people.keys().collect::<Vec<_>>(),
+        ["ann@x", "bob@x", "joe@x"]
+    );
 }
 
 #[tokio::test]
 async fn upserts_keep_what_is_not_assigned() {
     let cases = Cases::new().await;
     // 79
-    let (counts, on) = cases.run(r#"upsert Package { name: "curl", kb: 501 }"#).await;
+    let (counts, on) = cases
+        .run(r#"upsert Package { name: "curl", kb: 501 }"#)
+        .await;
     assert_eq!(counts, (1, 0));
     let curl = cases.package(&on, "curl").await;
-    assert_eq!((&curl["kb"], &curl["section"]), (&json!(501), &json!("net")));
-    assert_eq!(cases.codes(r#"upsert Package { name: "new", kb: 1 }"#).await[0], "R410");
+    assert_eq!(
+        (&curl["kb"], &curl["section"]),
+        (&json!(501), &json!("net"))
+    );
+    assert_eq!(
+        cases
+            .codes(r#"upsert Package { name: "new", kb: 1 }"#)
+            .await[0],
+        "R410"
+    );
     assert_eq!(cases.codes(r#"upsert Note { text: "a" }"#).await, ["Q235"]);
     // 81
     let (counts, on) = cases
@@ -254,7 +305,9 @@ async fn statements_undo_each_other() {
     // What a statement adds, a later one can take away again: nothing changes, no commit.
     let on = cases.fresh().await;
     let source = query(r#"insert Note { text: "a" }  delete Note where text = "a""#);
-    let done = mutate(&cases.graph, &on, &source, Json::Null).await.unwrap();
+    let done = mutate(&cases.graph, &on, &source, Json::Null)
+        .await
+        .unwrap();
     assert_eq!((done.affected_nodes, done.commit), (2, None));
     // A deleted node that is inserted again has lost its edges.
     let (counts, on) = cases
@@ -292,7 +345,8 @@ async fn statements_undo_each_other() {
 async fn parameters_are_bound_and_checked() {
     let cases = Cases::new().await;
     let on = cases.fresh().await;
-    let source = "query set($n: String, $kb: I64?) { update Package set { kb: $kb } where name = $n }";
+    let source =
+        "query set($n: String, $kb: I64?) { update Package set { kb: $kb } where name = $n }";
     let params = json!({"n": "git", "kb": "41000"});
     let done = mutate(&cases.graph, &on, source, params).await.unwrap();
     assert_eq!((done.query_name.as_str(), done.affected_nodes), ("set", 1));
@@ -318,7 +372,9 @@ async fn commits_say_what_they_touched() {
            update Package set { kb: 1 } where name = "curl"
            delete Package where name = "bash""#,
     );
-    let done = mutate(&cases.graph, &on, &source, Json::Null).await.unwrap();
+    let done = mutate(&cases.graph, &on, &source, Json::Null)
+        .await
+        .unwrap();
     let commit = done.commit.unwrap();
     let touched: Vec<_> = commit
         .touched
@@ -334,7 +390,10 @@ async fn commits_say_what_they_touched() {
         .await
         .unwrap();
     assert_eq!(snapshot.commit_id(), commit.id);
-    let packages = snapshot.datasets().into_iter().find(|d| d.type_name == "Package");
+    let packages = snapshot
+        .datasets()
+        .into_iter()
+        .find(|d| d.type_name == "Package");
     assert_eq!(packages.map(|d| d.rows), Some(5));
 }
 
@@ -343,7 +402,8 @@ async fn commits_say_what_they_touched() {
 async fn a_one_row_write_costs_at_most_eight_requests() {
     let cases = Cases::new().await;
     let on = cases.fresh().await;
-    let package = "query q($n: String) { insert Package { name: $n, section: \"net\", essential: false } }";
+    let package =
+        "query q($n: String) { insert Package { name: $n, section: \"net\", essential: false } }";
     let edge = "query q($n: String) { insert Maintains { from: \"eve@x\", to: $n } }";
     let update = "query q($n: String) { update Package set { kb: 7 } where name = $n }";
     let mut used = Vec::new();
