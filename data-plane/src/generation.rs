@@ -18,7 +18,7 @@ const FETCHES_MAX: usize = 16;
 
 /// What serves the requests of one graph.
 #[derive(Debug)]
-pub struct Generation {
+pub(crate) struct Generation {
     /// The graph; clones share what they know.
     pub graph: Graph,
     /// The schema at the head of `main` when the generation was built.
@@ -31,7 +31,7 @@ pub struct Generation {
 
 /// One stored query. It is checked again against the schema of each commit that it runs on.
 #[derive(Debug)]
-pub struct StoredQuery {
+pub(crate) struct StoredQuery {
     /// Its name.
     pub name: String,
     /// Its text.

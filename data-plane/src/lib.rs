@@ -26,6 +26,8 @@ mod serve;
 mod service;
 mod state;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use options::{Access, Boot, Control, Options};
 pub use replica::{BootError, Replica};

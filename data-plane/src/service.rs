@@ -65,7 +65,7 @@ pub(crate) fn routes(replica: &Replica) -> Routes {
     routes
 }
 
-fn reflection<'b>() -> tonic_reflection::server::Builder<'b> {
+pub(crate) fn reflection<'b>() -> tonic_reflection::server::Builder<'b> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(omnigraph_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

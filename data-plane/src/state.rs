@@ -89,7 +89,7 @@ pub enum Phase {
 
 /// One graph as seen from outside.
 #[derive(Debug)]
-pub struct View<G> {
+pub(crate) struct View<G> {
     /// Its state.
     pub phase: Phase,
     /// What is served, and since which revision.
@@ -370,7 +370,7 @@ impl<G> Clone for View<G> {
 
 impl<G> View<G> {
     /// Whether requests are answered.
-    pub fn is_served(&self) -> bool {
+    pub(crate) fn is_served(&self) -> bool {
         matches!(self.phase, Phase::Ready | Phase::Stale)
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct ApiError {
     /// Where HTTP has an error of its own.
     own: Option<(StatusCode, &'static str)>,
     /// What the replica said beside the error: the actor, the graph's state.
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
     /// The request was refused before a replica saw its credential.
     undecoded: bool,
 }
@@ -109,7 +109,7 @@ impl ApiError {
         let mut response = Response::new(Body::from(text));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.extend(self.headers.clone());
+        headers.extend(HeaderMap::clone(&self.headers));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(after) = self.error.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
@@ -132,7 +132,7 @@ impl From<WireError> for ApiError {
         ApiError {
             error: Box::new(error),
             own: None,
-            headers: HeaderMap::new(),
+            headers: Box::default(),
             undecoded: false,
         }
     }
@@ -148,7 +148,7 @@ impl From<tonic::Status> for ApiError {
             return Self::no_route(status.message());
         }
         ApiError {
-            headers: passed_headers(status.metadata()),
+            headers: Box::new(passed_headers(status.metadata())),
             ..ApiError::from(WireError::from(&status))
         }
     }

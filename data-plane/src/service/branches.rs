@@ -54,6 +54,11 @@ pub(super) async fn create(
     by: Authorship,
 ) -> Result<CreateBranchResponse, WireError> {
     let name = convert::named_branch(&message.name)?;
+    if name.is_main() {
+        return Err(WireError::invalid_request(
+            "branch 'main' is there from the beginning and cannot be created",
+        ));
+    }
     let from = match convert::maybe_commit(&message.from_commit_id)? {
         Some(_) if !message.from_branch.is_empty() => {
             return Err(WireError::invalid_request(

@@ -145,11 +145,6 @@ impl Call {
         self.actor.name()
     }
 
-    /// What all parts of the replica share.
-    pub(super) fn inner(&self) -> &Arc<Inner> {
-        &self.inner
-    }
-
     /// Whether the caller is anybody.
     pub(super) fn is_open(&self) -> bool {
         matches!(&self.inner.options.access, Access::Credentials(c) if c.is_open())

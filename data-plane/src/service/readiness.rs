@@ -114,6 +114,10 @@ fn graph(id: &str, view: &View<Generation>) -> GraphReadiness {
 }
 
 /// An instant of the monotonic clock as wall time, for people.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "shown, never compared: nothing depends on it"
+)]
 fn epoch_us(at: Instant) -> i64 {
     let (now, wall) = (Instant::now(), SystemTime::now());
     let moment = match at.checked_duration_since(now) {

@@ -85,8 +85,8 @@ pub(super) async fn invoke(
     loop {
         let attempt = invocation.attempt(&generation).await;
         let refused = match attempt {
-            Err(Refusal::DoesNotCheck { error, newer: true }) => error,
-            Err(Refusal::DoesNotCheck { error, .. } | Refusal::Final(error)) => return Err(error),
+            Err(Refusal::DoesNotCheck { error, newer: true }) => *error,
+            Err(Refusal::DoesNotCheck { error, .. } | Refusal::Final(error)) => return Err(*error),
             Ok(answer) => return Ok(answer),
         };
         let inner = &invocation.inner;
@@ -102,17 +102,17 @@ pub(super) async fn invoke(
 
 /// Why an attempt did not answer.
 enum Refusal {
-    Final(WireError),
+    Final(Box<WireError>),
     /// The query does not fit the schema that it met, which may be newer than the generation.
     DoesNotCheck {
-        error: WireError,
+        error: Box<WireError>,
         newer: bool,
     },
 }
 
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {
-        Refusal::Final(error)
+        Refusal::Final(Box::new(error))
     }
 }
 
@@ -238,7 +238,7 @@ async fn check(
         .compile(snapshot, &stored.source, Some(&stored.name))
         .await;
     compiled.map_err(|error| Refusal::DoesNotCheck {
-        error: wire(error, About::Stored),
+        error: Box::new(wire(error, About::Stored)),
         newer: snapshot.commit().schema_commit > generation.schema_commit,
     })
 }

@@ -135,10 +135,13 @@ impl Store {
 
     /// The path of an object below the root.
     pub fn path(&self, relative: &str) -> Path {
+        // Segments that are percent-encoded already stay as they are; `From` would encode them
+        // again, and a listing could not tell.
+        let relative = Path::parse(relative).unwrap_or_else(|_| Path::from(relative));
         self.shared
             .base
             .parts()
-            .chain(Path::from(relative).parts())
+            .chain(relative.parts())
             .collect()
     }
 
