@@ -176,6 +176,9 @@ async fn branches_do_not_see_each_other_until_merged() {
         .create_branch(&review, &Target::default(), &Authorship::default())
         .await
         .unwrap();
+    let listed = graph.branches().await.unwrap();
+    let listed: Vec<&str> = listed.iter().map(|branch| branch.name.as_str()).collect();
+    assert_eq!(listed, ["main", "review/x"]);
     add(&graph, "review/x", "Person", &["bob"]).await;
     assert_eq!(names(&graph, &on("main"), "Person").await, ["ann"]);
     assert_eq!(names(&graph, &on("review/x"), "Person").await, ["ann", "bob"]);
