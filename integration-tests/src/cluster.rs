@@ -180,7 +180,7 @@ impl Replica {
 
     /// The columns of `find_package`, which change with the stored query.
     pub async fn columns(&self) -> Vec<String> {
-        let (status, body) = self.ask("find_package", json!({"name": "bash"})).await;
+        let (status, body) = self.ask("find_package", json!({"name": "git"})).await;
         assert_eq!(status, 200, "{body}");
         let columns = body["columns"].as_array().expect("columns");
         columns

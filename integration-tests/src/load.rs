@@ -17,7 +17,7 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// `per_replica` readers on each gateway ask `find_package` for bash, one request after another.
+    /// `per_replica` readers on each gateway ask `find_package` for git, one request after another.
     pub fn start(gateways: &[SocketAddr], per_replica: usize) -> Readers {
         let mut readers = Readers {
             stop: Arc::default(),
@@ -67,7 +67,7 @@ impl Readers {
 }
 
 async fn read(client: &reqwest::Client, url: &str) -> Result<(), String> {
-    let request = client.post(url).json(&json!({"params": {"name": "bash"}}));
+    let request = client.post(url).json(&json!({"params": {"name": "git"}}));
     let response = request.send().await.map_err(|e| format!("{url}: {e:?}"))?;
     let status = response.status();
     let body = response.text().await.map_err(|e| format!("{url}: {e:?}"))?;

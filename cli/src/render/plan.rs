@@ -153,13 +153,13 @@ pub(crate) fn step(step: &pb::StepEvent, width: usize) -> Option<String> {
 
 /// `applied revision 18: 4 changes, 2 blocked, not converged`.
 pub(crate) fn applied(result: &pb::ApplyResult) -> String {
-    if result.ok && !result.state_written {
+    if result.ok && !result.state_written && result.converged {
         return format!("no changes: revision {} is converged", result.revision);
     }
     let verb = match (result.ok, result.state_written) {
-        (true, _) => "applied revision",
+        (true, true) => "applied revision",
         (false, true) => "partly applied: revision",
-        (false, false) => "nothing applied: still at revision",
+        (_, false) => "nothing applied: still at revision",
     };
     let mut text = format!(
         "{verb} {}: {}",
@@ -290,6 +290,10 @@ mod tests {
         out += &format!("{}\n", applied(&result));
         result.ok = true;
         result.state_written = false;
+        result.applied_count = 0;
+        out += &format!("{}\n", applied(&result));
+        result.blocked_count = 0;
+        result.converged = true;
         out += &format!("{}\n", applied(&result));
         check("apply.txt", &out);
     }

@@ -201,6 +201,11 @@ impl View {
                     }
                 }
                 self.people(Some(render::plan::applied(&result)))?;
+                if result.ok && !self.output.format.is_json() {
+                    for diagnostic in &result.diagnostics {
+                        self.output.warn(&diagnostic_line(&diagnostic.into()));
+                    }
+                }
                 self.result = Some(result);
             }
             Event::Rollout(rollout) => self.rollout = Some(rollout),

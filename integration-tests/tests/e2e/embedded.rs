@@ -87,9 +87,12 @@ async fn what_is_wrong_is_named_and_nothing_is_applied() {
         .await
         .exits(1);
     assert!(lint.stdout.contains("versoin"), "{}", lint.stdout);
-    place.edit("cluster.yaml", |text| {
-        text.replace("schema: debian.pg", "schema: nowhere.pg")
-    });
+    let partly = place.ctl(&["apply", "--detailed-exitcode"]).await.exits(3);
+    assert!(
+        partly.stdout.contains("blocked") && partly.stderr.contains("versoin"),
+        "{partly:?}"
+    );
+    place.edit("cluster.yaml", |text| format!("{text}pipelines: {{}}\n"));
     let refused = place.ctl(&["apply", "--json"]).await.exits(1);
     assert_eq!(refused.error()["reason"], "config_invalid");
 }
@@ -97,7 +100,7 @@ async fn what_is_wrong_is_named_and_nothing_is_applied() {
 #[tokio::test]
 async fn reads_in_every_form() {
     let place = loaded().await;
-    let find = ["query", "find_package", "--params", r#"{"name":"bash"}"#];
+    let find = ["query", "find_package", "--params", r#"{"name":"git"}"#];
     let table = place.ctl(&find).await.ok();
     let first = table.stdout.lines().next().unwrap_or_default();
     assert!(first.starts_with("p.name | p.version"), "{}", table.stdout);
@@ -114,7 +117,7 @@ async fn reads_in_every_form() {
         .await
         .ok()
         .json();
-    assert_eq!(json["rows"][0]["p.name"], "bash");
+    assert_eq!(json["rows"][0]["p.name"], "git");
     assert_eq!(json["query_name"], "find_package");
     let lines = place
         .ctl(&[&find[..], &["-o", "jsonl"]].concat())
@@ -163,7 +166,7 @@ async fn branches_mutations_and_conditions() {
         "mutate",
         "set_priority",
         "--params",
-        r#"{"name":"bash","priority":"extra"}"#,
+        r#"{"name":"git","priority":"extra"}"#,
     ];
     let changed = place
         .ctl(&[&set[..], &["--branch", "review/x", "--json"]].concat())
@@ -172,12 +175,12 @@ async fn branches_mutations_and_conditions() {
         .json();
     assert_eq!(changed["affected_nodes"], 1);
 
-    let source = "query q() { match { $p: Package { name: \"bash\" } } return { $p.priority } }";
+    let source = "query q() { match { $p: Package { name: \"git\" } } return { $p.priority } }";
     let priority = async |args: &[&str]| {
         let args = [&["query", "-e", source, "--json"], args].concat();
         place.ctl(&args).await.ok().json()["rows"][0]["p.priority"].clone()
     };
-    assert_eq!(priority(&[]).await, "required");
+    assert_eq!(priority(&[]).await, "optional");
     assert_eq!(priority(&["--branch", "review/x"]).await, "extra");
     assert_eq!(head("main").await, first);
 
@@ -188,7 +191,7 @@ async fn branches_mutations_and_conditions() {
         .json();
     assert_eq!(merged["outcome"], "fast_forward");
     assert_eq!(priority(&[]).await, "extra");
-    assert_eq!(priority(&["--snapshot", &first]).await, "required");
+    assert_eq!(priority(&["--snapshot", &first]).await, "optional");
     let listed = place.ctl(&["branch", "list"]).await.ok().stdout;
     assert!(
         listed.contains("main") && listed.contains("review/x"),

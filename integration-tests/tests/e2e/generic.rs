@@ -9,7 +9,8 @@ use omnigraph_integration_tests::until;
 const GRAPHS: &str = "omnigraph.data.v1.GraphService";
 const HEALTH: &str = "grpc.health.v1.Health";
 
-#[tokio::test]
+// Stopping a daemon blocks a thread, and the client has to hear that its connection ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reflection_is_enough_to_call_a_replica_that_works_from_storage_alone() {
     let place = Place::new();
     place.ctl(&["apply"]).await.ok();

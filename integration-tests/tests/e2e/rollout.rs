@@ -122,7 +122,7 @@ fn return_also(place: &Place, column: &str) {
 async fn a_change_of_query_and_schema_reaches_both_replicas_without_a_failed_request() {
     let mut cluster = start().await;
     let (status, body) = cluster.replicas[1]
-        .ask("find_package", json!({"name": "bash"}))
+        .ask("find_package", json!({"name": "git"}))
         .await;
     assert_eq!((status, &body["row_count"]), (200, &json!(1)), "{body}");
     let pids: Vec<u32> = cluster.replicas.iter().map(|r| r.daemon.pid()).collect();
@@ -162,7 +162,7 @@ async fn a_change_of_query_and_schema_reaches_both_replicas_without_a_failed_req
         "mutate",
         "set_priority",
         "--params",
-        r#"{"name":"bash","priority":"extra"}"#,
+        r#"{"name":"git","priority":"extra"}"#,
     ];
     cluster
         .place
@@ -170,7 +170,7 @@ async fn a_change_of_query_and_schema_reaches_both_replicas_without_a_failed_req
         .await
         .ok();
     let (_, body) = cluster.replicas[0]
-        .ask("find_package", json!({"name": "bash"}))
+        .ask("find_package", json!({"name": "git"}))
         .await;
     assert_eq!(body["rows"][0]["p.priority"], "extra");
     cluster.stop();
@@ -225,7 +225,7 @@ async fn a_control_plane_killed_in_mid_apply_converges_when_it_comes_back() {
         assert_eq!(status["recoveries"], json!([]), "after {point}");
         for replica in &cluster.replicas {
             let source = format!(
-                "query q() {{ match {{ $p: Package {{ name: \"bash\" }} }} return {{ $p.{property} }} }}"
+                "query q() {{ match {{ $p: Package {{ name: \"git\" }} }} return {{ $p.{property} }} }}"
             );
             let args = ["query", "-e", &source, "--json", "--server", &replica.url()];
             let answer = cluster.place.ctl(&args).await.ok().json();

@@ -32,7 +32,7 @@ async fn serving(daemon: &Daemon) {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_serves_the_example_and_other_commands_find_it() {
     let place = Place::declared();
     let data = place.data();
@@ -47,11 +47,11 @@ async fn one_process_serves_the_example_and_other_commands_find_it() {
         "query",
         "find_package",
         "--params",
-        r#"{"name":"bash"}"#,
+        r#"{"name":"git"}"#,
         "--json",
     ];
     let found = place.ctl(&find).await.ok().json();
-    assert_eq!(found["rows"][0]["p.name"], "bash");
+    assert_eq!(found["rows"][0]["p.name"], "git");
     place.edit("queries/packages.gq", |text| {
         text.replacen(
             "$p.summary, $p.homepage",
@@ -99,7 +99,7 @@ async fn one_process_serves_the_example_and_other_commands_find_it() {
     assert_eq!(through(&["--cluster", "."]).await, over_http);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_watcher_applies_good_edits_and_reports_bad_ones() {
     let place = Place::declared();
     let data = place.data();
@@ -114,7 +114,7 @@ async fn the_watcher_applies_good_edits_and_reports_bad_ones() {
                 "query",
                 "find_package",
                 "--params",
-                r#"{"name":"bash"}"#,
+                r#"{"name":"git"}"#,
                 "--json",
             ])
             .await;
