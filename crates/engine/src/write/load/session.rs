@@ -17,6 +17,9 @@ use crate::write::view::AddedBatches;
 /// Pieces of the input that wait to be cut.
 const WAITING: usize = 4;
 
+/// Larger pieces are handed on in parts, so that their lines are parsed in parallel.
+const PIECE: usize = 1 << 20;
+
 /// A load that takes its input piece by piece. Dropping it commits nothing.
 pub struct LoadSession {
     graph: Graph,
@@ -76,14 +79,17 @@ impl LoadSession {
     ///
     /// # Errors
     /// What ended the load early, such as a line that is too long.
-    pub async fn push(&mut self, bytes: Bytes) -> Result<()> {
-        if self.input.send(bytes).await.is_ok() {
-            return Ok(());
+    pub async fn push(&mut self, mut bytes: Bytes) -> Result<()> {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            if self.input.send(piece).await.is_err() {
+                return match (&mut self.work).await {
+                    Ok(Err(error)) => Err(error),
+                    Ok(Ok(_)) | Err(_) => Err(Error::internal("the load stopped early")),
+                };
+            }
         }
-        match (&mut self.work).await {
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(_)) | Err(_) => Err(Error::internal("the load stopped early")),
-        }
+        Ok(())
     }
 
     /// How far it has come.
