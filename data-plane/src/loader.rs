@@ -85,20 +85,21 @@ impl Loader {
 
     /// Takes up the newest revision, or says why there is none.
     pub(crate) async fn first_revision(&mut self) -> Result<(), BootError> {
-        let newest = match timeout(LOOK_MAX, self.newest()).await {
-            Ok(newest) => newest,
-            Err(_) => Err(SourceError::Unreachable("no answer in time".to_owned())),
-        };
+        let mut newest = self.newest_in_time().await;
+        if let Ok(Some(serving)) = &newest
+            && !serving.graphs.is_empty()
+        {
+            match self.take_up(serving).await {
+                Ok(()) => return Ok(()),
+                Err(error) => newest = Err(error),
+            }
+        }
         let (code, message, remedy) = match newest {
-            Ok(Some(serving)) if serving.graphs.is_empty() => (
+            Ok(Some(_)) => (
                 "cluster_empty",
                 "the applied revision has no graph".to_owned(),
                 "declare a graph and run omnigraphctl apply",
             ),
-            Ok(Some(serving)) => {
-                self.take_up(&serving).await;
-                return Ok(());
-            }
             Ok(None) => (
                 "cluster_state_missing",
                 "nothing was ever applied to this storage root".to_owned(),
@@ -153,25 +154,30 @@ impl Loader {
 
     /// Looks for a newer revision; says when to look again at the latest.
     async fn look(&mut self) -> Duration {
-        let newest = match timeout(LOOK_MAX, self.newest()).await {
-            Ok(newest) => newest,
-            Err(_) => Err(SourceError::Unreachable("no answer in time".to_owned())),
+        let looked = match self.newest_in_time().await {
+            Ok(Some(serving)) => self.take_up(&serving).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
         };
         let poll = self.inner.options.poll_interval;
-        match newest {
-            Ok(serving) => {
+        match looked {
+            Ok(()) => {
                 self.failures = 0;
-                if let Some(serving) = serving {
-                    self.take_up(&serving).await;
-                }
                 poll
             }
             Err(error) => {
-                tracing::warn!(%error, "the newest revision cannot be read");
+                tracing::warn!(%error, "the newest revision cannot be taken up");
                 self.failures = self.failures.saturating_add(1);
                 let again = LOOK_AGAIN_FIRST.saturating_mul(1 << self.failures.min(10));
                 again.min(poll)
             }
+        }
+    }
+
+    async fn newest_in_time(&self) -> Result<Option<Arc<Serving>>, SourceError> {
+        match timeout(LOOK_MAX, self.newest()).await {
+            Ok(newest) => newest,
+            Err(_) => Err(SourceError::Unreachable("no answer in time".to_owned())),
         }
     }
 
@@ -204,11 +210,8 @@ impl Loader {
         }
     }
 
-    async fn take_up(&mut self, serving: &Serving) {
-        if let Err(error) = self.open_storage().await {
-            tracing::error!(error, "the storage of the revision cannot be opened");
-            return;
-        }
+    async fn take_up(&mut self, serving: &Serving) -> Result<(), SourceError> {
+        self.open_storage().await?;
         let now = std::time::Instant::now();
         if self.board.adopt(serving, now) {
             tracing::info!(
@@ -217,20 +220,23 @@ impl Loader {
                 "taking up a revision"
             );
         }
+        Ok(())
     }
 
     /// Opens the storage that the control plane's revision names, unless there is one already.
-    async fn open_storage(&mut self) -> Result<(), String> {
+    async fn open_storage(&mut self) -> Result<(), SourceError> {
         if self.engine.is_some() {
             return Ok(());
         }
         let control = self.sources.control.as_ref();
-        let root = control
-            .and_then(ControlSource::storage_root)
-            .ok_or("the control plane's revision names no storage root")?;
-        let store = Store::open(&root, StoreOptions::default())
-            .await
-            .map_err(|error| error.to_string())?;
+        let root = control.and_then(ControlSource::storage_root);
+        let root = root.ok_or_else(|| {
+            SourceError::Unreadable("the control plane's revision names no storage root".to_owned())
+        })?;
+        let store = Store::open(&root, StoreOptions::default()).await;
+        let store = store.map_err(|error| {
+            SourceError::Unreachable(format!("the storage {root} cannot be opened: {error}"))
+        })?;
         self.sources.storage = Some(StorageSource::new(&store));
         self.engine = Some(Engine::new(store, EngineOptions::default()));
         Ok(())
@@ -310,10 +316,11 @@ fn same(old: &Views, new: &Views) -> bool {
         let served = view.served.as_ref().map(|(revision, _)| *revision);
         (view.phase, view.attempt, view.target_revision, served)
     };
-    let alike = |(old, new): ((&String, &View<Generation>), (&String, &View<Generation>))| {
-        old.0 == new.0 && key(old.1) == key(new.1) && old.1.trouble == new.1.trouble
+    let alike = |old: &View<Generation>, new: &View<Generation>| {
+        key(old) == key(new) && old.trouble == new.trouble
     };
-    old.len() == new.len() && old.iter().zip(new).all(alike)
+    let mut pairs = old.iter().zip(new);
+    old.len() == new.len() && pairs.all(|(old, new)| old.0 == new.0 && alike(old.1, new.1))
 }
 
 /// Never comes without a time.

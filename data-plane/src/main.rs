@@ -79,7 +79,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    log::Options::from_env("info")?.install()?;
+    // Lance tells each file that it writes.
+    log::Options::from_env("info,lance=warn")?.install()?;
     let credentials = Credentials::from_env(Plane::Data, args.unauthenticated)?;
     let shutdown = Shutdown::on_signals(args.shutdown_timeout)?;
     let http = TcpListener::bind(args.bind).await?;
