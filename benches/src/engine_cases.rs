@@ -166,7 +166,11 @@ async fn one(graph: &Graph, source: &str, params: &str) -> Result<u64> {
     let result = graph
         .query(&snapshot, &query, &params, &QueryLimits::default())
         .await?;
-    Ok(result.batches.iter().map(|batch| batch.num_rows() as u64).sum())
+    Ok(result
+        .batches
+        .iter()
+        .map(|batch| batch.num_rows() as u64)
+        .sum())
 }
 
 async fn read(

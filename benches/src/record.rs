@@ -44,9 +44,9 @@ impl Record {
                 reason = "an index into a short list"
             )]
             let index = (last as f64 * share).round() as usize;
-            times
-                .get(index)
-                .map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+            times.get(index).map_or(0, |time| {
+                u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+            })
         };
         Self {
             case: case.into(),

@@ -154,9 +154,8 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         };
-        let file: model::GraphFile = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::corrupt(format!("{path} cannot be read")).with_source(error)
-        })?;
+        let file: model::GraphFile = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::corrupt(format!("{path} cannot be read")).with_source(error))?;
         if file.format > model::STORAGE_FORMAT {
             return Err(Error::corrupt(format!(
                 "{path} has format {}, this program reads up to {}",
@@ -182,11 +181,7 @@ impl Engine {
     }
 
     fn tables(&self, root: &GraphRoot) -> Tables {
-        Tables::new(
-            self.shared.store.clone(),
-            self.shared.session.clone(),
-            root,
-        )
+        Tables::new(self.shared.store.clone(), self.shared.session.clone(), root)
     }
 
     async fn put_graph_file(&self, root: &GraphRoot, created_at: i64) -> Result<()> {
@@ -221,11 +216,13 @@ fn memory_limit() -> Option<u64> {
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
         .ok()
         .and_then(|text| text.trim().parse::<u64>().ok());
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib * 1024)
-    });
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+            Some(kib * 1024)
+        });
     match (group, machine) {
         (Some(group), Some(machine)) => Some(group.min(machine)),
         (one, other) => one.or(other),

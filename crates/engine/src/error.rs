@@ -115,7 +115,12 @@ impl Error {
             [] => "invalid input".to_owned(),
             [one] => format!("{}: {}", one.code, one.message),
             [first, rest @ ..] => {
-                format!("{}: {} (and {} more)", first.code, first.message, rest.len())
+                format!(
+                    "{}: {} (and {} more)",
+                    first.code,
+                    first.message,
+                    rest.len()
+                )
             }
         };
         let mut error = Self::new(kind, message);
@@ -183,7 +188,9 @@ impl From<lance::Error> for Error {
                 (ErrorKind::Corrupt, "a file of the graph is missing")
             }
             lance::Error::IO { .. } => (ErrorKind::Unavailable, "the object store did not answer"),
-            lance::Error::CorruptFile { .. } => (ErrorKind::Corrupt, "a file of the graph is damaged"),
+            lance::Error::CorruptFile { .. } => {
+                (ErrorKind::Corrupt, "a file of the graph is damaged")
+            }
             _ => (ErrorKind::Internal, "a table operation failed"),
         };
         Self::new(kind, message).with_source(error)

@@ -75,10 +75,19 @@ async fn find(graph: &Graph, name: &str) -> usize {
         .unwrap();
     let query = graph.compile(&snapshot, FIND, None).await.unwrap();
     let result = graph
-        .query(&snapshot, &query, &params(&[("n", name)]), &QueryLimits::default())
+        .query(
+            &snapshot,
+            &query,
+            &params(&[("n", name)]),
+            &QueryLimits::default(),
+        )
         .await
         .unwrap();
-    result.batches.iter().map(arrow_array::RecordBatch::num_rows).sum()
+    result
+        .batches
+        .iter()
+        .map(arrow_array::RecordBatch::num_rows)
+        .sum()
 }
 
 impl Fixture {
@@ -104,7 +113,10 @@ async fn a_one_row_insert_costs_at_most_eight_requests_however_long_the_history(
     }
     let plain = costs.iter().map(RequestCounts::total).min().unwrap();
     let dear = costs.iter().filter(|cost| cost.total() > plain).count();
-    assert!(dear <= 3, "{dear} of 40 inserts cost more than {plain} requests");
+    assert!(
+        dear <= 3,
+        "{dear} of 40 inserts cost more than {plain} requests"
+    );
 }
 
 #[tokio::test]
@@ -138,6 +150,8 @@ async fn a_cold_key_look_up_costs_few_requests() {
         mutate(&f.graph, ADD_PACKAGE, &[("n", name)]).await;
     }
     let cold = engine(&f.store).open_graph(&f.root).await.unwrap();
-    let cost = f.cost(async { assert_eq!(find(&cold, "b").await, 1) }).await;
+    let cost = f
+        .cost(async { assert_eq!(find(&cold, "b").await, 1) })
+        .await;
     assert!(cost.total() <= 20, "{cost}");
 }

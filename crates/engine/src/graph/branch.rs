@@ -168,9 +168,7 @@ impl Branches {
             event = log
                 .get(seq)
                 .await?
-                .ok_or_else(|| {
-                    Error::corrupt(format!("entry {seq} of branch {name} is missing"))
-                })?
+                .ok_or_else(|| Error::corrupt(format!("entry {seq} of branch {name} is missing")))?
                 .event;
         }
         state_of(name, last, seq, event)
@@ -185,7 +183,11 @@ impl Branches {
             .list(Some(&prefix))
             .map_err(Error::from)
             .try_filter_map(|object| async move {
-                object.location.filename().map(BranchName::decode).transpose()
+                object
+                    .location
+                    .filename()
+                    .map(BranchName::decode)
+                    .transpose()
             })
             .try_collect()
             .await?;
@@ -245,7 +247,10 @@ impl Branches {
     }
 
     fn last(&self, name: &BranchName) -> Option<(BranchState, Duration)> {
-        self.known.lock().get(name).and_then(|known| known.last.clone())
+        self.known
+            .lock()
+            .get(name)
+            .and_then(|known| known.last.clone())
     }
 
     /// Never goes back: an older look that ends late must not hide a newer one.
@@ -301,12 +306,7 @@ pub(crate) fn entry(event: BranchEvent) -> BranchEntry {
     }
 }
 
-fn state_of(
-    name: &BranchName,
-    last: Seq,
-    seq: Seq,
-    event: BranchEvent,
-) -> Result<BranchState> {
+fn state_of(name: &BranchName, last: Seq, seq: Seq, event: BranchEvent) -> Result<BranchState> {
     match event {
         BranchEvent::Created {
             incarnation,

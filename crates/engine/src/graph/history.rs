@@ -85,9 +85,10 @@ impl<'a> Walk<'a> {
         let Some((_, id)) = self.frontier.pop() else {
             return Ok(None);
         };
-        let commit = self.graph.shared.commits.get(&id).ok_or_else(|| {
-            Error::internal(format!("commit {id} left the cache during a walk"))
-        })?;
+        let commit =
+            self.graph.shared.commits.get(&id).ok_or_else(|| {
+                Error::internal(format!("commit {id} left the cache during a walk"))
+            })?;
         for parent in &commit.parents {
             if self.seen.insert(parent.id)
                 && let Some(parent) = self.graph.parent(parent).await?
@@ -113,7 +114,10 @@ impl Graph {
         let mut walk = Walk::from(self, &head.commit);
         let mut commits = Vec::new();
         while let Some(commit) = walk.next().await? {
-            if after.as_ref().is_some_and(|after| Newest::of(&commit) >= *after) {
+            if after
+                .as_ref()
+                .is_some_and(|after| Newest::of(&commit) >= *after)
+            {
                 continue;
             }
             commits.push(Commit::clone(&commit));

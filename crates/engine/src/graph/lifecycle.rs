@@ -123,12 +123,17 @@ impl Graph {
             actor: by.actor.clone(),
             base_commit: None,
         };
-        match self.append_event(&main, None, event, append_deadline()).await? {
+        match self
+            .append_event(&main, None, event, append_deadline())
+            .await?
+        {
             Appended::Landed(_) => {
                 self.shared.branches.mark_live(&main).await;
                 Ok(())
             }
-            Appended::Taken => Err(Error::internal("a fresh incarnation already has a main branch")),
+            Appended::Taken => Err(Error::internal(
+                "a fresh incarnation already has a main branch",
+            )),
         }
     }
 

@@ -168,7 +168,9 @@ impl Graph {
                 self.shared.commits.put(&head.commit);
                 return Ok(Commit::clone(&head.commit));
             }
-            place = self.next_place(&main, &base, &commit, &changed, epoch).await?;
+            place = self
+                .next_place(&main, &base, &commit, &changed, epoch)
+                .await?;
             let mut tables = place.commit.tables.clone();
             tables.retain(|id, _| commit.tables.contains_key(id));
             for id in &changed {
@@ -253,11 +255,15 @@ impl Graph {
         if head.control_epoch > epoch || between.iter().any(|(_, entry)| names_it(&entry.event)) {
             return Err(SchemaCommitError::Fenced);
         }
-        let same_table =
-            |id: &TypeId| head.commit.tables.get(id) == base.commit.tables.get(id);
+        let same_table = |id: &TypeId| head.commit.tables.get(id) == base.commit.tables.get(id);
         let dropped = |id: &TypeId| !commit.tables.contains_key(id);
         let unmoved = changed.iter().all(same_table)
-            && base.commit.tables.keys().filter(|id| dropped(id)).all(same_table);
+            && base
+                .commit
+                .tables
+                .keys()
+                .filter(|id| dropped(id))
+                .all(same_table);
         if head.commit.schema_commit == base.commit.schema_commit && unmoved {
             Ok(head)
         } else {
@@ -284,7 +290,9 @@ impl Graph {
                     if changes.is_empty() && before.body().indexes == entity.body().indexes {
                         table.clone()
                     } else {
-                        self.tables().change_columns(table, &changes, entity).await?
+                        self.tables()
+                            .change_columns(table, &changes, entity)
+                            .await?
                     }
                 }
             };
@@ -345,7 +353,10 @@ fn needs_data(before: EntityType<'_>, after: EntityType<'_>) -> Vec<Diagnostic> 
             Some(_) | None => {}
         }
     }
-    let added = new.uniques.iter().any(|unique| !old.uniques.contains(unique))
+    let added = new
+        .uniques
+        .iter()
+        .any(|unique| !old.uniques.contains(unique))
         || new.ranges.iter().any(|range| !old.ranges.contains(range))
         || new.checks.iter().any(|check| !old.checks.contains(check));
     let tightened = match (before, after) {

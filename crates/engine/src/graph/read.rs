@@ -105,7 +105,10 @@ impl Graph {
         let until = deadline.map_or(patience, |deadline| deadline.min(patience));
         let mut searched: Option<CommitId> = None;
         loop {
-            if self.reaches(&head.commit, wanted, searched.as_ref()).await? {
+            if self
+                .reaches(&head.commit, wanted, searched.as_ref())
+                .await?
+            {
                 return Ok(head);
             }
             if Instant::now() >= until {

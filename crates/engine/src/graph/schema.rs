@@ -118,7 +118,8 @@ impl Schemas {
     }
 
     fn path(&self, digest: &str) -> object_store::path::Path {
-        self.store.path(&format!("{}/{digest}.json", self.directory))
+        self.store
+            .path(&format!("{}/{digest}.json", self.directory))
     }
 
     fn remember(&self, version: &Arc<SchemaVersion>) {

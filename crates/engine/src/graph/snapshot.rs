@@ -98,7 +98,10 @@ impl Snapshot {
     /// The tables: node types before edge types, by name.
     pub fn datasets(&self) -> Vec<DatasetInfo> {
         let catalog = &self.schema.catalog;
-        let nodes = catalog.nodes.iter().map(|node| (false, &node.name, node.id));
+        let nodes = catalog
+            .nodes
+            .iter()
+            .map(|node| (false, &node.name, node.id));
         let edges = catalog.edges.iter().map(|edge| (true, &edge.name, edge.id));
         let mut datasets: Vec<DatasetInfo> = nodes
             .chain(edges)

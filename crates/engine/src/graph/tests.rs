@@ -136,8 +136,18 @@ async fn names(graph: &Graph, target: &Target, type_name: &str) -> Vec<String> {
         .unwrap();
     let node = snapshot.schema.catalog.node(type_name).unwrap();
     let dataset = snapshot.open(node.id).await.unwrap();
-    let batch = dataset.scan().project(&["id"]).unwrap().try_into_batch().await.unwrap();
-    let ids = batch.column(0).as_any().downcast_ref::<StringArray>().unwrap();
+    let batch = dataset
+        .scan()
+        .project(&["id"])
+        .unwrap()
+        .try_into_batch()
+        .await
+        .unwrap();
+    let ids = batch
+        .column(0)
+        .as_any()
+        .downcast_ref::<StringArray>()
+        .unwrap();
     let mut names: Vec<String> = ids.iter().flatten().map(str::to_owned).collect();
     names.sort();
     names
@@ -161,7 +171,11 @@ async fn a_fresh_graph_has_main_and_empty_tables() {
         .collect();
     assert_eq!(
         shown,
-        [(false, "Person", 0), (false, "Place", 0), (true, "Knows", 0)]
+        [
+            (false, "Person", 0),
+            (false, "Place", 0),
+            (true, "Knows", 0)
+        ]
     );
     assert!(datasets.iter().all(|d| d.version >= 1 << 63));
     assert_eq!(graph.branches().await.unwrap().len(), 1);
@@ -181,7 +195,10 @@ async fn branches_do_not_see_each_other_until_merged() {
     assert_eq!(listed, ["main", "review/x"]);
     add(&graph, "review/x", "Person", &["bob"]).await;
     assert_eq!(names(&graph, &on("main"), "Person").await, ["ann"]);
-    assert_eq!(names(&graph, &on("review/x"), "Person").await, ["ann", "bob"]);
+    assert_eq!(
+        names(&graph, &on("review/x"), "Person").await,
+        ["ann", "bob"]
+    );
 
     let main = BranchName::main();
     let merged = graph
@@ -211,7 +228,10 @@ async fn a_deleted_name_can_live_again() {
     let (_, graph) = graph().await;
     let name = BranchName::parse("scratch").unwrap();
     let by = Authorship::default();
-    graph.create_branch(&name, &Target::default(), &by).await.unwrap();
+    graph
+        .create_branch(&name, &Target::default(), &by)
+        .await
+        .unwrap();
     add(&graph, "scratch", "Person", &["ann"]).await;
     let twice = graph.create_branch(&name, &Target::default(), &by).await;
     assert_eq!(twice.unwrap_err().kind(), ErrorKind::AlreadyExists);
@@ -221,7 +241,10 @@ async fn a_deleted_name_can_live_again() {
         ErrorKind::NotFound
     );
     assert_eq!(graph.branches().await.unwrap().len(), 1);
-    graph.create_branch(&name, &Target::default(), &by).await.unwrap();
+    graph
+        .create_branch(&name, &Target::default(), &by)
+        .await
+        .unwrap();
     assert!(names(&graph, &on("scratch"), "Person").await.is_empty());
     let main = graph.delete_branch(&BranchName::main(), None, &by).await;
     assert_eq!(main.unwrap_err().kind(), ErrorKind::Invalid);
@@ -235,11 +258,22 @@ async fn a_write_is_reparented_over_untouched_tables() {
     let options = WriteOptions::default();
     let mut write = AddNames::new("Person", &["ann"]);
     write.interfere = Some((graph.clone(), main.clone(), "Place"));
-    graph.commit_with(request(&main, &options), &mut write).await.unwrap();
+    graph
+        .commit_with(request(&main, &options), &mut write)
+        .await
+        .unwrap();
     assert_eq!(write.runs, 1);
     assert_eq!(names(&graph, &on("main"), "Person").await, ["ann"]);
     assert_eq!(names(&graph, &on("main"), "Place").await, ["rival"]);
-    assert_eq!(graph.commits(&main, None, None).await.unwrap().commits.len(), 3);
+    assert_eq!(
+        graph
+            .commits(&main, None, None)
+            .await
+            .unwrap()
+            .commits
+            .len(),
+        3
+    );
 }
 
 /// The simpler rule, to re-parent always, would lose the rival's row.
@@ -250,7 +284,10 @@ async fn a_write_is_run_again_when_its_table_moved() {
     let options = WriteOptions::default();
     let mut write = AddNames::new("Person", &["ann"]);
     write.interfere = Some((graph.clone(), main.clone(), "Person"));
-    graph.commit_with(request(&main, &options), &mut write).await.unwrap();
+    graph
+        .commit_with(request(&main, &options), &mut write)
+        .await
+        .unwrap();
     assert_eq!(write.runs, 2);
     assert_eq!(names(&graph, &on("main"), "Person").await, ["ann", "rival"]);
 }
@@ -305,9 +342,17 @@ async fn history_is_paged_and_time_travel_reads_any_commit() {
         .commits(&main, Some(2), page.next.as_deref())
         .await
         .unwrap();
-    let joined: Vec<CommitId> = page.commits.iter().chain(&rest.commits).map(|c| c.id).collect();
+    let joined: Vec<CommitId> = page
+        .commits
+        .iter()
+        .chain(&rest.commits)
+        .map(|c| c.id)
+        .collect();
     assert_eq!(joined, all.commits.iter().map(|c| c.id).collect::<Vec<_>>());
-    assert_eq!(names(&graph, &Target::Commit(first.id), "Person").await, ["ann"]);
+    assert_eq!(
+        names(&graph, &Target::Commit(first.id), "Person").await,
+        ["ann"]
+    );
     assert!(graph.commits(&main, None, Some("x")).await.is_err());
     let lost = graph.commit(&CommitId::new()).await.unwrap_err();
     assert_eq!(lost.kind(), ErrorKind::NotFound);
@@ -348,7 +393,10 @@ async fn a_schema_moves_while_other_branches_exist() {
     assert_eq!(names(&graph, &on("main"), "Place").await, ["here"]);
     assert!(names(&graph, &on("main"), "Pet").await.is_empty());
     assert_eq!(names(&graph, &on("old"), "Person").await, ["ann"]);
-    let snapshot = graph.snapshot(&on("old"), &ReadOptions::default()).await.unwrap();
+    let snapshot = graph
+        .snapshot(&on("old"), &ReadOptions::default())
+        .await
+        .unwrap();
     assert!(snapshot.schema.catalog.node("Pet").is_none());
 }
 
@@ -437,7 +485,13 @@ async fn renamed_and_dropped_columns_need_no_rewrite() {
         .unwrap();
     let person = snapshot.schema.catalog.node("Person").unwrap();
     let dataset = snapshot.open(person.id).await.unwrap();
-    let years = dataset.scan().project(&["years"]).unwrap().try_into_batch().await.unwrap();
+    let years = dataset
+        .scan()
+        .project(&["years"])
+        .unwrap()
+        .try_into_batch()
+        .await
+        .unwrap();
     assert!(years.column(0).as_any().is::<Int64Array>());
     assert!(dataset.schema().field("bio").is_none());
 }

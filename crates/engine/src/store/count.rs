@@ -130,7 +130,10 @@ impl ObjectStore for Counted {
         opts: PutOptions,
     ) -> Result<PutResult> {
         add(&self.counters.put, 1);
-        add(&self.counters.bytes_written, payload.content_length() as u64);
+        add(
+            &self.counters.bytes_written,
+            payload.content_length() as u64,
+        );
         self.inner.put_opts(location, payload, opts).await
     }
 
@@ -154,7 +157,10 @@ impl ObjectStore for Counted {
         }
         add(&self.counters.get, 1);
         let result = self.inner.get_opts(location, options).await?;
-        add(&self.counters.bytes_read, result.range.end - result.range.start);
+        add(
+            &self.counters.bytes_read,
+            result.range.end - result.range.start,
+        );
         Ok(result)
     }
 

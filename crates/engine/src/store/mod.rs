@@ -56,7 +56,7 @@ struct Shared {
     /// What the logs and other small objects go through.
     objects: Arc<dyn ObjectStore>,
     /// Kept so that the registry goes on handing out this very store.
-    lance: Arc<LanceStore>,
+    _lance: Arc<LanceStore>,
     registry: Arc<ObjectStoreRegistry>,
     params: ObjectStoreParams,
     counters: Arc<Counters>,
@@ -94,13 +94,12 @@ impl Store {
             ..ObjectStoreParams::default()
         };
         let registry = Arc::new(ObjectStoreRegistry::default());
-        let (lance, base) =
-            LanceStore::from_uri_and_params(registry.clone(), &root_uri, &params)
-                .await
-                .map_err(|error| {
-                    Error::invalid(format!("storage root {root_uri} cannot be used: {error}"))
-                        .with_hint("use s3://bucket/prefix, file:///directory or a local directory")
-                })?;
+        let (lance, base) = LanceStore::from_uri_and_params(registry.clone(), &root_uri, &params)
+            .await
+            .map_err(|error| {
+                Error::invalid(format!("storage root {root_uri} cannot be used: {error}"))
+                    .with_hint("use s3://bucket/prefix, file:///directory or a local directory")
+            })?;
         let objects = if options.fsync && local_root.is_some() {
             wrapper.wrap("file", Arc::new(LocalFileSystem::new().with_fsync(true)))
         } else {
@@ -112,7 +111,7 @@ impl Store {
                 base,
                 local_root,
                 objects,
-                lance,
+                _lance: lance,
                 registry,
                 params,
                 counters,
@@ -138,11 +137,7 @@ impl Store {
         // Segments that are percent-encoded already stay as they are; `From` would encode them
         // again, and a listing could not tell.
         let relative = Path::parse(relative).unwrap_or_else(|_| Path::from(relative));
-        self.shared
-            .base
-            .parts()
-            .chain(relative.parts())
-            .collect()
+        self.shared.base.parts().chain(relative.parts()).collect()
     }
 
     /// The URI of something below the root.
@@ -186,11 +181,6 @@ impl Store {
 
     pub(crate) fn lance_registry(&self) -> &Arc<ObjectStoreRegistry> {
         &self.shared.registry
-    }
-
-    /// The store as Lance sees it.
-    pub(crate) fn lance_store(&self) -> &Arc<LanceStore> {
-        &self.shared.lance
     }
 
     /// Flushes files that Lance wrote, and the directories that name them, when the root is local.
@@ -260,7 +250,10 @@ fn normalise(root: &str) -> Result<(String, Option<PathBuf>)> {
             local(&PathBuf::from(path.as_ref()))
         }
         Some((scheme, place)) => {
-            let has_user = place.split('/').next().is_some_and(|host| host.contains('@'));
+            let has_user = place
+                .split('/')
+                .next()
+                .is_some_and(|host| host.contains('@'));
             if has_user {
                 return Err(Error::invalid(format!(
                     "the storage root ({scheme}://…) must not contain credentials"

@@ -67,19 +67,10 @@ impl FragmentWriter {
     /// Ends the input and waits for the last file.
     pub(crate) async fn finish(self) -> Result<StagedFragments> {
         drop(self.sender);
-        let fragments = self
-            .task
-            .await
-            .map_err(|error| Error::internal("the writer of fragments died").with_source(error))??;
+        let fragments = self.task.await.map_err(|error| {
+            Error::internal("the writer of fragments died").with_source(error)
+        })??;
         Ok(StagedFragments { fragments })
-    }
-}
-
-impl StagedFragments {
-    /// Rows in them.
-    pub(crate) fn rows(&self) -> u64 {
-        let rows = |fragment: &Fragment| fragment.physical_rows.unwrap_or(0) as u64;
-        self.fragments.iter().map(rows).sum()
     }
 }
 
@@ -203,7 +194,10 @@ async fn mark_deleted(base: &Arc<Dataset>, addresses: &[u64]) -> Result<Gone> {
     };
     for (id, offsets) in by_fragment {
         let fragment = base.get_fragment(id as usize).ok_or_else(|| {
-            Error::internal(format!("rows of fragment {id} of {} are to go, but it is not there", base.uri()))
+            Error::internal(format!(
+                "rows of fragment {id} of {} are to go, but it is not there",
+                base.uri()
+            ))
         })?;
         match fragment.extend_deletions(offsets).await? {
             Some(updated) => gone.updated.push(updated.metadata().clone()),

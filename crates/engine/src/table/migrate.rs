@@ -110,9 +110,9 @@ impl Tables {
             let field = dataset.schema().field(&index.column).map(|field| field.id);
             let suffix = index.name();
             let suffix = suffix.rsplit('_').next().unwrap_or_default();
-            present.iter().any(|there| {
-                there.fields.first().copied() == field && there.name.ends_with(suffix)
-            })
+            present
+                .iter()
+                .any(|there| there.fields.first().copied() == field && there.name.ends_with(suffix))
         };
         let missing: Vec<layout::Index> = layout::indexes(entity)
             .into_iter()

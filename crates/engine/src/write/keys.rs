@@ -86,10 +86,7 @@ pub(crate) struct TupleHasher {
 impl TupleHasher {
     /// The fingerprint of each row over these columns; `None` where a member is null.
     pub(crate) fn rows(&self, columns: &[ArrayRef]) -> Result<Vec<Option<u128>>> {
-        let members = columns
-            .iter()
-            .map(|column| Member::of(column))
-            .collect::<Result<Vec<_>>>()?;
+        let members = columns.iter().map(Member::of).collect::<Result<Vec<_>>>()?;
         let rows = columns.first().map_or(0, |column| column.len());
         Ok((0..rows).map(|row| self.row(&members, row)).collect())
     }

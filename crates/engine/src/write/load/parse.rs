@@ -367,7 +367,8 @@ fn new_rows(plan: &Plan, at: usize) -> Rows {
 
 /// A ULID of this moment.
 pub(crate) fn fresh_id(now_millis: i64, buffer: &mut [u8; 26]) -> &str {
-    let ulid = Ulid::from_parts(u64::try_from(now_millis).unwrap_or(0), rand::random());
+    let random = rand::RngExt::random(&mut rand::rng());
+    let ulid = Ulid::from_parts(u64::try_from(now_millis).unwrap_or(0), random);
     ulid.array_to_str(buffer)
 }
 
