@@ -152,7 +152,8 @@ impl Error {
         let mut text = format!("error: {}\n", self.message);
         for line in &self.details {
             for part in line.lines() {
-                text.push_str(&format!("  {part}\n"));
+                text.push_str(format!("  {part}").trim_end());
+                text.push('\n');
             }
         }
         if let Some(hint) = &self.hint {

@@ -132,21 +132,27 @@ pub struct Replica {
 impl Replica {
     /// A replica on the storage of a place, with or without a control plane.
     pub fn start(place: &Place, name: &str, control: Option<SocketAddr>) -> Replica {
+        Replica::start_with(place, name, control, &["--unauthenticated"], &[])
+    }
+
+    /// The same with more flags and environment.
+    pub fn start_with(
+        place: &Place,
+        name: &str,
+        control: Option<SocketAddr>,
+        more: &[&str],
+        env: &[(&str, &str)],
+    ) -> Replica {
         let storage = place.storage();
         let storage = storage.to_str().expect("a temporary path is UTF-8");
         let control = control.map(|address| format!("grpc://{address}"));
-        let mut args = vec![
-            "--cluster",
-            storage,
-            "--replica-id",
-            name,
-            "--unauthenticated",
-        ];
+        let mut args = vec!["--cluster", storage, "--replica-id", name];
+        args.extend(more);
         args.extend(["--bind", "127.0.0.1:0", "--grpc-bind", "127.0.0.1:0"]);
         if let Some(control) = &control {
             args.extend(["--control", control]);
         }
-        let mut daemon = Daemon::start("omnigraph-data-plane", name, &args, &[], place.logs());
+        let mut daemon = Daemon::start("omnigraph-data-plane", name, &args, env, place.logs());
         let http = daemon.address("OMNIGRAPH_LISTEN_ADDR");
         let grpc = daemon.address("OMNIGRAPH_GRPC_ADDR");
         Replica { daemon, http, grpc }

@@ -6,6 +6,7 @@ pub(crate) mod json;
 pub(crate) mod plan;
 pub(crate) mod pretty;
 pub(crate) mod query;
+pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod words;

@@ -4,6 +4,7 @@ use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::step_event::Phase;
 use omnigraph_proto::error::DiagnosticOutput;
 
+use super::source::Sources;
 use super::words::{count, short_digest};
 use crate::error::diagnostic_line;
 
@@ -23,10 +24,10 @@ pub(crate) fn validated(response: &pb::ValidateResponse) -> String {
 }
 
 /// What apply would do. `place` says which cluster was compared.
-pub(crate) fn plan(plan: &pb::Plan, place: &str) -> String {
+pub(crate) fn plan(plan: &pb::Plan, place: &str, sources: &Sources) -> String {
     let mut out = String::new();
     for diagnostic in &plan.diagnostics {
-        out.push_str(&format!("  {}\n", diagnostic_line(&diagnostic.into())));
+        out.push_str(&format!("{}\n\n", sources.explain(&diagnostic.into())));
     }
     if plan.changes.is_empty() {
         let revision = plan.base_revision;
@@ -237,14 +238,21 @@ mod tests {
     fn plans() {
         check(
             "plan.txt",
-            &plan(&sample(), "supply-chain at s3://acme/clusters/supply-chain"),
+            &plan(
+                &sample(),
+                "supply-chain at s3://acme/clusters/supply-chain",
+                &Sources::default(),
+            ),
         );
         let nothing = pb::Plan {
             base_revision: 17,
             converged: true,
             ..Default::default()
         };
-        check("plan-empty.txt", &plan(&nothing, "supply-chain"));
+        check(
+            "plan-empty.txt",
+            &plan(&nothing, "supply-chain", &Sources::default()),
+        );
         let json = crate::render::json::plan(&sample()).to_string();
         check("plan.json", &crate::render::pretty::pretty(&json));
     }

@@ -14,6 +14,7 @@ use crate::client::embedded;
 use crate::error::{Error, Exit, Result, diagnostic_line};
 use crate::output::Output;
 use crate::render;
+use crate::render::source::Sources;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -43,10 +44,11 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let dir = context.dir(args.dir.as_ref());
     let bundle = embedded::bundle(&dir)?;
+    let sources = Sources::bundle(&bundle);
     let mut client = context.control(&dir).await?;
     let outcome = apply(&args, bundle, context, &mut client).await;
     client.close().await;
-    let (result, rollout) = outcome?;
+    let (result, rollout) = outcome.map_err(|error| sources.show_in(error))?;
     let converged = result.converged;
     if context.output.format == Format::Json {
         let mut object = render::json::result(&result);

@@ -42,7 +42,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
             let (output, json): (ChangeOutput, _) = session.client.json(&call).await?;
             Ok(render::query::change(&session.graph, &output, &json))
         })
-        .await?;
+        .await;
+    let rendered = rendered.map_err(|error| args.source.show_in(source.as_deref(), error))?;
     context.output.show(&rendered)
 }
 

@@ -9,6 +9,7 @@ use crate::client::embedded;
 use crate::error::{Error, Exit, Result};
 use crate::output::Rendered;
 use crate::render;
+use crate::render::source::Sources;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -25,6 +26,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let dir = context.dir(args.dir.as_ref());
     let bundle = embedded::bundle(&dir)?;
+    let sources = Sources::bundle(&bundle);
     let mut client = context.control(&dir).await?;
     let request = pb::PlanRequest {
         bundle: Some(bundle),
@@ -33,8 +35,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let plan = client.plan(request).await;
     let place = client.label.clone();
     client.close().await;
-    let plan = plan?;
-    let text = render::plan::plan(&plan, &place);
+    let plan = plan.map_err(|error| sources.show_in(error))?;
+    let text = render::plan::plan(&plan, &place, &sources);
     let json = render::json::plan(&plan).to_string();
     context.output.show(&Rendered::document(text, json))?;
     if args.detailed_exitcode && !plan.changes.is_empty() {

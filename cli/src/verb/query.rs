@@ -10,6 +10,7 @@ use crate::client::data::{Call, escape};
 use crate::client::shapes::ReadOutput;
 use crate::error::{Error, Result};
 use crate::render;
+use crate::render::source::Sources;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -63,6 +64,15 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Shows the source line that an error is about.
+    pub(crate) fn show_in(&self, text: Option<&str>, error: Error) -> Error {
+        let Some(text) = text else { return error };
+        let name = self.query.as_ref().map(|path| path.display().to_string());
+        Sources::one(name.as_deref().unwrap_or("-e"), text).show_in(error)
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Params {
     /// Parameters as a JSON object; members beat those of --params-file
@@ -108,7 +118,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
             let elapsed = started.elapsed().as_millis();
             Ok(render::query::read(&session.graph, &output, &json, elapsed))
         })
-        .await?;
+        .await;
+    let rendered = rendered.map_err(|error| args.source.show_in(source.as_deref(), error))?;
     context.output.show(&rendered)
 }
 

@@ -7,6 +7,7 @@ use crate::client::embedded;
 use crate::error::{Error, Result, diagnostic_line};
 use crate::output::Rendered;
 use crate::render;
+use crate::render::source::Sources;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -16,27 +17,25 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
-    let response = embedded::validate(&embedded::bundle(&args.dir)?);
-    let lines: Vec<_> = response
-        .diagnostics
-        .iter()
-        .map(|d| diagnostic_line(&d.into()))
-        .collect();
+    let bundle = embedded::bundle(&args.dir)?;
+    let response = embedded::validate(&bundle);
     let json = render::json::validate(&response);
     if !response.ok {
-        let number = lines.len();
+        let number = response.diagnostics.len();
         let mut error = Error::failed(format!(
             "{} is not valid: {}",
             args.dir.display(),
             render::words::count(number as u64, "finding")
         ));
+        let found = response.diagnostics.iter();
+        error.details = found.map(|d| diagnostic_line(&d.into())).collect();
         if let serde_json::Value::Object(object) = json {
             error.detail = object;
         }
-        return Err(error.with_details(lines));
+        return Err(Sources::bundle(&bundle).show_in(error));
     }
-    for line in &lines {
-        context.output.warn(line);
+    for found in &response.diagnostics {
+        context.output.warn(&diagnostic_line(&found.into()));
     }
     let text = render::plan::validated(&response);
     context

@@ -5,8 +5,10 @@
 //! | `rollout` | apply, load, change, all under steady reads; `kill -9` of the control plane; clean stop |
 //! | `embedded` | the whole round without a daemon, with exit codes and every form of output |
 //! | `up` | one process for everything, found by other commands; the same answers through each door |
+//! | `doors` | tokens at every door; an interrupted writer leaves nothing |
 //! | `generic` | a gRPC client that learns the interface by reflection |
 
+mod doors;
 mod embedded;
 mod generic;
 mod rollout;
