@@ -346,7 +346,7 @@ mod tests {
         let (name, uses) = cli.command.uses();
         refuse_unusable(&cli.global, name, &uses)
             .map(|()| String::new())
-            .unwrap_or_else(|e| e.message)
+            .unwrap_or_else(|e| e.message.clone())
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a command fails with: an exit code, a text that names the thing and the remedy, and the
 //! same facts for programs.
 
+use std::ops::{Deref, DerefMut};
+
 use omnigraph_proto::common::v1::error_detail::Detail;
 use omnigraph_proto::error::{DiagnosticOutput, ErrorOutput, Retry, WireError};
 use serde_json::{Map, Value, json};
@@ -20,9 +22,13 @@ pub(crate) enum Exit {
     Interrupted = 130,
 }
 
-/// The outcome of a command that did not end well.
+/// The outcome of a command that did not end well. Boxed, so that results stay small.
 #[derive(Clone, Debug)]
-pub(crate) struct Error {
+pub(crate) struct Error(Box<Facts>);
+
+/// What is known about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
     pub(crate) exit: Exit,
     pub(crate) message: String,
     /// Further lines, indented under the message.
@@ -42,7 +48,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     fn new(exit: Exit, reason: &str, message: impl Into<String>) -> Error {
-        Error {
+        Error(Box::new(Facts {
             exit,
             message: message.into(),
             details: Vec::new(),
@@ -52,7 +58,7 @@ impl Error {
             retryable: false,
             detail: Map::new(),
             silent: false,
-        }
+        }))
     }
 
     /// A rule or a peer refused.
@@ -182,6 +188,20 @@ impl Error {
         object.insert("retryable".into(), json!(self.retryable));
         object.extend(self.detail.clone());
         format!("{}\n", Value::Object(object))
+    }
+}
+
+impl Deref for Error {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.0
+    }
+}
+
+impl DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Facts {
+        &mut self.0
     }
 }
 

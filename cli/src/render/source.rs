@@ -65,6 +65,7 @@ impl Sources {
         }
         error.hint = error
             .hint
+            .take()
             .filter(|hint| !found.iter().any(|d| d.hints.contains(hint)));
         error.details = match found.as_slice() {
             // The message says already what is wrong.

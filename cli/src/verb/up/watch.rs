@@ -55,9 +55,9 @@ pub(crate) async fn follow(
                 say.took_up(revision, served, started.elapsed())?;
             }
             Err(error) => {
-                let mut why = error.details;
+                let mut why = error.details.clone();
                 if why.is_empty() {
-                    why.push(error.message);
+                    why.push(error.message.clone());
                 }
                 say.refused(&why)?;
             }
