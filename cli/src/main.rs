@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser as _, ValueEnum as _};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::address::Given;
 use crate::args::{Cli, Command, Format, Global, Uses};
@@ -135,16 +136,19 @@ fn log(cli: &Cli) -> Result<()> {
 /// Runs the verb within the bound of the whole command. Ctrl-C drops it; `up` drains instead.
 async fn bounded(command: Command, context: &Context) -> Result<()> {
     let stays = matches!(command, Command::Up(_));
-    let work = verb::run(command, context);
     if stays {
-        return work.await;
+        return verb::run(command, context).await;
     }
+    // Installed before anything is begun: what is said on stderr can be interrupted.
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|e| Error::failed(format!("signals: {e}")))?;
+    let work = verb::run(command, context);
     let limit = context.global.timeout.unwrap_or(Duration::MAX);
     tokio::select! {
         outcome = tokio::time::timeout(limit, work) => outcome.unwrap_or_else(|_| {
             Err(Error::unavailable("the command took longer than --timeout")
                 .with_hint("a write that was under way may have been committed; read to find out"))
         }),
-        _ = tokio::signal::ctrl_c() => Err(Error::interrupted()),
+        _ = interrupt.recv() => Err(Error::interrupted()),
     }
 }

@@ -18,8 +18,9 @@ use super::load::{Job, Mode, Source, send};
 use super::{Context, Session, bearer_token};
 use crate::address::{Root, Up};
 use crate::client::control::ControlClient;
-use crate::client::data::{Credentials, DataClient};
+use crate::client::data::{Call, Credentials, DataClient, understand};
 use crate::client::embedded;
+use crate::client::shapes::{Dataset, SnapshotOutput};
 use crate::error::{Error, Result, diagnostic_line};
 
 /// Tasks get this long to finish after Ctrl-C.
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     /// Apply edits of declared files as they are saved
     #[arg(long)]
     watch: bool,
-    /// NDJSON file to load once everything is ready (repeat for more)
+    /// NDJSON file to load into an empty graph once everything is ready (repeat for more)
     #[arg(long, value_name = "FILE")]
     data: Vec<PathBuf>,
     /// What a load does with entities that exist
@@ -151,6 +152,7 @@ async fn apply(control: &mut ControlClient, declared: pb::ConfigBundle) -> Resul
 }
 
 async fn load(args: &Args, context: &Context, planes: &Planes, say: &Say) -> Result<()> {
+    let mut first = true;
     for path in &args.data {
         let started = Instant::now();
         let client = planes.data(context);
@@ -159,6 +161,11 @@ async fn load(args: &Args, context: &Context, planes: &Planes, say: &Say) -> Res
             None => super::only_graph(&client).await?,
         };
         let session = Session { client, graph };
+        if first && !is_empty(&session).await? {
+            say.kept(&session.graph);
+            return Ok(());
+        }
+        first = false;
         let job = Job {
             data: path,
             mode: args.mode,
@@ -172,6 +179,19 @@ async fn load(args: &Args, context: &Context, planes: &Planes, say: &Say) -> Res
         say.loaded(&session.graph, &loaded, started.elapsed())?;
     }
     Ok(())
+}
+
+/// Whether `main` has no entity: a second start must not load the same edges again.
+async fn is_empty(session: &Session) -> Result<bool> {
+    let call = Call::get(session.path("/snapshot"));
+    let (snapshot, _): (SnapshotOutput, _) = session.client.json(&call).await?;
+    for dataset in &snapshot.datasets {
+        let dataset: Dataset = understand(dataset.get())?;
+        if dataset.entity_count > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The storage root; one that is not local needs consent.
@@ -192,7 +212,7 @@ fn storage(args: &Args, context: &Context) -> Result<Root> {
 }
 
 async fn not_ready(client: &DataClient) -> Error {
-    let call = crate::client::data::Call::get("/graphs").query("include", Some("all"));
+    let call = Call::get("/graphs").query("include", Some("all"));
     let listed = client.text(&call).await.unwrap_or_default();
     Error::failed(format!("not every graph became ready: {listed}"))
         .with_hint("the log above has the reason of each graph")

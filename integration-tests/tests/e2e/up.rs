@@ -97,6 +97,12 @@ async fn one_process_serves_the_example_and_other_commands_find_it() {
     assert_eq!(daemon.terminate(BOUND).code(), Some(0), "{}", daemon.log());
     assert!(!file.exists(), "a clean stop removes up.json");
     assert_eq!(through(&["--cluster", "."]).await, over_http);
+
+    // A second start keeps the data and loads nothing twice.
+    let daemon = up(&place, &["--data", data.to_str().expect("UTF-8")]);
+    serving(&daemon).await;
+    let types = place.ctl(&["snapshot", "-o", "csv"]).await.ok().stdout;
+    assert!(types.contains("edge,DependsOn,\"1,852\","), "{types}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -75,6 +75,13 @@ impl Say {
         self.event("loaded", event)
     }
 
+    /// There is data already.
+    pub(crate) fn kept(&self, graph: &str) {
+        self.output.note(&format!(
+            "✓ {graph}@main has data already: --data is not loaded again (omnigraphctl load does)"
+        ));
+    }
+
     pub(crate) fn serving(&self, planes: &Planes) -> Result<()> {
         let up = &planes.up;
         self.output.note(&format!(
