@@ -199,7 +199,7 @@ impl Store {
     }
 
     async fn probe(&self) -> Result<()> {
-        let path = self.path(&format!("probe/{}", ulid::Ulid::new()));
+        let path = self.path(&format!("graphs/probe-{}", ulid::Ulid::new()));
         let create = || {
             let options = PutOptions {
                 mode: PutMode::Create,
