@@ -147,7 +147,8 @@ impl Branches {
         self.remember(name, state, now);
     }
 
-    /// The state that an entry leaves behind. Voids say nothing, so what was before them counts.
+    /// The state that an entry leaves behind. Voids and sweeps say nothing, so what was before them
+    /// counts.
     pub(crate) async fn interpret(
         &self,
         name: &BranchName,
@@ -157,7 +158,7 @@ impl Branches {
     ) -> Result<BranchState> {
         let mut seq = last;
         let mut event = entry.event;
-        while matches!(event, BranchEvent::Void) {
+        while matches!(event, BranchEvent::Void | BranchEvent::Swept { .. }) {
             let Some(before) = seq.0.checked_sub(1).map(Seq) else {
                 return Ok(BranchState::Deleted {
                     seq: last,
@@ -369,6 +370,8 @@ fn state_of(name: &BranchName, last: Seq, seq: Seq, event: BranchEvent) -> Resul
             seq: last,
             control_epoch,
         }),
-        BranchEvent::Void => Err(Error::internal("a void entry says nothing")),
+        BranchEvent::Void | BranchEvent::Swept { .. } => {
+            Err(Error::internal("this entry says nothing of the branch"))
+        }
     }
 }

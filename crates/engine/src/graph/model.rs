@@ -113,6 +113,9 @@ pub struct Touched {
 pub struct Idempotency {
     /// The client's key.
     pub key: String,
+    /// Who used it: another actor's key is another key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<ActorId>,
     /// The operation that it was used for.
     pub operation: String,
     /// SHA-256 of the request.
@@ -191,6 +194,12 @@ pub(crate) enum BranchEvent {
         incarnation: Incarnation,
         commit: Box<Commit>,
         created: CreatedRef,
+    },
+    /// Files are about to be collected: a writer that finds this between its base and its append
+    /// starts from scratch. Says nothing of the branch itself.
+    Swept {
+        /// When, in microseconds since the Unix epoch.
+        at: i64,
     },
     /// Nothing: a writer gave this place up. Points back to the last entry with a meaning.
     Void,
