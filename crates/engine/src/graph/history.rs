@@ -44,10 +44,10 @@ impl CommitCache {
 
 /// The order of histories: later versions first.
 #[derive(PartialEq, Eq)]
-struct Newest(u64, i64, CommitId);
+pub(super) struct Newest(u64, i64, CommitId);
 
 impl Newest {
-    fn of(commit: &Commit) -> Self {
+    pub(super) fn of(commit: &Commit) -> Self {
         Self(commit.version, commit.created_at, commit.id)
     }
 }
@@ -187,8 +187,16 @@ impl Graph {
         Ok(false)
     }
 
+    /// The first parent; `None` for the first commit of a graph, and where the retained history ends.
+    pub(super) async fn first_parent(&self, commit: &Commit) -> Result<Option<Arc<Commit>>> {
+        match commit.parents.first() {
+            Some(parent) => self.parent(parent).await,
+            None => Ok(None),
+        }
+    }
+
     /// Where a commit lies is known from the walk that found it.
-    async fn parent(&self, at: &ParentRef) -> Result<Option<Arc<Commit>>> {
+    pub(super) async fn parent(&self, at: &ParentRef) -> Result<Option<Arc<Commit>>> {
         if let Some(commit) = self.shared.commits.get(&at.id) {
             return Ok(Some(commit));
         }

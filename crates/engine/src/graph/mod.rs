@@ -1,6 +1,7 @@
 //! One graph: branches of commits over tables.
 
 mod branch;
+pub(crate) mod delta;
 mod history;
 mod ids;
 mod lifecycle;

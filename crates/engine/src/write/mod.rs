@@ -10,7 +10,7 @@ mod keys;
 mod load;
 mod mutate;
 mod overlay;
-mod rows;
+pub(crate) mod rows;
 mod shape;
 mod statement;
 mod validate;
