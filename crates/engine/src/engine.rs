@@ -84,6 +84,14 @@ impl Engine {
         }
     }
 
+    /// An engine over the same root that knows nothing yet.
+    pub(crate) fn without_caches(&self) -> Self {
+        let options = EngineOptions {
+            cache_bytes: 64 << 20,
+        };
+        Self::new(self.shared.store.clone(), options)
+    }
+
     /// The storage root.
     pub fn store(&self) -> &Store {
         &self.shared.store

@@ -28,9 +28,10 @@ pub use error::{EntityName, Error, ErrorDetail, ErrorKind, Result};
 pub use exec::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
 pub use graph::{
     ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, Consistency,
-    DatasetInfo, Graph, GraphId, GraphRoot, Incarnation, MergeOptions, MergeOutcome, MergeResult,
-    ReadOptions, STORAGE_FORMAT, SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot,
-    StagedSchema, Target, Touched, WriteOptions,
+    DatasetInfo, FsckFinding, FsckOptions, FsckReport, FsckSeverity, Graph, GraphId, GraphRoot,
+    Incarnation, MergeOptions, MergeOutcome, MergeResult, ReadOptions, STORAGE_FORMAT,
+    SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Target, Touched,
+    WriteOptions,
 };
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{

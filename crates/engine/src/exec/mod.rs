@@ -44,3 +44,4 @@ pub(crate) use read::run;
 pub use result::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
 pub(crate) use snapshot_cache::{SnapshotCache, TableKey};
 pub(crate) use table_snapshot::TableSnapshot;
+pub(crate) use values::value_at;

@@ -2,6 +2,7 @@
 
 mod branch;
 pub(crate) mod delta;
+mod fsck;
 mod history;
 mod ids;
 mod lifecycle;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use self::branch::BranchInfo;
+pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
 pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
 pub use self::merge::{MergeOptions, MergeOutcome, MergeResult};

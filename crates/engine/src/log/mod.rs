@@ -146,6 +146,21 @@ impl<T: Entry> Log<T> {
             .await
     }
 
+    /// What is there: the floor, and the positions of the entries, ascending. One listing.
+    pub(crate) async fn positions(&self) -> Result<(Seq, Vec<Seq>), Error> {
+        let mut floor = Seq::FIRST;
+        let mut entries = Vec::new();
+        for (name, _) in self.list(None).await? {
+            match name {
+                key::Name::Entry(seq) => entries.push(seq),
+                key::Name::Floor(seq) => floor = floor.max(seq),
+                key::Name::Other => {}
+            }
+        }
+        entries.sort_unstable();
+        Ok((floor, entries))
+    }
+
     async fn read(&self, path: &Path) -> Result<Option<bytes::Bytes>, Error> {
         let request = async { self.shared.store.get(path).await?.bytes().await };
         match bounded(path, request).await {

@@ -183,7 +183,7 @@ fn child(directory: &Path, relative: &str) -> Path {
 }
 
 /// Live rows by the manifest alone.
-fn live_rows(dataset: &Dataset) -> Result<u64> {
+pub(crate) fn live_rows(dataset: &Dataset) -> Result<u64> {
     dataset
         .iter_fragments()
         .map(|fragment| {

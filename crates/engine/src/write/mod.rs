@@ -20,6 +20,10 @@ mod violations;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use added::member_name;
+pub(crate) use keys::TupleHasher;
+pub(crate) use shape::{Shape, shorten};
+
 pub use load::{LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress, LoadSession};
 pub use mutate::MutationOutcome;
 pub use statement::StatementOutcome;

@@ -1,0 +1,174 @@
+//! Table versions and the files that they name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use object_store::path::Path;
+use omnigraph_lang::schema::TypeId;
+
+use super::super::{Commit, Graph, TableRef};
+use super::{FsckOptions, FsckReport, Survey};
+use crate::error::{ErrorKind, Result};
+use crate::table::{arrow_schema, live_rows};
+
+const RESTORE: &str = "restore the graph from a backup, or revert to a commit that is whole";
+
+impl Graph {
+    pub(super) async fn check_tables(
+        &self,
+        survey: &Survey,
+        objects: &BTreeMap<Path, u64>,
+        options: &FsckOptions,
+        report: &mut FsckReport,
+    ) -> Result<()> {
+        let commits: Vec<&Arc<Commit>> = if options.history {
+            survey.commits.values().collect()
+        } else {
+            survey.heads.iter().map(|(_, head)| head).collect()
+        };
+        let mut named: BTreeSet<Path> = BTreeSet::new();
+        let mut seen: BTreeSet<(String, u64)> = BTreeSet::new();
+        for commit in commits {
+            let place = format!("commit {}", commit.id);
+            let schema = match self.shared.schemas.get(&commit.schema).await {
+                Ok(schema) => schema,
+                Err(error) => {
+                    report.error(place, error.message(), RESTORE);
+                    continue;
+                }
+            };
+            let declared: BTreeSet<TypeId> = schema
+                .catalog
+                .entities()
+                .map(|entity| entity.body().id)
+                .collect();
+            let held: BTreeSet<TypeId> = commit.tables.keys().copied().collect();
+            if declared != held {
+                report.error(
+                    place.clone(),
+                    format!(
+                        "has tables for {} types, its schema declares {}",
+                        held.len(),
+                        declared.len()
+                    ),
+                    RESTORE,
+                );
+            }
+            for entity in schema.catalog.entities() {
+                let body = entity.body();
+                let Some(table) = commit.tables.get(&body.id) else {
+                    continue;
+                };
+                if !seen.insert((table.path.clone(), table.version)) {
+                    continue;
+                }
+                let columns = arrow_schema(entity);
+                let names: Vec<&str> = columns.fields().iter().map(|f| f.name().as_str()).collect();
+                let place = format!("type {} at commit {}", body.name, commit.id);
+                self.check_table(&place, table, &names, objects, &mut named, report)
+                    .await?;
+            }
+        }
+        let tables = self
+            .store()
+            .path(&format!("{}/tables", self.shared.root.path()));
+        let left = objects
+            .iter()
+            .filter(|(path, _)| path.prefix_matches(&tables) && !named.contains(*path));
+        for (_, size) in left {
+            report.unreferenced_objects += 1;
+            report.unreferenced_bytes += size;
+        }
+        Ok(())
+    }
+
+    async fn check_table(
+        &self,
+        place: &str,
+        table: &TableRef,
+        columns: &[&str],
+        objects: &BTreeMap<Path, u64>,
+        named: &mut BTreeSet<Path>,
+        report: &mut FsckReport,
+    ) -> Result<()> {
+        let dataset = match Box::pin(self.tables().open(table)).await {
+            Ok(dataset) => dataset,
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                report.error(place, error.message(), RESTORE);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        report.table_versions += 1;
+        match live_rows(&dataset) {
+            Ok(rows) if rows == table.rows => {}
+            Ok(rows) => report.error(
+                place,
+                format!("has {rows} rows, its commit says {}", table.rows),
+                RESTORE,
+            ),
+            Err(error) => report.error(place, error.message(), RESTORE),
+        }
+        for column in columns {
+            if dataset.schema().field(column).is_none() {
+                report.error(place, format!("has no column {column}"), RESTORE);
+            }
+        }
+        for file in references(
+            &self.store().path(&self.tables().relative_path(&table.path)),
+            &dataset,
+            objects,
+        )
+        .await?
+        {
+            if !objects.contains_key(&file) {
+                report.error(place, format!("needs {file}, which is missing"), RESTORE);
+            }
+            named.insert(file);
+        }
+        Ok(())
+    }
+}
+
+async fn references(
+    root: &Path,
+    dataset: &Arc<lance::Dataset>,
+    objects: &BTreeMap<Path, u64>,
+) -> Result<Vec<Path>> {
+    use lance::index::DatasetIndexExt as _;
+
+    let below = |directory: &Path, relative: &str| -> Path {
+        directory
+            .parts()
+            .chain(Path::from(relative).parts())
+            .collect()
+    };
+    let mut files = vec![dataset.manifest_location().path.clone()];
+    if let Some(name) = &dataset.manifest().transaction_file {
+        files.push(dataset.transactions_dir().join(name.as_str()));
+    }
+    for fragment in dataset.iter_fragments() {
+        for file in &fragment.files {
+            files.push(below(&dataset.data_dir(), &file.path));
+        }
+        if let Some(deletion) = &fragment.deletion_file {
+            files.push(lance_table::io::deletion::deletion_file_path(
+                root,
+                fragment.id,
+                deletion,
+            ));
+        }
+    }
+    for index in dataset.load_indices().await?.iter() {
+        let directory = dataset.indices_dir().join(index.uuid.to_string());
+        let known = objects
+            .range(directory.clone()..)
+            .take_while(|(path, _)| path.prefix_matches(&directory));
+        let before = files.len();
+        files.extend(known.map(|(path, _)| path.clone()));
+        if files.len() == before {
+            files.push(directory);
+        }
+    }
+    Ok(files)
+}
