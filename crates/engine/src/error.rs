@@ -17,6 +17,8 @@ pub enum ErrorKind {
     KeyConflict,
     /// Other writers were faster until the tries were used up.
     WriteConflict,
+    /// The idempotency key belongs to another request, or to one that is still running.
+    IdempotencyConflict,
     /// A merge needs a decision, or the branches have diverged.
     MergeConflict,
     /// The head is not the commit that the caller expected, or a commit is not visible yet.
@@ -52,6 +54,52 @@ pub struct ErrorDetail {
     pub precondition: Option<(String, Option<String>)>,
     /// Resource, limit and actual value.
     pub limit: Option<(String, u64, u64)>,
+    /// What a write lost to.
+    pub write_conflict: Option<WriteConflict>,
+    /// Why an idempotency key was refused.
+    pub idempotency: Option<IdempotencyConflict>,
+}
+
+/// What a write lost to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteConflict {
+    /// The commit that the write was last prepared on.
+    pub base: String,
+    /// The head that it met.
+    pub head: String,
+    /// Where both overlap, 100 at most.
+    pub entities: Vec<Overlap>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
+/// One overlap of a write with what others committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// The entity, or the type if single entities are not known.
+    pub entity: EntityName,
+    /// The rule that would have been checked against the other's change; none if both wrote it.
+    pub constraint: Option<String>,
+}
+
+/// Why an idempotency key was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyConflict {
+    /// The key.
+    pub key: String,
+    /// Why.
+    pub cause: IdempotencyCause,
+    /// The commit that was made with it, if there is one.
+    pub commit: Option<String>,
+}
+
+/// Why an idempotency key was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdempotencyCause {
+    /// It was used for another request.
+    PayloadMismatch,
+    /// The request runs at this moment.
+    InProgress,
 }
 
 /// Names one entity for people.

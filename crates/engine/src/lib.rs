@@ -24,7 +24,10 @@ mod write;
 mod tests;
 
 pub use engine::{Authorship, Engine, EngineOptions};
-pub use error::{EntityName, Error, ErrorDetail, ErrorKind, Result};
+pub use error::{
+    EntityName, Error, ErrorDetail, ErrorKind, IdempotencyCause, IdempotencyConflict, Overlap,
+    Result, WriteConflict,
+};
 pub use exec::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
 pub use graph::{
     ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, Consistency,

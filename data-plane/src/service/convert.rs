@@ -103,6 +103,7 @@ pub(super) fn write_options(
         if_head: maybe_commit(&options.if_head_commit)?,
         idempotency_key: present(options.idempotency_key),
         deadline: left,
+        ..WriteOptions::default()
     })
 }
 

@@ -75,6 +75,7 @@ fn of_kind(kind: ErrorKind) -> ErrorReason {
         ErrorKind::LoadInvalid => ErrorReason::LoadInvalid,
         ErrorKind::KeyConflict => ErrorReason::KeyConflict,
         ErrorKind::WriteConflict | ErrorKind::Fenced => ErrorReason::WriteConflict,
+        ErrorKind::IdempotencyConflict => ErrorReason::IdempotencyConflict,
         ErrorKind::MergeConflict => ErrorReason::MergeConflict,
         ErrorKind::Precondition => ErrorReason::PreconditionFailed,
         ErrorKind::ResourceLimit => ErrorReason::ResourceLimit,
@@ -165,6 +166,11 @@ mod tests {
             (ErrorKind::KeyConflict, ErrorReason::KeyConflict, 409),
             (ErrorKind::WriteConflict, ErrorReason::WriteConflict, 409),
             (ErrorKind::MergeConflict, ErrorReason::MergeConflict, 409),
+            (
+                ErrorKind::IdempotencyConflict,
+                ErrorReason::IdempotencyConflict,
+                409,
+            ),
             (
                 ErrorKind::Precondition,
                 ErrorReason::PreconditionFailed,

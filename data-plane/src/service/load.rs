@@ -209,7 +209,7 @@ fn result(outcome: LoadOutcome, mode: pb::LoadMode) -> LoadResult {
         total_entities: outcome.total,
         actor_id: None,
         commit: outcome.commit.as_ref().map(convert::commit),
-        replayed: false,
+        replayed: outcome.replayed,
         uri: String::new(),
     }
 }

@@ -40,6 +40,6 @@ pub(super) fn result(outcome: MutationOutcome, actor_id: Option<String>) -> Muta
         affected_edges: outcome.affected_edges,
         actor_id,
         commit: outcome.commit.as_ref().map(convert::commit),
-        replayed: false,
+        replayed: outcome.replayed,
     }
 }

@@ -93,7 +93,7 @@ impl Graph {
         let _turn = queue.lock().await;
         loop {
             let head = self.shared.branches.head(name).await?;
-            super::writer::check_head(name, if_head.as_ref(), &head)?;
+            self.expect_head(name, if_head.as_ref(), &head).await?;
             let event = BranchEvent::Deleted {
                 incarnation: head.incarnation,
                 last: head.at.clone(),

@@ -1,9 +1,11 @@
 //! One graph: branches of commits over tables.
 
 mod branch;
+mod conflict;
 pub(crate) mod delta;
 mod fsck;
 mod history;
+pub(crate) mod idempotency;
 mod ids;
 mod lifecycle;
 mod merge;
@@ -60,6 +62,8 @@ struct Shared {
     /// Orders the writers of this process, one queue a branch, so that only other processes
     /// conflict.
     queues: Mutex<HashMap<BranchName, Arc<tokio::sync::Mutex<()>>>>,
+    /// Idempotency keys of requests under way.
+    running: idempotency::Running,
 }
 
 impl std::fmt::Debug for Graph {
@@ -82,6 +86,7 @@ impl Graph {
                 tables: Tables::new(store.clone(), engine.session.clone(), &root),
                 commits: CommitCache::default(),
                 queues: Mutex::default(),
+                running: idempotency::Running::default(),
                 root,
                 engine,
             }),

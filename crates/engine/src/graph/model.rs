@@ -120,6 +120,9 @@ pub struct Idempotency {
     pub operation: String,
     /// SHA-256 of the request.
     pub fingerprint: String,
+    /// What the answer said beside the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<serde_json::Value>,
 }
 
 /// One commit: complete, so that opening a snapshot reads one object.

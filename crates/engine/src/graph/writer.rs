@@ -10,16 +10,20 @@ use lance::Dataset;
 use omnigraph_lang::schema::TypeId;
 
 use super::branch::{BranchState, Head, entry, living};
+use super::conflict::{After, has_moved, overtaken};
+use super::idempotency::{Claimed, Keyed, Ticket};
 use super::model::{BranchEvent, CreatedRef, ParentRef};
 use super::{
     BranchName, Commit, CommitId, CommitKind, Graph, Incarnation, Snapshot, TableRef, Touched,
 };
 use crate::engine::Authorship;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, WriteConflict};
 use crate::log::{AppendError, Seq, Settled};
 
-/// How often a write is run again before it gives up.
+/// How often a write is run before it gives up.
 const TRIES: usize = 8;
+/// Shortest of the longest pauses before a write is run again.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// Time to find out what became of an append whose answer was lost.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -30,8 +34,13 @@ pub struct WriteOptions {
     pub by: Authorship,
     /// The commit that the head must still be.
     pub if_head: Option<CommitId>,
-    /// The client's key for repeats.
+    /// The client's key for repeats: a request that is sent again with it commits once.
     pub idempotency_key: Option<String>,
+    /// What the request asks for, for the record of the key; the engine's word if there is none.
+    pub operation: Option<String>,
+    /// SHA-256 of the request, by which another one with the same key is told from a repeat; the
+    /// engine's own if there is none.
+    pub fingerprint: Option<String>,
     /// The time that the whole write may take.
     pub deadline: Duration,
 }
@@ -42,6 +51,8 @@ impl Default for WriteOptions {
             by: Authorship::default(),
             if_head: None,
             idempotency_key: None,
+            operation: None,
+            fingerprint: None,
             deadline: Duration::from_secs(300),
         }
     }
@@ -92,6 +103,31 @@ pub(crate) trait Write: Send {
 
     /// Runs on `base`. Must be deterministic given its input.
     async fn attempt(&mut self, base: &Base) -> Result<(Self::Answer, Attempt)>;
+
+    /// What the request is, if it came with a key (see [`Keyed::of`]).
+    fn keyed(&self, options: &WriteOptions) -> Result<Option<Keyed>> {
+        match options.idempotency_key {
+            None => Ok(None),
+            Some(_) => Err(Error::invalid("this operation takes no idempotency key")),
+        }
+    }
+
+    /// What a repeat has to know of the answer, beside the commit.
+    fn record(&self, _answer: &Self::Answer) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// The answer of an earlier request with the same key, from its commit and what
+    /// [`Write::record`] gave then.
+    fn replay(&mut self, commit: &Commit) -> Result<Self::Answer> {
+        Err(Error::internal(format!(
+            "commit {} was made by an operation that keeps no answers",
+            commit.id
+        )))
+    }
+
+    /// Changes the commit before it is appended: a merge adds its second parent.
+    fn finish(&self, _commit: &mut Commit) {}
 }
 
 /// Where and how a write commits.
@@ -111,10 +147,21 @@ pub(crate) enum Appended {
     Taken,
 }
 
-/// What to do after somebody else's entry took the place.
-enum After {
-    Reparent(Head),
-    RunAgain,
+/// How the landing of a staged commit ended.
+enum Landing {
+    Landed(Arc<Commit>),
+    /// An earlier request with the same key did it.
+    Answered(Arc<Commit>),
+    RunAgain(WriteConflict),
+}
+
+/// A commit on its way into the log.
+struct Flight<'a> {
+    request: &'a CommitRequest<'a>,
+    base: &'a Base,
+    staged: &'a Staged,
+    record: Option<serde_json::Value>,
+    until: Instant,
 }
 
 pub(crate) fn append_deadline() -> Duration {
@@ -129,41 +176,55 @@ impl Graph {
         write: &mut W,
     ) -> Result<(W::Answer, Option<Arc<Commit>>)> {
         let options = request.options;
-        if options.idempotency_key.is_some() {
-            return Err(Error::invalid("idempotency keys are not supported yet")
-                .with_hint("send the request without one"));
-        }
-        self.store().probe_create_once().await?;
+        let branch = request.branch;
         let until = Instant::now() + options.deadline;
-        let queue = self.queue(request.branch);
+        let keyed = write.keyed(options)?;
+        let _admission = keyed.as_ref().map(|keyed| self.admit(keyed)).transpose()?;
+        self.store().probe_create_once().await?;
+        let queue = self.queue(branch);
         let _turn = tokio::time::timeout(options.deadline, queue.lock())
             .await
-            .map_err(|_| deadline(request.branch))?;
-        let id = CommitId::new();
-        for _ in 0..TRIES {
-            let base = self.base(&request).await?;
-            let (answer, attempt) = tokio::time::timeout(
-                until.saturating_duration_since(Instant::now()),
-                write.attempt(&base),
-            )
-            .await
-            .map_err(|_| deadline(request.branch))??;
+            .map_err(|_| deadline(branch))?;
+        let mut state = self.shared.branches.state(branch).await?;
+        let mut ticket = match &keyed {
+            None => Ticket::unkeyed(),
+            Some(keyed) => match self.claim(keyed, branch, &state).await? {
+                Claimed::Answered(commit) => return replay(write, commit),
+                Claimed::Open(ticket) => ticket,
+            },
+        };
+        let mut conflict = WriteConflict::default();
+        for run in 0..TRIES {
+            if run > 0 {
+                pause(run, until).await;
+                state = self.shared.branches.state(branch).await?;
+            }
+            if let Some(commit) = ticket.answer(self, branch, state.seq()).await? {
+                return replay(write, commit);
+            }
+            let base = self.base(&request, state.clone()).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            let (answer, attempt) = tokio::time::timeout(left, write.attempt(&base))
+                .await
+                .map_err(|_| deadline(branch))??;
             let staged = match attempt {
                 Attempt::Nothing => return Ok((answer, None)),
                 Attempt::Staged(staged) => staged,
             };
-            if let Some(commit) = self.land(&request, id, &base, staged, until).await? {
-                return Ok((answer, Some(commit)));
+            let flight = Flight {
+                request: &request,
+                base: &base,
+                staged: &staged,
+                record: keyed.as_ref().and_then(|_| write.record(&answer)),
+                until,
+            };
+            match self.land(flight, &mut ticket, write).await? {
+                Landing::Landed(commit) => return Ok((answer, Some(commit))),
+                Landing::Answered(commit) => return replay(write, commit),
+                Landing::RunAgain(lost) => conflict = lost,
             }
         }
-        Err(Error::new(
-            ErrorKind::WriteConflict,
-            format!(
-                "branch '{}' moved {TRIES} times while this write was prepared; nothing was written",
-                request.branch
-            ),
-        )
-        .with_hint("repeat it"))
+        Err(overtaken(branch, TRIES, conflict))
     }
 
     /// Appends one event. An unclear answer is settled before anything else happens.
@@ -176,6 +237,7 @@ impl Graph {
     ) -> Result<Appended> {
         let log = self.shared.branches.log(name);
         let record = entry(event);
+        let until = Instant::now() + within;
         let seq = match log.append(expected, &record, within).await {
             Ok(seq) => seq,
             Err(AppendError::Conflict { .. }) => return Ok(Appended::Taken),
@@ -184,13 +246,7 @@ impl Graph {
                 match log.settle(seq, record.id, SETTLE).await {
                     Ok(Settled::Landed) => seq,
                     Ok(Settled::Excluded) => return Ok(Appended::Taken),
-                    Err(error) => {
-                        return Err(Error::new(
-                            ErrorKind::Unavailable,
-                            format!("outcome unknown: the object store did not say whether the entry of branch '{name}' was written"),
-                        )
-                        .with_source(error));
-                    }
+                    Err(error) => return Err(outcome_unknown(name, until).with_source(error)),
                 }
             }
         };
@@ -203,9 +259,8 @@ impl Graph {
         Ok(Appended::Landed(state))
     }
 
-    async fn base(&self, request: &CommitRequest<'_>) -> Result<Base> {
+    async fn base(&self, request: &CommitRequest<'_>, state: BranchState) -> Result<Base> {
         let name = request.branch;
-        let state = self.shared.branches.state(name).await?;
         let place = match (state, request.fork_from) {
             (BranchState::Living(head), _) => Place::On(head),
             (target, Some(source)) => Place::Fork {
@@ -215,7 +270,8 @@ impl Graph {
             (target, None) => Place::On(living(name, target)?),
         };
         let head = place.head();
-        check_head(name, request.options.if_head.as_ref(), head)?;
+        self.expect_head(name, request.options.if_head.as_ref(), head)
+            .await?;
         let snapshot = self.open(head.commit.clone(), Some(name.clone())).await?;
         Ok(Base {
             forks: matches!(place, Place::Fork { .. }),
@@ -225,22 +281,30 @@ impl Graph {
     }
 
     /// Appends a staged commit, re-parenting it as long as nothing that it touched or read has
-    /// moved. `None`: it has to be run again.
-    async fn land(
+    /// moved.
+    async fn land<W: Write>(
         &self,
-        request: &CommitRequest<'_>,
-        id: CommitId,
-        base: &Base,
-        staged: Staged,
-        until: Instant,
-    ) -> Result<Option<Arc<Commit>>> {
+        flight: Flight<'_>,
+        ticket: &mut Ticket,
+        write: &W,
+    ) -> Result<Landing> {
+        let Flight {
+            request,
+            base,
+            staged,
+            record,
+            until,
+        } = flight;
+        let proof = ticket.proof(record);
         let mut place = base.place.clone();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(deadline(request.branch));
             }
-            let commit = self.commit_of(request, id, &place, &staged);
+            let mut commit = self.commit_of(request, ticket.commit, &place, staged);
+            commit.idempotency.clone_from(&proof);
+            write.finish(&mut commit);
             let event = place.event(&commit, request);
             let appended = self
                 .append_event(request.branch, place.expected(), event, left)
@@ -251,36 +315,18 @@ impl Graph {
                 if base.forks {
                     self.shared.branches.mark_live(request.branch).await;
                 }
-                return Ok(Some(head.commit));
+                return Ok(Landing::Landed(head.commit));
             }
-            match self.after_conflict(request, base, &staged).await? {
+            let seen = place.expected();
+            match self
+                .after_conflict(request, ticket, base, staged, seen)
+                .await?
+            {
+                After::Answered(commit) => return Ok(Landing::Answered(commit)),
                 After::Reparent(head) => place = Place::On(head),
-                After::RunAgain => return Ok(None),
+                After::RunAgain(conflict) => return Ok(Landing::RunAgain(conflict)),
             }
         }
-    }
-
-    async fn after_conflict(
-        &self,
-        request: &CommitRequest<'_>,
-        base: &Base,
-        staged: &Staged,
-    ) -> Result<After> {
-        let Place::On(before) = &base.place else {
-            return Ok(After::RunAgain);
-        };
-        let head = self.shared.branches.head(request.branch).await?;
-        check_head(request.branch, request.options.if_head.as_ref(), &head)?;
-        let same_life = head.incarnation == before.incarnation;
-        let same_schema = head.commit.schema_commit == before.commit.schema_commit
-            && head.commit.schema == before.commit.schema;
-        let untouched = |id: &TypeId| head.commit.tables.get(id) == before.commit.tables.get(id);
-        let untouched = staged.tables.keys().chain(&staged.read).all(untouched);
-        Ok(if same_life && same_schema && untouched {
-            After::Reparent(head)
-        } else {
-            After::RunAgain
-        })
     }
 
     fn commit_of(
@@ -311,6 +357,16 @@ impl Graph {
             idempotency: None,
             touched: staged.touched.clone(),
             tables,
+        }
+    }
+}
+
+impl Base {
+    /// The head that the write was prepared on; none when it creates the branch.
+    pub(super) fn head(&self) -> Option<&Head> {
+        match &self.place {
+            Place::On(head) => Some(head),
+            Place::Fork { .. } => None,
         }
     }
 }
@@ -365,19 +421,39 @@ pub(super) fn commit_event(head: &Head, commit: Commit) -> BranchEvent {
 /// The head must be the commit that the caller named.
 pub(super) fn check_head(name: &BranchName, wanted: Option<&CommitId>, head: &Head) -> Result<()> {
     match wanted {
-        Some(wanted) if *wanted != head.commit.id => Err(Error::new(
-            ErrorKind::Precondition,
-            format!(
-                "branch '{name}' has moved: expected {wanted}, head is {}; nothing was written",
-                head.commit.id
-            ),
-        )
-        .with_hint("read again and decide")
-        .with_detail(|detail| {
-            detail.precondition = Some((wanted.to_string(), Some(head.commit.id.to_string())));
-        })),
+        Some(wanted) if *wanted != head.commit.id => Err(has_moved(name, wanted, &head.commit.id)),
         Some(_) | None => Ok(()),
     }
+}
+
+/// The answer of an earlier request with the same key.
+fn replay<W: Write>(
+    write: &mut W,
+    commit: Arc<Commit>,
+) -> Result<(W::Answer, Option<Arc<Commit>>)> {
+    Ok((write.replay(&commit)?, Some(commit)))
+}
+
+/// Writers that were overtaken together do not come back together.
+async fn pause(run: usize, until: Instant) {
+    let most = PAUSE_MIN * (1 << run.min(6));
+    let pause = most.mul_f64(rand::random::<f64>());
+    let left = until.saturating_duration_since(Instant::now());
+    tokio::time::sleep(pause.min(left)).await;
+}
+
+fn outcome_unknown(branch: &BranchName, until: Instant) -> Error {
+    let kind = match Instant::now() >= until {
+        true => ErrorKind::Deadline,
+        false => ErrorKind::Unavailable,
+    };
+    Error::new(
+        kind,
+        format!(
+            "outcome unknown: the object store did not say whether the write to branch '{branch}' was committed"
+        ),
+    )
+    .with_hint("with an idempotency key, repeat it; without one, look at the branch's commits first")
 }
 
 fn deadline(branch: &BranchName) -> Error {

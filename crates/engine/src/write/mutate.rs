@@ -9,6 +9,7 @@ use omnigraph_lang::query::{Body, CheckedQuery, Statement, bind_params};
 use omnigraph_lang::schema::TypeId;
 use omnigraph_lang::value::Value;
 use omnigraph_lang::{Code, Diagnostic};
+use serde::{Deserialize, Serialize};
 
 use super::added::{Added, NewRows, Repeated};
 use super::overlay::{Overlay, Pending};
@@ -19,6 +20,7 @@ use super::view::{AddedBatches, StagedTables, View};
 use super::violations::Violations;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::expr::EvalContext;
+use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::writer::Write;
 use crate::graph::{
     Attempt, Base, BranchName, Commit, CommitKind, CommitRequest, Graph, Staged, Touched,
@@ -43,6 +45,8 @@ pub struct MutationOutcome {
     pub warnings: Vec<Diagnostic>,
     /// None if nothing changed.
     pub commit: Option<Commit>,
+    /// Whether this is the answer of an earlier request with the same idempotency key.
+    pub replayed: bool,
 }
 
 impl Graph {
@@ -61,6 +65,7 @@ impl Graph {
     ) -> Result<MutationOutcome> {
         let mut mutation = Mutation {
             graph: self,
+            branch,
             source,
             name,
             params: serde_json::Value::Object(params.clone()),
@@ -73,7 +78,9 @@ impl Graph {
             fork_from: None,
         };
         let (answer, commit) = self.commit_with(request, &mut mutation).await?;
-        if let (Some(_), Some((view, staged, added))) = (&commit, &mutation.staged) {
+        if let (Some(_), false, Some((view, staged, added))) =
+            (&commit, answer.replayed, &mutation.staged)
+        {
             view.remember(staged, added).await;
         }
         Ok(MutationOutcome {
@@ -83,6 +90,7 @@ impl Graph {
             affected_edges: answer.statements.iter().map(|s| s.edges).sum(),
             statements: answer.statements,
             warnings: answer.warnings,
+            replayed: answer.replayed,
             commit: commit.map(Arc::unwrap_or_clone),
         })
     }
@@ -90,6 +98,7 @@ impl Graph {
 
 struct Mutation<'a> {
     graph: &'a Graph,
+    branch: &'a BranchName,
     source: &'a str,
     name: Option<&'a str>,
     params: serde_json::Value,
@@ -99,10 +108,15 @@ struct Mutation<'a> {
     staged: Option<(View, StagedTables, AddedBatches)>,
 }
 
+/// What the caller gets; kept with the commit for repeats of a request with a key.
+#[derive(Serialize, Deserialize)]
 struct Answer {
     query_name: String,
     statements: Vec<StatementOutcome>,
+    #[serde(skip)]
     warnings: Vec<Diagnostic>,
+    #[serde(skip)]
+    replayed: bool,
 }
 
 #[async_trait]
@@ -132,6 +146,7 @@ impl Write for Mutation<'_> {
                 .cloned()
                 .chain(bound.warnings)
                 .collect(),
+            replayed: false,
         };
         if done.changes.is_empty() {
             return Ok((answer, Attempt::Nothing));
@@ -145,6 +160,26 @@ impl Write for Mutation<'_> {
             kind: CommitKind::Mutate,
         };
         Ok((answer, Attempt::Staged(staged)))
+    }
+
+    fn keyed(&self, options: &WriteOptions) -> Result<Option<Keyed>> {
+        Keyed::of(options, "mutate", |request| {
+            request
+                .field(self.branch.as_str())
+                .field(self.source)
+                .maybe(self.name)
+                .field(&self.params.to_string())
+        })
+    }
+
+    fn record(&self, answer: &Answer) -> Option<serde_json::Value> {
+        serde_json::to_value(answer).ok()
+    }
+
+    fn replay(&mut self, commit: &Commit) -> Result<Answer> {
+        let mut answer: Answer = recorded(commit)?;
+        answer.replayed = true;
+        Ok(answer)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The statements of a mutation, each on the state that the former left.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use omnigraph_lang::query::{Assignment, Comparison, Ends, Expr, ExprKind, OwnField, Statement};
@@ -7,6 +8,7 @@ use omnigraph_lang::schema::{
     EntityKind, EntityType, Member, Property, PropertyId, TypeBody, TypeId,
 };
 use omnigraph_lang::value::{self, Value};
+use serde::{Deserialize, Serialize};
 
 use super::overlay::{Fields, Found, Overlay, own_fields, position};
 use super::rows::{Row, stored_rows};
@@ -17,10 +19,10 @@ use crate::exec::expr::{EvalContext, evaluate, evaluate_constant, evaluate_filte
 use crate::exec::values::value_at;
 
 /// What one statement did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatementOutcome {
     /// `insert`, `upsert`, `update` or `delete`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// The target's name.
     pub type_name: String,
     /// Nodes written, matched or removed.
@@ -93,7 +95,7 @@ impl<'a> Runner<'a> {
             }
         };
         self.outcomes.push(StatementOutcome {
-            kind,
+            kind: Cow::Borrowed(kind),
             type_name: self.overlay.entity(target)?.body().name.clone(),
             nodes,
             edges,

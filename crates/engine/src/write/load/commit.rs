@@ -11,9 +11,11 @@ use rustc_hash::FxHashSet;
 
 use super::LoadMode;
 use super::plan::{Plan, TypePlan};
+use super::repeat::Answer;
 use crate::error::{EntityName, Error, ErrorKind, Result};
+use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::writer::Write;
-use crate::graph::{Attempt, Base, CommitKind, Graph, Staged, Touched};
+use crate::graph::{Attempt, Base, Commit, CommitKind, Graph, Staged, Touched, WriteOptions};
 use crate::table::{Appended, StagedFragments, TableChange};
 use crate::write::added::{Added, AddedType};
 use crate::write::shape::shorten;
@@ -29,6 +31,8 @@ pub(super) struct Load<'a> {
     /// Digest of that schema.
     pub(super) schema: &'a str,
     pub(super) mode: LoadMode,
+    /// The request, if it came with a key.
+    pub(super) keyed: Option<Keyed>,
     pub(super) added: Added,
     /// Written rows by the type's position.
     pub(super) staged: BTreeMap<usize, StagedFragments>,
@@ -38,10 +42,9 @@ pub(super) struct Load<'a> {
 
 #[async_trait]
 impl Write for Load<'_> {
-    /// Whether the branch is created.
-    type Answer = bool;
+    type Answer = Answer;
 
-    async fn attempt(&mut self, base: &Base) -> Result<(bool, Attempt)> {
+    async fn attempt(&mut self, base: &Base) -> Result<(Answer, Attempt)> {
         if base.snapshot.schema.digest != self.schema {
             return Err(Error::new(
                 ErrorKind::WriteConflict,
@@ -50,7 +53,7 @@ impl Write for Load<'_> {
             .with_hint("load again"));
         }
         if self.staged.is_empty() && !base.forks {
-            return Ok((false, Attempt::Nothing));
+            return Ok((self.answer(false), Attempt::Nothing));
         }
         let view = View::new(self.graph, &base.snapshot);
         let (state, read) = self.final_state(&view).await?;
@@ -74,13 +77,37 @@ impl Write for Load<'_> {
             touched,
             kind: CommitKind::Load,
         };
-        Ok((base.forks, Attempt::Staged(staged)))
+        Ok((self.answer(base.forks), Attempt::Staged(staged)))
+    }
+
+    fn keyed(&self, _: &WriteOptions) -> Result<Option<Keyed>> {
+        Ok(self.keyed.clone())
+    }
+
+    fn record(&self, answer: &Answer) -> Option<serde_json::Value> {
+        serde_json::to_value(answer).ok()
+    }
+
+    fn replay(&mut self, commit: &Commit) -> Result<Answer> {
+        let mut answer: Answer = recorded(commit)?;
+        answer.replayed = true;
+        Ok(answer)
     }
 }
 
 impl Load<'_> {
+    fn answer(&self, branch_created: bool) -> Answer {
+        let [nodes, edges] = self.counts();
+        Answer {
+            branch_created,
+            nodes,
+            edges,
+            replayed: false,
+        }
+    }
+
     /// Accepted lines: of nodes, of edges, each by name.
-    pub(super) fn counts(&self) -> [Vec<(String, u64)>; 2] {
+    fn counts(&self) -> [Vec<(String, u64)>; 2] {
         let mut counts = [Vec::new(), Vec::new()];
         for position in self.staged.keys() {
             if let Ok((plan, added)) = self.type_at(*position) {

@@ -11,6 +11,7 @@ mod endpoint;
 mod json;
 mod parse;
 mod plan;
+mod repeat;
 mod session;
 mod split;
 mod value;
@@ -68,6 +69,8 @@ pub struct LoadOutcome {
     pub total: u64,
     /// None if there was nothing to write.
     pub commit: Option<Commit>,
+    /// Whether this is the answer of an earlier request with the same idempotency key.
+    pub replayed: bool,
 }
 
 /// How far a load has come.

@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::collect::{Collected, Collector, Progress};
 use super::commit::Load;
 use super::plan::Plan;
+use super::repeat::Fingerprinting;
 use super::{LoadOptions, LoadOutcome, LoadPhase, LoadProgress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{BranchName, CommitRequest, Graph, ReadOptions, Snapshot, Target};
@@ -28,6 +29,9 @@ pub struct LoadSession {
     schema: String,
     plan: Arc<Plan>,
     progress: Arc<Progress>,
+    fingerprint: Option<Fingerprinting>,
+    /// The answer of an earlier load with the same key: the input is not looked at.
+    answered: Option<LoadOutcome>,
     input: mpsc::Sender<Bytes>,
     work: AbortOnDropHandle<Result<Collected>>,
 }
@@ -38,7 +42,16 @@ impl Graph {
     /// # Errors
     /// `NotFound` if there is no branch to load into.
     pub async fn load(&self, branch: &BranchName, options: LoadOptions) -> Result<LoadSession> {
-        let snapshot = self.start_of_load(branch, &options).await?;
+        let fingerprint = Fingerprinting::begin(branch, &options)?;
+        let answered = match &fingerprint {
+            Some(request) => request.answered(self, branch, &options).await?,
+            None => None,
+        };
+        let snapshot = match answered.as_ref().and_then(|outcome| outcome.commit.as_ref()) {
+            // The branch may be gone since.
+            Some(commit) => self.open(Arc::new(commit.clone()), None).await?,
+            None => self.start_of_load(branch, &options).await?,
+        };
         let now = self.store().clock().now_micros().div_euclid(1000);
         let catalog = &snapshot.schema.catalog;
         let plan = Arc::new(Plan::new(catalog, now, options.permissive)?);
@@ -57,6 +70,8 @@ impl Graph {
             schema: snapshot.schema.digest.clone(),
             plan,
             progress,
+            fingerprint,
+            answered,
             input,
             work: AbortOnDropHandle::new(tokio::spawn(collector.run(receiver))),
         })
@@ -80,6 +95,12 @@ impl LoadSession {
     /// # Errors
     /// What ended the load early, such as a line that is too long.
     pub async fn push(&mut self, mut bytes: Bytes) -> Result<()> {
+        if self.answered.is_some() {
+            return Ok(());
+        }
+        if let Some(fingerprint) = &mut self.fingerprint {
+            fingerprint.push(&bytes);
+        }
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE));
             if self.input.send(piece).await.is_err() {
@@ -90,6 +111,12 @@ impl LoadSession {
             }
         }
         Ok(())
+    }
+
+    /// Whether an earlier load with the same key has been answered, so that no input is needed:
+    /// [`LoadSession::finish`] gives its answer.
+    pub fn is_answered(&self) -> bool {
+        self.answered.is_some()
     }
 
     /// How far it has come.
@@ -104,6 +131,9 @@ impl LoadSession {
     /// written.
     pub async fn finish(self) -> Result<LoadOutcome> {
         drop(self.input);
+        if let Some(outcome) = self.answered {
+            return Ok(outcome);
+        }
         let collected = self
             .work
             .await
@@ -115,6 +145,7 @@ impl LoadSession {
             plan: &self.plan,
             schema: &self.schema,
             mode: self.options.mode,
+            keyed: self.fingerprint.map(Fingerprinting::finish),
             added: collected.added,
             staged: collected.staged,
             last: None,
@@ -124,20 +155,10 @@ impl LoadSession {
             options: &self.options.write,
             fork_from: self.options.from.as_ref(),
         };
-        let (branch_created, commit) = self.graph.commit_with(request, &mut load).await?;
-        if let (Some(_), Some((view, staged))) = (&commit, &load.last) {
+        let (answer, commit) = self.graph.commit_with(request, &mut load).await?;
+        if let (Some(_), false, Some((view, staged))) = (&commit, answer.replayed, &load.last) {
             view.remember(staged, &AddedBatches::new()).await;
         }
-        let [nodes, edges] = load.counts();
-        Ok(LoadOutcome {
-            branch: self.branch,
-            base_branch: self.options.from,
-            branch_created,
-            mode: self.options.mode,
-            total: nodes.iter().chain(&edges).map(|(_, count)| count).sum(),
-            nodes,
-            edges,
-            commit: commit.map(Arc::unwrap_or_clone),
-        })
+        Ok(answer.outcome(&self.branch, &self.options, commit.as_deref()))
     }
 }
