@@ -47,7 +47,10 @@ impl Graph {
             Some(request) => request.answered(self, branch, &options).await?,
             None => None,
         };
-        let snapshot = match answered.as_ref().and_then(|outcome| outcome.commit.as_ref()) {
+        let snapshot = match answered
+            .as_ref()
+            .and_then(|outcome| outcome.commit.as_ref())
+        {
             // The branch may be gone since.
             Some(commit) => self.open(Arc::new(commit.clone()), None).await?,
             None => self.start_of_load(branch, &options).await?,
