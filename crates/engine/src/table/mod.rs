@@ -5,6 +5,7 @@ pub(crate) mod change;
 mod create;
 mod layout;
 mod migrate;
+mod references;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 pub(crate) use self::change::{Appended, FragmentWriter, StagedFragments, TableChange};
 pub(crate) use self::layout::{arrow_field, arrow_schema};
 pub(crate) use self::migrate::ColumnChange;
+pub(crate) use self::references::{References, references};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{GraphRoot, TableRef};
 use crate::store::Store;
@@ -70,7 +72,14 @@ impl Tables {
         if let Some(dataset) = self.shared.open.lock().get(&key) {
             return Ok(dataset.clone());
         }
-        let dataset = DatasetBuilder::from_uri(self.uri(&table.path))
+        let dataset = Arc::new(self.load(table).await?);
+        self.keep(&table.path, dataset.clone());
+        Ok(dataset)
+    }
+
+    /// Opens a version that nobody will ask for again soon.
+    pub(crate) async fn load(&self, table: &TableRef) -> Result<Dataset> {
+        DatasetBuilder::from_uri(self.uri(&table.path))
             .with_read_params(ReadParams {
                 store_options: Some(self.shared.store.lance_params().clone()),
                 ..ReadParams::default()
@@ -79,10 +88,7 @@ impl Tables {
             .with_session(self.shared.session.clone())
             .load()
             .await
-            .map_err(|error| self.unreadable(table, error))?;
-        let dataset = Arc::new(dataset);
-        self.keep(&table.path, dataset.clone());
-        Ok(dataset)
+            .map_err(|error| self.unreadable(table, error))
     }
 
     fn uri(&self, table_path: &str) -> String {
