@@ -21,6 +21,8 @@ mod table;
 mod write;
 
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod tests;
 
 pub use engine::{Authorship, Engine, EngineOptions};

@@ -31,6 +31,13 @@ pub(crate) enum Op {
     Copy,
 }
 
+impl Op {
+    /// Whether the store is another afterwards.
+    pub(crate) fn changes(self) -> bool {
+        matches!(self, Op::Put | Op::Delete | Op::Copy)
+    }
+}
+
 /// What happens to one request.
 pub(crate) enum Fault {
     /// An error without effect.
@@ -66,7 +73,8 @@ where
 }
 
 struct Rule {
-    op: Op,
+    /// `None`: anything that changes the store.
+    op: Option<Op>,
     path_part: String,
     skip: usize,
     fault: Fault,
@@ -110,6 +118,15 @@ impl FaultStore {
 
     /// As [`FaultStore::on`], after `skip` such requests.
     pub(crate) fn on_nth(&self, op: Op, path_part: &str, skip: usize, fault: Fault) {
+        self.add(Some(op), path_part, skip, fault);
+    }
+
+    /// What changes the store suffers `fault` once, after `skip` such requests.
+    pub(crate) fn on_nth_write(&self, skip: usize, fault: Fault) {
+        self.add(None, "", skip, fault);
+    }
+
+    fn add(&self, op: Option<Op>, path_part: &str, skip: usize, fault: Fault) {
         let path_part = path_part.to_owned();
         let rule = Rule {
             op,
@@ -155,7 +172,8 @@ impl FaultStore {
         let mut rules = self.shared.rules.lock();
         let mut hit = None;
         for (index, rule) in rules.iter_mut().enumerate() {
-            if rule.op != op || !path.as_ref().contains(&rule.path_part) {
+            let meant = rule.op.map_or(op.changes(), |wanted| wanted == op);
+            if !meant || !path.as_ref().contains(&rule.path_part) {
                 continue;
             }
             if rule.skip == 0 {

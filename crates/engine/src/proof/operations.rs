@@ -1,0 +1,249 @@
+//! The operations of the matrix.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::matrix::{Operation, Run, check};
+use super::world::{SCHEMA, State, World, load};
+use crate::engine::Authorship;
+use crate::error::Result;
+use crate::graph::{
+    BranchName, CommitId, Graph, MergeOptions, ReadOptions, SchemaCommitError, Target, WriteOptions,
+};
+use crate::write::LoadMode;
+
+/// `main` with some entities; `ahead` has one commit more; `side` and `main` have both moved.
+async fn seed() -> World {
+    let world = World::new(SCHEMA).await;
+    let lines = r#"
+{"type":"Package","data":{"name":"a","size":1,"summary":"first of all"}}
+{"type":"Package","data":{"name":"b","size":2,"summary":"second"}}
+{"type":"Package","data":{"name":"c","size":3}}
+{"type":"Team","data":{"name":"t"}}
+{"edge":"DependsOn","from":"a","to":"b","data":{"floor":"1.0"}}
+{"edge":"DependsOn","from":"b","to":"c"}
+{"edge":"Owns","from":"t","to":"a"}
+"#;
+    world.load("main", LoadMode::Append, lines).await;
+    world.branch("side", "main").await;
+    world
+        .mutate(
+            "side",
+            r#"query q() { insert Package { name: "s", size: 9 } }"#,
+        )
+        .await;
+    world
+        .mutate(
+            "main",
+            r#"query q() { update Package set { size: 5 } where name = "c" }"#,
+        )
+        .await;
+    world.branch("ahead", "main").await;
+    world
+        .mutate("ahead", r#"query q() { insert Package { name: "n" } }"#)
+        .await;
+    world
+}
+
+async fn mutate(graph: Graph, branch: &'static str, source: &'static str) -> Result<()> {
+    let params = serde_json::Map::new();
+    let branch = BranchName::parse(branch)?;
+    let options = WriteOptions::default();
+    graph
+        .mutate(&branch, source, None, &params, &options)
+        .await?;
+    Ok(())
+}
+
+/// Everything that this matrix looks at on one fork.
+async fn matrix(name: &'static str, run: Run) {
+    let operation = Operation {
+        name,
+        run,
+        between: Vec::new(),
+    };
+    let cases = check(&seed().await, &operation).await;
+    assert!(cases >= 5, "{name}: {cases} cases");
+}
+
+fn boxed(
+    work: impl Future<Output = Result<()>> + Send + 'static,
+) -> BoxFuture<'static, Result<()>> {
+    work.boxed()
+}
+
+#[tokio::test]
+async fn inserting_a_node() {
+    matrix("insert", |graph| {
+        boxed(mutate(
+            graph,
+            "main",
+            r#"query q() { insert Package { name: "x" } }"#,
+        ))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn writing_several_tables_at_once() {
+    matrix("several", |graph| {
+        boxed(mutate(
+            graph,
+            "main",
+            r#"query q() {
+                insert Package { name: "x" }
+                insert DependsOn { from: "x", to: "a" }
+                update Package set { size: 7 } where name = "b"
+                insert Owns { from: "t", to: "x" }
+            }"#,
+        ))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deleting_a_node_with_its_edges() {
+    matrix("delete", |graph| {
+        boxed(mutate(
+            graph,
+            "main",
+            r#"query q() { delete Package where name = "b" }"#,
+        ))
+    })
+    .await;
+}
+
+const LINES: &str = r#"
+{"type":"Package","data":{"name":"a","size":11}}
+{"type":"Package","data":{"name":"l","size":12}}
+{"edge":"DependsOn","from":"l","to":"a"}
+"#;
+
+#[tokio::test]
+async fn loading_by_merge() {
+    matrix("load", |graph| {
+        boxed(async move { load(&graph, "main", LoadMode::Merge, None, LINES).await })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn loading_by_overwrite() {
+    matrix("overwrite", |graph| {
+        let lines = "{\"type\":\"Team\",\"data\":{\"name\":\"t\"}}\n{\"edge\":\"Owns\",\"from\":\"t\",\"to\":\"b\"}\n";
+        boxed(async move { load(&graph, "main", LoadMode::Overwrite, None, lines).await })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn loading_into_a_new_branch() {
+    matrix("fork", |graph| {
+        boxed(async move { load(&graph, "fresh", LoadMode::Merge, Some("main"), LINES).await })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn creating_a_branch() {
+    matrix("branch create", |graph| {
+        boxed(async move {
+            let name = BranchName::parse("fresh")?;
+            graph
+                .create_branch(&name, &Target::default(), &Authorship::default())
+                .await?;
+            Ok(())
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deleting_a_branch() {
+    matrix("branch delete", |graph| {
+        boxed(async move {
+            let name = BranchName::parse("side")?;
+            graph
+                .delete_branch(&name, None, &Authorship::default())
+                .await?;
+            Ok(())
+        })
+    })
+    .await;
+}
+
+async fn merge(graph: Graph, source: &'static str, delete_source: bool) -> Result<()> {
+    let options = MergeOptions {
+        delete_source,
+        ..MergeOptions::default()
+    };
+    let source = BranchName::parse(source)?;
+    graph.merge(&source, &BranchName::main(), &options).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn merging_by_fast_forward() {
+    matrix("fast-forward", |graph| boxed(merge(graph, "ahead", false))).await;
+}
+
+#[tokio::test]
+async fn merging_and_deleting_the_source() {
+    let seed = seed().await;
+    let fork = seed.fork().await;
+    merge(fork.graph.clone(), "ahead", false).await.unwrap();
+    let merged: State = fork.state().await;
+    let operation = Operation {
+        name: "merge and delete",
+        run: |graph| boxed(merge(graph, "ahead", true)),
+        between: vec![merged],
+    };
+    check(&seed, &operation).await;
+}
+
+const NEXT_SCHEMA: &str = "
+node Package { name: String @key  size: I32?  summary: String? @index  homepage: String?  @range(size, 0..1000) }
+node Team { name: String @key }
+node Licence { name: String @key }
+edge DependsOn: Package -> Package { floor: String?  @key(src, dst) }
+edge Owns: Team -> Package { @key(src, dst) }
+";
+
+#[tokio::test]
+async fn moving_the_schema() {
+    matrix("schema", |graph| {
+        boxed(async move {
+            let by = Authorship::default();
+            let staged = graph
+                .stage_schema(NEXT_SCHEMA, CommitId::new(), &by)
+                .await?;
+            match graph.commit_schema(staged).await {
+                Ok(_) => Ok(()),
+                Err(SchemaCommitError::Other(error)) => Err(error),
+                Err(other) => Err(crate::error::Error::internal(format!("{other:?}"))),
+            }
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fencing_a_commit() {
+    let seed = seed().await;
+    let before = seed.graph.branch(&BranchName::main()).await.unwrap().head;
+    let world = seed.fork().await;
+    let by = Authorship {
+        control_epoch: Some(3),
+        ..Authorship::default()
+    };
+    let head = world.graph.fence(CommitId::new(), &by).await.unwrap();
+    assert_eq!(head.control_epoch, 3);
+    assert_eq!(head.tables, before.tables);
+    let snapshot = world
+        .graph
+        .snapshot(&Target::default(), &ReadOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(snapshot.commit_id(), head.id);
+    assert!(world.fsck().await.is_sound());
+}
