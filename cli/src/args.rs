@@ -144,6 +144,8 @@ pub(crate) enum Command {
     /// Commits of a graph
     #[command(subcommand)]
     Commit(verb::commit::Command),
+    /// Merge small files and extend indexes
+    Optimize(verb::optimize::Args),
     /// Show the versions of this program and its storage format
     Version,
 }
@@ -259,6 +261,7 @@ impl Command {
             Command::Commit(commit::Command::Show { .. }) => {
                 ("commit show", Uses::of(Plane::Data, RECORD))
             }
+            Command::Optimize(_) => ("optimize", Uses::of(Plane::Data, LIST)),
             Command::Version => ("version", Uses::of(Plane::Local, DOCUMENT)),
         }
     }

@@ -8,6 +8,7 @@ mod export;
 mod graphs;
 mod history;
 mod load;
+mod maintenance;
 mod mutate;
 mod query;
 mod readiness;
@@ -37,12 +38,6 @@ pub(crate) struct Service {
     pub(crate) replica: Replica,
 }
 
-/// Offers nothing yet.
-struct Maintenance;
-
-#[tonic::async_trait]
-impl MaintenanceService for Maintenance {}
-
 /// All services of a replica, with health and reflection.
 pub(crate) fn routes(replica: &Replica) -> Routes {
     let service = Service {
@@ -52,8 +47,8 @@ pub(crate) fn routes(replica: &Replica) -> Routes {
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let mut routes = Routes::new(graphs)
-        .add_service(ReadinessServiceServer::new(service))
-        .add_service(MaintenanceServiceServer::new(Maintenance))
+        .add_service(ReadinessServiceServer::new(service.clone()))
+        .add_service(MaintenanceServiceServer::new(service))
         .add_service(replica.inner().health.server());
     // The descriptors are compiled in; that they decode is tested.
     if let Ok(reflection) = reflection().build_v1() {
@@ -270,6 +265,20 @@ impl GraphService for Service {
         let (call, message) = self.call(request, Budget::Read)?;
         let (call, graph) = call.graph(&message.graph_id)?;
         call.answer(history::commit(&graph, message)).await
+    }
+}
+
+#[tonic::async_trait]
+impl MaintenanceService for Service {
+    async fn optimize(
+        &self,
+        request: Request<OptimizeRequest>,
+    ) -> Result<Response<BoxStream<OptimizeResponse>>, Status> {
+        let (call, message) = self.call(request, Budget::Unbounded)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let inner = self.replica.inner();
+        let begun = maintenance::optimize(inner, graph, message, call.author());
+        call.respond(begun)
     }
 }
 

@@ -6,6 +6,7 @@ mod graphs;
 mod health;
 mod history;
 mod load;
+mod maintenance;
 mod mutate;
 mod query;
 mod schema;
@@ -53,4 +54,5 @@ fn graph() -> Router<AppState> {
         )
         .route("/commits", get(history::commits))
         .route("/commits/{id}", get(history::commit))
+        .route("/maintenance/optimize", post(maintenance::optimize))
 }

@@ -4,12 +4,14 @@
 //! results are not here: their rows are passed through as text (`formats`).
 
 mod commits;
+mod maintenance;
 mod requests;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use commits::present;
 pub use commits::{CommitListOutput, CommitOutput, TypeCount};
+pub use maintenance::{DatasetMaintenance, OptimizeOutput, OptimizeRequest};
 pub use omnigraph_proto::error::{ErrorOutput, MergeConflictOutput};
 pub use requests::{
     BranchCreateRequest, BranchMergeRequest, ChangeRequest, ExportRequest, IngestRequest,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::HttpBody;
 use bytes::Bytes;
 use omnigraph_proto::data::v1::graph_service_client::GraphServiceClient;
+use omnigraph_proto::data::v1::maintenance_service_client::MaintenanceServiceClient;
 use omnigraph_proto::data::v1::readiness_service_client::ReadinessServiceClient;
 use tonic::Status;
 use tonic::body::Body;
@@ -88,6 +89,11 @@ impl Upstream {
         GraphServiceClient::new(self.transport.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// A client of the maintenance of its graphs.
+    pub fn maintenance(&self) -> MaintenanceServiceClient<Transport> {
+        MaintenanceServiceClient::new(self.transport.clone())
     }
 
     /// A client of the replica's readiness.

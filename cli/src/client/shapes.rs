@@ -204,3 +204,22 @@ pub(crate) struct BranchMergeOutput {
 pub(crate) struct CommitListOutput {
     pub(crate) commits: Vec<Box<RawValue>>,
 }
+
+/// What `optimize` did.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OptimizeOutput {
+    pub(crate) datasets: Vec<Box<RawValue>>,
+    pub(crate) commit: Option<CommitOutput>,
+}
+
+/// What maintenance did to one table.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct DatasetMaintenance {
+    pub(crate) type_name: String,
+    pub(crate) fragments_removed: u64,
+    pub(crate) fragments_added: u64,
+    pub(crate) indexes_extended: Vec<String>,
+    pub(crate) pending_indexes: Vec<String>,
+    #[serde(default)]
+    pub(crate) error: Option<String>,
+}

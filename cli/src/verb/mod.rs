@@ -8,6 +8,7 @@ pub(crate) mod graph;
 pub(crate) mod lint;
 pub(crate) mod load;
 pub(crate) mod mutate;
+pub(crate) mod optimize;
 pub(crate) mod plan;
 pub(crate) mod queries;
 pub(crate) mod query;
@@ -58,6 +59,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Export(args) => export::run(args, context).await,
         Command::Branch(command) => branch::run(command, context).await,
         Command::Commit(command) => commit::run(command, context).await,
+        Command::Optimize(args) => optimize::run(args, context).await,
         Command::Version => version::run(context),
     }
 }

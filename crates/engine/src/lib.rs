@@ -38,6 +38,7 @@ pub use graph::{
     SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Target, Touched,
     WriteOptions,
 };
+pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
     LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress, LoadSession, MutationOutcome,

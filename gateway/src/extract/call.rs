@@ -8,6 +8,7 @@ use axum::extract::{FromRequestParts, RawPathParams, Request};
 use http::HeaderMap;
 use http::request::Parts;
 use omnigraph_proto::data::v1::graph_service_client::GraphServiceClient;
+use omnigraph_proto::data::v1::maintenance_service_client::MaintenanceServiceClient;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use ulid::Ulid;
 
@@ -87,6 +88,10 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn graphs(&self) -> GraphServiceClient<Transport> {
         self.upstream.graphs()
+    }
+
+    pub(crate) fn maintenance(&self) -> MaintenanceServiceClient<Transport> {
+        self.upstream.maintenance()
     }
 
     pub(crate) fn options(&self) -> &Options {

@@ -8,6 +8,7 @@ mod history;
 pub(crate) mod idempotency;
 mod ids;
 mod lifecycle;
+mod maintain;
 mod merge;
 mod migrate;
 pub(crate) mod model;
@@ -28,6 +29,7 @@ pub use self::branch::BranchInfo;
 pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
 pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
+pub use self::maintain::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
 pub use self::merge::{MergeOptions, MergeOutcome, MergeResult};
 pub use self::migrate::{SchemaCommitError, SchemaPlan, StagedSchema};
 pub use self::model::{

@@ -4,6 +4,7 @@
 pub(crate) mod change;
 mod create;
 mod layout;
+mod maintain;
 mod migrate;
 mod references;
 
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 
 pub(crate) use self::change::{Appended, FragmentWriter, StagedFragments, TableChange};
 pub(crate) use self::layout::{arrow_field, arrow_schema};
+pub(crate) use self::maintain::{Outlook, Policy, TableWork};
 pub(crate) use self::migrate::ColumnChange;
 pub(crate) use self::references::{References, references};
 use crate::error::{Error, ErrorKind, Result};
