@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lance::Dataset;
-use lance::index::CreateIndexBuilder;
+use lance::index::{CreateIndexBuilder, DatasetIndexExt as _};
 use lance_index::IndexType;
 use lance_index::scalar::{InvertedIndexParams, ScalarIndexParams};
 use lance_table::format::{Fragment, IndexMetadata};
@@ -93,7 +93,9 @@ pub(super) async fn build(
                 let params = InvertedIndexParams::default();
                 let builder =
                     CreateIndexBuilder::new(&mut dataset, &columns, IndexType::Inverted, &params);
-                execute(builder, &wanted).await?
+                // Over chosen fragments it leaves files that a merge is to finish.
+                let staged = execute(builder, &wanted).await?;
+                Box::pin(dataset.merge_existing_index_segments(vec![staged])).await?
             }
         };
         segments.push(Segment {

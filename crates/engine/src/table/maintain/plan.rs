@@ -239,7 +239,7 @@ mod tests {
     /// The simpler rule, to merge whatever is small, would rewrite the 900 rows with every pass.
     #[test]
     fn by_itself_it_merges_what_is_of_like_size() {
-        let found = groups(&sizes(&[900, 1, 1, 1, 1]), &policy(true));
+        let found = groups(&sizes(&[900, 1, 1, 1, 1, 1]), &policy(true));
         assert!(!found.iter().flatten().any(|&at| at == 0), "{found:?}");
         assert!(!found.is_empty());
         assert!(groups(&sizes(&[900, 1, 1]), &policy(true)).is_empty());
