@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Deadline,
     /// Stored data contradicts itself or cannot be read.
     Corrupt,
+    /// An external object that the graph admits cannot be read.
+    ExternalBlobSource,
     /// The schema change is not supported or the data forbids it.
     Migration,
     /// A newer leader fenced this writer off.
@@ -52,6 +54,8 @@ pub struct ErrorDetail {
     pub entity: Option<EntityName>,
     /// Expected and actual head of a failed precondition.
     pub precondition: Option<(String, Option<String>)>,
+    /// URI of an external object, and why it cannot be read.
+    pub external: Option<(String, String)>,
     /// Resource, limit and actual value.
     pub limit: Option<(String, u64, u64)>,
     /// What a write lost to.

@@ -1,5 +1,7 @@
 //! Export: a snapshot as NDJSON that a load reads back (schema language, section 9).
 
+mod blobs;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -14,9 +16,10 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{Stream, StreamExt};
 use lance::dataset::scanner::ColumnOrdering;
-use omnigraph_lang::schema::{Catalog, EntityKind, EntityType, TypeId};
-use omnigraph_lang::value::{self, Int64Style, Value};
+use omnigraph_lang::schema::{Catalog, DataType, EntityKind, EntityType, TypeId};
+use omnigraph_lang::value::{self, Blob, Int64Style, KeptBlob, Value};
 
+use self::blobs::{Filling, Hole};
 use crate::error::{Error, Result};
 use crate::exec::values::value_at;
 use crate::graph::{Graph, Snapshot};
@@ -43,6 +46,7 @@ impl Graph {
             types: selected(&snapshot.schema.catalog, type_names)?,
             snapshot: snapshot.clone(),
             current: None,
+            filling: None,
             buffer: Vec::with_capacity(CHUNK),
         };
         Ok(futures::stream::try_unfold(state, |mut state| async move {
@@ -57,13 +61,21 @@ struct Export {
     /// Types still to come.
     types: VecDeque<TypeId>,
     current: Option<(TypeId, SendableRecordBatchStream)>,
-    /// Whole lines that are not sent yet.
+    /// Lines of the current batch that still lack the content of blobs.
+    filling: Option<Filling>,
+    /// What is not sent yet. A line with large blobs is sent in parts.
     buffer: Vec<u8>,
 }
 
 impl Export {
     async fn next_chunk(&mut self) -> Result<Option<Bytes>> {
         while self.buffer.len() < CHUNK {
+            if let Some(filling) = &mut self.filling {
+                if !filling.fill(&mut self.buffer).await? {
+                    self.filling = None;
+                }
+                continue;
+            }
             let Some((id, batches)) = &mut self.current else {
                 let Some(id) = self.types.pop_front() else {
                     break;
@@ -76,7 +88,16 @@ impl Export {
                 Some(batch) => {
                     let batch = batch.map_err(lance::Error::from)?;
                     let entity = entity(&self.snapshot.schema.catalog, *id)?;
-                    write_lines(&mut self.buffer, entity, &batch)?;
+                    let mut holes = Vec::new();
+                    if !has_blobs(entity) {
+                        write_lines(&mut self.buffer, &mut holes, entity, &batch)?;
+                        continue;
+                    }
+                    let mut text = Vec::new();
+                    write_lines(&mut text, &mut holes, entity, &batch)?;
+                    let tables = self.snapshot.tables.clone();
+                    let table = self.snapshot.table(*id)?.path.clone();
+                    self.filling = Some(Filling::new(tables, table, text, holes));
                 }
             }
         }
@@ -144,7 +165,18 @@ fn entity(catalog: &Catalog, id: TypeId) -> Result<EntityType<'_>> {
         .ok_or_else(|| Error::internal("an exported type is missing in its schema"))
 }
 
-fn write_lines(out: &mut Vec<u8>, entity: EntityType<'_>, batch: &RecordBatch) -> Result<()> {
+fn has_blobs(entity: EntityType<'_>) -> bool {
+    let mut properties = entity.body().properties.iter();
+    properties.any(|property| property.data_type == DataType::Blob)
+}
+
+/// Lines with a hole where the content of a blob is to stand.
+fn write_lines(
+    out: &mut Vec<u8>,
+    holes: &mut Vec<Hole>,
+    entity: EntityType<'_>,
+    batch: &RecordBatch,
+) -> Result<()> {
     let body = entity.body();
     let column = |name: &str| {
         batch
@@ -182,8 +214,18 @@ fn write_lines(out: &mut Vec<u8>, entity: EntityType<'_>, batch: &RecordBatch) -
             put(out, &[",", name, ":"]);
             if let Some(texts) = column.as_string_opt::<i32>().filter(|t| t.is_valid(row)) {
                 write_json(out, texts.value(row))?;
-            } else {
-                write_value(out, &value_at(column.as_ref(), row))?;
+                continue;
+            }
+            match value_at(column.as_ref(), row) {
+                Value::Blob(Blob::Kept(KeptBlob::Managed(blob))) => {
+                    put(out, &["\"base64:"]);
+                    holes.push(Hole {
+                        at: out.len(),
+                        blob,
+                    });
+                    out.push(b'"');
+                }
+                value => write_value(out, &value)?,
             }
         }
         out.extend_from_slice(b"}}\n");
@@ -281,7 +323,7 @@ mod tests {
         )
         .unwrap();
         let mut out = Vec::new();
-        write_lines(&mut out, node, &batch).unwrap();
+        write_lines(&mut out, &mut Vec::new(), node, &batch).unwrap();
         let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
         let expected = serde_json::json!({
             "type": "P", "data": {"id": "a\"b", "k": "a\"b", "d": 19723, "t": null}
@@ -292,7 +334,7 @@ mod tests {
         let columns = ["id", "src", "dst"].map(|name| (name, text(vec![name])));
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let mut out = Vec::new();
-        write_lines(&mut out, edge, &batch).unwrap();
+        write_lines(&mut out, &mut Vec::new(), edge, &batch).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"edge\":\"E\",\"from\":\"src\",\"to\":\"dst\",\"data\":{\"id\":\"id\"}}\n"

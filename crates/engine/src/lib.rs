@@ -14,6 +14,7 @@ mod engine;
 mod error;
 pub mod exec;
 mod export;
+mod external;
 pub mod graph;
 pub mod log;
 pub mod store;
@@ -30,7 +31,9 @@ pub use error::{
     EntityName, Error, ErrorDetail, ErrorKind, IdempotencyCause, IdempotencyConflict, Overlap,
     Result, WriteConflict,
 };
+pub use external::{ExternalBlobBase, ExternalBlobScope};
 pub use exec::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
+pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use graph::{
     ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, Consistency,
     DatasetInfo, FsckFinding, FsckOptions, FsckReport, FsckSeverity, Graph, GraphId, GraphRoot,

@@ -13,4 +13,4 @@ mod syntax;
 pub mod value;
 
 pub use diagnostic::{Code, Diagnostic, Severity, Span};
-pub use value::{Blob, Value, ValueError};
+pub use value::{Blob, KeptBlob, ManagedBlob, Value, ValueError};

@@ -14,6 +14,7 @@ use lance_core::datatypes::Schema;
 
 use super::part_cache::Part;
 use crate::error::{Error, Result};
+use crate::table::blob;
 
 /// An ordinal that stands for no row.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -213,7 +214,7 @@ pub(crate) async fn read_fragments(
     fragments: Vec<FileFragment>,
     name: &str,
 ) -> Result<Vec<ArrayRef>> {
-    let projection = dataset.schema().project(&[name])?;
+    let projection = blob::unloaded(dataset.schema().project(&[name])?);
     let projection = &projection;
     stream::iter(fragments)
         .map(|fragment| async move { read_fragment(&fragment, projection).await })

@@ -15,6 +15,7 @@ use super::part_cache::Part;
 use super::snapshot_cache::{PartKey, PartName, SnapshotCache, TableKey};
 use super::text_index::TextIndex;
 use crate::error::{Error, Result};
+use crate::table::blob;
 
 /// Versions behind a snapshot whose parts it can be derived from.
 const MAX_ANCESTORS: usize = 16;
@@ -109,7 +110,8 @@ impl TableSnapshot {
             let base = self
                 .ancestor_part::<Column>(|| PartName::Column(name.into()))
                 .filter(|base| base.field_id() == field.id);
-            let base = base.unwrap_or_else(|| Arc::new(Column::empty(field.data_type(), field.id)));
+            let data_type = || blob::cell_type(field);
+            let base = base.unwrap_or_else(|| Arc::new(Column::empty(data_type(), field.id)));
             let fragments = self.fragments_from(base.rows());
             let arrays = read_fragments(&self.dataset, fragments, name).await?;
             Ok(Arc::new(base.append(self.with_gaps(

@@ -17,6 +17,7 @@ use omnigraph_lang::schema::{DataType as PropertyType, Scalar};
 use omnigraph_lang::value::{Blob, Value};
 
 use crate::error::{Error, Result};
+use crate::table::blob;
 
 /// The Arrow type in which a property is stored.
 pub(crate) fn storage_type(ty: &PropertyType) -> DataType {
@@ -25,7 +26,7 @@ pub(crate) fn storage_type(ty: &PropertyType) -> DataType {
         PropertyType::Enum(_) => DataType::Utf8,
         PropertyType::List(scalar) => list_type(*scalar),
         PropertyType::Vector(width) => vector_type(*width),
-        PropertyType::Blob => DataType::LargeBinary,
+        PropertyType::Blob => blob::descriptor_type(),
     }
 }
 
@@ -74,6 +75,7 @@ pub(crate) fn value_at(array: &dyn Array, row: usize) -> Value {
         DataType::LargeBinary => {
             Value::Blob(Blob::Bytes(array.as_binary::<i64>().value(row).to_vec()))
         }
+        DataType::Struct(_) => blob::value_at(array, row),
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
             Value::List((0..items.len()).map(|i| value_at(&items, i)).collect())
@@ -157,6 +159,7 @@ pub(crate) fn array_of(ty: &DataType, values: &[Value]) -> Result<ArrayRef> {
             }
             Ok(Arc::new(builder.finish()))
         }
+        ty if blob::is_blob(ty) => blob::array_of(values),
         DataType::List(item) => lists(ty, item, values),
         DataType::FixedSizeList(item, width) => vectors(ty, item, *width, values),
         other => Err(Error::internal(format!("no values of type {other} exist"))),

@@ -1,5 +1,6 @@
 //! One graph: branches of commits over tables.
 
+mod blob;
 mod branch;
 mod conflict;
 pub(crate) mod delta;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub use self::blob::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use self::branch::BranchInfo;
 pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
 pub use self::history::CommitPage;
@@ -44,7 +46,9 @@ use self::branch::Branches;
 use self::history::CommitCache;
 use self::schema::Schemas;
 use crate::engine;
+use crate::error::Result;
 use crate::exec::{PlanCache, SnapshotCache};
+use crate::external::{ExternalBlobBase, ExternalBlobs};
 use crate::store::Store;
 use crate::table::Tables;
 
@@ -52,6 +56,8 @@ use crate::table::Tables;
 #[derive(Clone)]
 pub struct Graph {
     shared: Arc<Shared>,
+    /// Which external objects writes may name; none at first.
+    external: Arc<ExternalBlobs>,
 }
 
 struct Shared {
@@ -92,12 +98,28 @@ impl Graph {
                 root,
                 engine,
             }),
+            external: Arc::default(),
         }
     }
 
     /// Where the graph lies.
     pub fn root(&self) -> &GraphRoot {
         &self.shared.root
+    }
+
+    /// This graph for writers who may name external objects below these bases.
+    ///
+    /// # Errors
+    /// `Invalid` for a base that is no URI of a directory.
+    pub fn with_external_blobs(&self, bases: &[ExternalBlobBase]) -> Result<Self> {
+        Ok(Self {
+            shared: Arc::clone(&self.shared),
+            external: Arc::new(ExternalBlobs::new(bases)?),
+        })
+    }
+
+    pub(crate) fn external(&self) -> &Arc<ExternalBlobs> {
+        &self.external
     }
 
     /// The graph's URI, without credentials.

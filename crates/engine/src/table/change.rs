@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use lance::Dataset;
 use lance::dataset::transaction::Operation;
@@ -13,7 +14,7 @@ use lance_table::format::Fragment;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Tables, live_rows};
+use super::{Tables, blob, live_rows};
 use crate::error::{Error, Result};
 use crate::graph::TableRef;
 
@@ -81,6 +82,7 @@ impl Tables {
         let base = base.clone();
         let task = tokio::spawn(async move {
             let mut receiver = receiver;
+            let schema = blob::prepared_schema(&schema)?;
             let Some(first) = receiver.recv().await else {
                 return Ok(Vec::new());
             };
@@ -91,7 +93,7 @@ impl Tables {
                         Some(batch) => batch,
                         None => receiver.recv().await?,
                     };
-                    Some((Ok(batch), (None, receiver)))
+                    Some((prepared(&batch), (None, receiver)))
                 },
             );
             let stream: datafusion::physical_plan::SendableRecordBatchStream =
@@ -147,7 +149,8 @@ impl Tables {
         let batches: Vec<RecordBatch> = batches
             .into_iter()
             .filter(|batch| batch.num_rows() > 0)
-            .collect();
+            .map(|batch| blob::prepared_batch(&batch))
+            .collect::<Result<_>>()?;
         if batches.is_empty() {
             return Ok(Vec::new());
         }
@@ -159,10 +162,16 @@ impl Tables {
     }
 }
 
+fn prepared(batch: &RecordBatch) -> Result<RecordBatch, DataFusionError> {
+    blob::prepared_batch(batch).map_err(|error| DataFusionError::External(Box::new(error)))
+}
+
 fn append_params() -> WriteParams {
     WriteParams {
         mode: WriteMode::Append,
         skip_auto_cleanup: true,
+        // External references have passed the graph's own list.
+        allow_external_blob_outside_bases: true,
         ..WriteParams::default()
     }
 }

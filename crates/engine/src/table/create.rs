@@ -13,22 +13,15 @@ use omnigraph_lang::schema::EntityType;
 use ulid::Ulid;
 
 use super::layout::{self, Index, Kind};
-use super::{Tables, arrow_schema, live_rows};
-use crate::error::{Error, Result};
+use super::{Tables, arrow_schema, blob, live_rows};
+use crate::error::Result;
 use crate::graph::TableRef;
 
 impl Tables {
     /// Creates the table of a type under a path that was never used.
     pub(crate) async fn create(&self, entity: EntityType<'_>) -> Result<TableRef> {
-        if let Some(property) = layout::unsupported(entity.body()) {
-            return Err(Error::invalid(format!(
-                "property {}.{}: Blob properties cannot be stored yet",
-                entity.body().name,
-                property.name
-            )));
-        }
         let path = format!("tables/{}.lance", Ulid::new());
-        let schema = arrow_schema(entity);
+        let schema = blob::stored_schema(&arrow_schema(entity));
         let params = WriteParams {
             mode: WriteMode::Create,
             enable_stable_row_ids: true,

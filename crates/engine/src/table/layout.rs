@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType as Arrow, Field, Schema};
-use omnigraph_lang::schema::{DataType, EntityType, IndexKind, Member, Property, TypeBody};
+use omnigraph_lang::schema::{EntityType, IndexKind, Member, Property};
 
 use crate::exec::values::storage_type;
 
@@ -32,7 +32,8 @@ impl Index {
     }
 }
 
-/// The Arrow schema of a type's table.
+/// The columns of a type's rows. Blobs are descriptors here; a table's own schema has them as
+/// [`stored_schema`](super::blob::stored_schema) says.
 pub(crate) fn arrow_schema(entity: EntityType<'_>) -> Arc<Schema> {
     let mut fields = vec![Field::new("id", Arrow::Utf8, false)];
     if matches!(entity, EntityType::Edge(_)) {
@@ -72,13 +73,6 @@ pub(super) fn indexes(entity: EntityType<'_>) -> Vec<Index> {
     indexes.sort();
     indexes.dedup();
     indexes
-}
-
-/// Properties that storage cannot hold yet.
-pub(super) fn unsupported(body: &TypeBody) -> Option<&Property> {
-    body.properties
-        .iter()
-        .find(|property| matches!(property.data_type, DataType::Blob))
 }
 
 fn property_indexes(property: &Property) -> impl Iterator<Item = Index> {

@@ -7,7 +7,7 @@ use lance::Dataset;
 use lance::dataset::transaction::Operation;
 use omnigraph_lang::schema::EntityType;
 
-use super::{Tables, layout, live_rows};
+use super::{Tables, blob, layout, live_rows};
 use crate::error::{Error, Result};
 use crate::graph::TableRef;
 
@@ -63,7 +63,9 @@ impl Tables {
                         field.name()
                     )));
                 }
-                schema.extend(std::slice::from_ref(field))?;
+                let field = blob::stored_field(field);
+                schema.extend(std::slice::from_ref(&field))?;
+                schema.metadata.extend(blob::table_metadata(&field));
                 schema.set_field_id(Some(dataset.manifest().max_field_id()));
                 Operation::Merge {
                     fragments: dataset.fragments().as_ref().clone(),

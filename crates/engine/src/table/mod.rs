@@ -1,6 +1,7 @@
 //! Tables: one Lance dataset per node or edge type, changed by detached commits only, so that a
 //! version belongs to nobody but the commit that names it (storage protocol, section 3).
 
+pub(crate) mod blob;
 pub(crate) mod change;
 mod create;
 mod layout;
@@ -107,7 +108,7 @@ impl Tables {
 
     /// The only place that commits to Lance: always detached, always on the version that the
     /// operation was made against, because detached commits skip every conflict check.
-    async fn commit(&self, base: &Arc<Dataset>, operation: Operation) -> Result<Arc<Dataset>> {
+    pub(crate) async fn commit(&self, base: &Arc<Dataset>, operation: Operation) -> Result<Arc<Dataset>> {
         let transaction = Transaction::new(base.version_id(), operation, None);
         let committed = CommitBuilder::new(base.clone())
             .with_detached(true)

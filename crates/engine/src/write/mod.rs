@@ -5,6 +5,7 @@
 //! one append makes them all visible.
 
 mod added;
+mod blobs;
 mod entity;
 mod keys;
 mod load;

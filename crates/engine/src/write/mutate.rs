@@ -11,6 +11,7 @@ use omnigraph_lang::value::Value;
 use omnigraph_lang::{Code, Diagnostic};
 use serde::{Deserialize, Serialize};
 
+use super::blobs::{self, Incoming};
 use super::added::{Added, NewRows, Repeated};
 use super::overlay::{Overlay, Pending};
 use super::rows::to_batch;
@@ -151,6 +152,7 @@ impl Write for Mutation<'_> {
         if done.changes.is_empty() {
             return Ok((answer, Attempt::Nothing));
         }
+        blobs::store(&view, done.blobs).await?;
         let tables = view.stage(done.changes).await?;
         self.staged = Some((view, tables.clone(), done.batches));
         let staged = Staged {
@@ -188,6 +190,8 @@ struct Done {
     statements: Vec<StatementOutcome>,
     changes: BTreeMap<TypeId, TableChange>,
     batches: AddedBatches,
+    /// Content that the rows name and that is to be stored before them.
+    blobs: BTreeMap<TypeId, Incoming>,
     read: BTreeSet<TypeId>,
     touched: Vec<Touched>,
 }
@@ -227,10 +231,16 @@ async fn run(view: &View, statements: &[Statement], params: &[Value], now: i64) 
     let mut violations = Violations::default();
     let looked_at = runner.overlay.into_types();
     let mut read: BTreeSet<TypeId> = looked_at.keys().copied().collect();
-    let changed: BTreeMap<TypeId, Pending> = looked_at
+    let mut changed: BTreeMap<TypeId, Pending> = looked_at
         .into_iter()
         .filter(|(_, pending)| pending.is_changed())
         .collect();
+    let blobs = blobs::settle(view, &mut changed, &mut violations)
+        .boxed()
+        .await?;
+    if !violations.is_empty() {
+        return Err(violations.into_error(ErrorKind::Invalid));
+    }
     let batches = batches(view, &changed)?;
     read.extend(
         check(view, &changed, &batches, &mut violations)
@@ -270,6 +280,7 @@ async fn run(view: &View, statements: &[Statement], params: &[Value], now: i64) 
         statements: runner.outcomes,
         changes,
         batches,
+        blobs,
         read,
         touched,
     })

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use omnigraph_lang::Code;
 use omnigraph_lang::schema::{DefaultValue, Property, TypeBody};
-use omnigraph_lang::value::{self, Blob, Value, ValueError};
+use omnigraph_lang::value::{self, Value, ValueError};
 use regex::Regex;
 
 use crate::error::{Error, Result};
@@ -57,7 +57,6 @@ impl Shape {
         match value {
             Value::Null if property.nullable => return Ok(()),
             Value::Null => return Err(missing(property)),
-            Value::Blob(Blob::Uri(uri)) => return Err(external_blob(uri)),
             _ => {}
         }
         match self.property(position) {
@@ -120,16 +119,6 @@ pub(crate) fn missing(property: &Property) -> ValueError {
     ValueError::new(
         Code::R410,
         format!("required {} is missing or null", property.data_type),
-    )
-}
-
-pub(crate) fn external_blob(uri: &str) -> ValueError {
-    ValueError::new(
-        Code::R421,
-        format!(
-            "the graph admits no external blobs such as `{}`, write the bytes as `base64:…`",
-            shorten(uri)
-        ),
     )
 }
 

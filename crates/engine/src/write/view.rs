@@ -11,6 +11,7 @@ use omnigraph_lang::schema::{Catalog, TypeId};
 
 use crate::error::Result;
 use crate::exec::{SnapshotCache, TableKey, TableSnapshot, TableSource};
+use crate::external::ExternalBlobs;
 use crate::graph::{Graph, Snapshot, TableRef};
 use crate::table::TableChange;
 
@@ -24,6 +25,7 @@ pub(crate) type StagedTables = BTreeMap<TypeId, (TableRef, Arc<Dataset>)>;
 #[derive(Clone)]
 pub(crate) struct View {
     pub(crate) snapshot: Snapshot,
+    pub(crate) external: Arc<ExternalBlobs>,
     cache: SnapshotCache,
 }
 
@@ -31,6 +33,7 @@ impl View {
     pub(crate) fn new(graph: &Graph, snapshot: &Snapshot) -> Self {
         Self {
             snapshot: snapshot.clone(),
+            external: Arc::clone(graph.external()),
             cache: graph.snapshots().clone(),
         }
     }

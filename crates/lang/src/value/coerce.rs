@@ -175,7 +175,11 @@ pub(super) fn fit_float(x: f64, scalar: Scalar) -> Result<Value, ValueError> {
     }
 }
 
-pub(super) fn blob_from_text(text: &str) -> Result<Blob, ValueError> {
+/// Content as `base64:…`, or the URI of an object.
+///
+/// # Errors
+/// R420 for content that is not in the standard alphabet, padded.
+pub fn blob_from_text(text: &str) -> Result<Blob, ValueError> {
     match text.strip_prefix("base64:") {
         None => Ok(Blob::Uri(text.to_owned())),
         Some(encoded) => base64::decode(encoded).map(Blob::Bytes).ok_or_else(|| {

@@ -7,7 +7,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value as Json};
 
 use super::coerce::{blob_from_text, fit_float, fit_integer};
-use super::{Blob, Value, ValueError, base64, time};
+use super::{Blob, KeptBlob, Value, ValueError, base64, time};
 use crate::diagnostic::Code;
 use crate::schema::{DataType, Scalar};
 
@@ -88,7 +88,12 @@ pub fn to_json(value: &Value, style: Int64Style) -> Json {
         Value::Blob(Blob::Bytes(bytes)) => {
             Json::String(format!("base64:{}", base64::encode(bytes)))
         }
-        Value::Blob(Blob::Uri(uri)) => Json::String(uri.clone()),
+        Value::Blob(Blob::Uri(uri) | Blob::Kept(KeptBlob::External { uri })) => {
+            Json::String(uri.clone())
+        }
+        Value::Blob(Blob::Kept(KeptBlob::Managed(blob))) => {
+            serde_json::json!({ "size": blob.size, "etag": blob.etag() })
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::{Code, Diagnostic};
 
 pub(crate) use coerce::time_literal;
-pub use coerce::{coerce, compare};
+pub use coerce::{blob_from_text, coerce, compare};
 pub use identity::{derive_id, spell};
 pub use json::{Int64Style, from_json, from_json_param, parse_json_strict, to_json};
 pub use time::{civil, format_date, format_datetime, parse_date, parse_datetime};
@@ -47,7 +47,40 @@ pub enum Value {
 #[serde(rename_all = "snake_case")]
 pub enum Blob {
     Bytes(Vec<u8>),
+    /// An object that a write names and that nobody has looked at yet.
     Uri(String),
+    /// What a stored cell holds.
+    Kept(KeptBlob),
+}
+
+/// Where the content of a stored blob lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptBlob {
+    /// An immutable object of the graph's storage.
+    Managed(ManagedBlob),
+    /// An object outside of it.
+    External { uri: String },
+}
+
+/// The content of a blob in the graph's own storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedBlob {
+    /// Relative to the table: a directory, then `<ulid>-<sha256>.blob`, or `<ulid>.blob` where the
+    /// content was never seen as a whole.
+    pub path: String,
+    pub size: u64,
+}
+
+impl ManagedBlob {
+    /// Equal tags mean equal bytes: the digest of the content where it is known, else the name of
+    /// the object, which is written once.
+    #[must_use]
+    pub fn etag(&self) -> &str {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        let stem = name.strip_suffix(".blob").unwrap_or(name);
+        stem.split_once('-').map_or(stem, |(_, digest)| digest)
+    }
 }
 
 /// A value that does not fit, with the code that says why.
@@ -102,7 +135,8 @@ impl fmt::Display for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Blob::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
-            Blob::Uri(uri) => f.write_str(uri),
+            Blob::Uri(uri) | Blob::Kept(KeptBlob::External { uri }) => f.write_str(uri),
+            Blob::Kept(KeptBlob::Managed(blob)) => write!(f, "{} bytes", blob.size),
         }
     }
 }

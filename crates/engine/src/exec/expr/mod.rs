@@ -117,11 +117,15 @@ pub(crate) fn evaluate_filter(
 /// # Errors
 /// `Invalid` with R440–R443; `Internal` if there is a leaf.
 pub(crate) fn evaluate_constant(expr: &Expr, ctx: &EvalContext<'_>) -> Result<Value> {
-    let result = Evaluator {
+    let evaluator = Evaluator {
         scope: &Nothing,
         ctx,
+    };
+    // Blobs may be large, and may be the URI of one, which is no array of bytes.
+    if let (ExprType::Blob, ExprKind::Param(id)) = (&expr.ty, &expr.kind) {
+        return evaluator.param(*id).cloned();
     }
-    .eval(expr)?;
+    let result = evaluator.eval(expr)?;
     Ok(value_at(&result.array, 0))
 }
 

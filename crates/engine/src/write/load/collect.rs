@@ -9,6 +9,7 @@ use omnigraph_lang::schema::EntityType;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::columns::RowBatch;
 use super::json::Reader;
 use super::parse::{Parsed, Parser};
 use super::plan::Plan;
@@ -158,7 +159,8 @@ impl Collector {
         if !self.violations.is_empty() {
             return Ok(());
         }
-        for (position, rows) in parsed.batches {
+        for (position, mut rows) in parsed.batches {
+            self.store_blobs(position, &mut rows).await?;
             let new = NewRows {
                 batch: &rows.batch,
                 lines: &rows.lines,
@@ -174,6 +176,18 @@ impl Collector {
             self.writer(position).await?.write(rows.batch).await?;
         }
         Ok(())
+    }
+
+    /// Stores the content of blobs before the rows that name it.
+    async fn store_blobs(&self, position: usize, rows: &mut RowBatch) -> Result<()> {
+        let incoming = std::mem::take(&mut rows.incoming);
+        if incoming.is_empty() {
+            return Ok(());
+        }
+        let table = &self.snapshot.table(type_at(&self.plan, position)?.id)?.path;
+        let external = &self.plan.external.admitted;
+        let sizes = incoming.store(&self.snapshot.tables, table, external).await?;
+        rows.with_blob_sizes(&sizes)
     }
 
     async fn writer(&mut self, position: usize) -> Result<&mut FragmentWriter> {

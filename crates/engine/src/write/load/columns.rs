@@ -1,5 +1,6 @@
 //! Growing columns of one type, row by row.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -13,6 +14,8 @@ use omnigraph_lang::value::Value;
 
 use crate::error::{Error, Result};
 use crate::exec::values;
+use crate::table::blob;
+use crate::write::blobs::Incoming;
 
 /// One property's values so far.
 pub(super) enum Column {
@@ -115,6 +118,8 @@ pub(super) struct Rows {
     pub(super) lines: Vec<u32>,
     /// Whether the id was made up here, so that nothing else can have it.
     pub(super) fresh: Vec<bool>,
+    /// Content of blobs.
+    pub(super) incoming: Incoming,
 }
 
 /// Rows of one type in table form, with where they came from.
@@ -123,6 +128,26 @@ pub(super) struct RowBatch {
     pub(super) batch: RecordBatch,
     pub(super) lines: Vec<u32>,
     pub(super) fresh: Vec<bool>,
+    /// Content of blobs, to be stored before the rows.
+    pub(super) incoming: Incoming,
+}
+
+impl RowBatch {
+    /// Blobs that were copied in have their sizes now.
+    pub(super) fn with_blob_sizes(&mut self, sizes: &HashMap<String, u64>) -> Result<()> {
+        if sizes.is_empty() {
+            return Ok(());
+        }
+        let resized = self.batch.columns().iter().map(|column| {
+            match blob::is_blob(column.data_type()) {
+                true => blob::with_sizes(column, sizes),
+                false => Ok(Arc::clone(column)),
+            }
+        });
+        let columns = resized.collect::<Result<Vec<_>>>()?;
+        self.batch = RecordBatch::try_new(self.batch.schema(), columns)?;
+        Ok(())
+    }
 }
 
 impl Rows {
@@ -133,6 +158,7 @@ impl Rows {
             columns: types.map(Column::new).collect(),
             lines: Vec::new(),
             fresh: Vec::new(),
+            incoming: Incoming::default(),
         }
     }
 
@@ -152,6 +178,7 @@ impl Rows {
             batch,
             lines: self.lines,
             fresh: self.fresh,
+            incoming: self.incoming,
         })
     }
 }

@@ -7,6 +7,7 @@ use omnigraph_lang::schema::{Catalog, EntityType, Member, Property, TypeId};
 
 use crate::error::{Error, Result};
 use crate::table::arrow_schema;
+use crate::write::blobs::ExternalRule;
 use crate::write::shape::Shape;
 
 /// The types by position: nodes first, then edges, each by name.
@@ -20,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) now: i64,
     /// Unknown members are passed over.
     pub(crate) permissive: bool,
+    /// What becomes of external objects that blobs name.
+    pub(crate) external: ExternalRule,
 }
 
 #[derive(Debug)]
@@ -45,7 +48,12 @@ pub(crate) struct PropertyPlan {
 }
 
 impl Plan {
-    pub(crate) fn new(catalog: &Catalog, now: i64, permissive: bool) -> Result<Self> {
+    pub(crate) fn new(
+        catalog: &Catalog,
+        now: i64,
+        permissive: bool,
+        external: ExternalRule,
+    ) -> Result<Self> {
         let positions: HashMap<TypeId, usize> = catalog
             .entities()
             .enumerate()
@@ -67,6 +75,7 @@ impl Plan {
             edges,
             now,
             permissive,
+            external,
         })
     }
 

@@ -10,9 +10,10 @@ use super::collect::{Collected, Collector, Progress};
 use super::commit::Load;
 use super::plan::Plan;
 use super::repeat::Fingerprinting;
-use super::{LoadOptions, LoadOutcome, LoadPhase, LoadProgress};
+use super::{LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{BranchName, CommitRequest, Graph, ReadOptions, Snapshot, Target};
+use crate::write::blobs::ExternalRule;
 use crate::write::view::AddedBatches;
 
 /// Pieces of the input that wait to be cut.
@@ -57,7 +58,11 @@ impl Graph {
         };
         let now = self.store().clock().now_micros().div_euclid(1000);
         let catalog = &snapshot.schema.catalog;
-        let plan = Arc::new(Plan::new(catalog, now, options.permissive)?);
+        let external = ExternalRule {
+            admitted: Arc::clone(self.external()),
+            keep: options.mode == LoadMode::Overwrite,
+        };
+        let plan = Arc::new(Plan::new(catalog, now, options.permissive, external)?);
         let progress = Arc::new(Progress::default());
         let (input, receiver) = mpsc::channel(WAITING);
         let collector = Collector::new(

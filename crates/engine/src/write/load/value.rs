@@ -1,15 +1,17 @@
 //! One property's value from JSON into its column: the common forms at once, all others through
 //! the rules of the language.
 
+use std::sync::Arc;
+
 use omnigraph_lang::Code;
 use omnigraph_lang::schema::{DataType, Property, Scalar};
-use omnigraph_lang::value::{self, Blob, Value, ValueError};
+use omnigraph_lang::value::{self, Value, ValueError};
 
 use super::columns::Column;
 use super::json::Reader;
 use super::parse::{Fault, Parser};
 use super::plan::{PropertyPlan, TypePlan};
-use crate::write::shape::{external_blob, missing, shorten};
+use crate::write::shape::{missing, shorten};
 
 impl Parser {
     /// Reads the value of the property at this position.
@@ -45,10 +47,26 @@ impl Parser {
         if let Some(spelled) = plan.key_slot.and_then(|slot| self.spelled.get_mut(slot)) {
             *spelled = value::spell(&value).map_err(|e| Fault::of(&plan.property.name, e))?;
         }
+        let value = self.take_blob(at, value, plan)?;
         if let Some(column) = self.rows(at).columns.get_mut(position) {
             column.append(value);
         }
         Ok(())
+    }
+
+    /// Content of a blob waits beside the rows; in them is where it will be.
+    fn take_blob(
+        &mut self,
+        at: usize,
+        value: Value,
+        plan: &PropertyPlan,
+    ) -> Result<Value, Fault> {
+        if !matches!(value, Value::Blob(_)) {
+            return Ok(value);
+        }
+        let rule = Arc::clone(&self.plan);
+        let taken = self.rows(at).incoming.take(value, &rule.external);
+        taken.map_err(|error| Fault::of(&plan.property.name, error))
     }
 
     /// Texts are most of the data: no copy on the way to the column.
@@ -84,9 +102,6 @@ fn check(
     plan: &PropertyPlan,
     value: &Value,
 ) -> Result<(), Fault> {
-    if let Value::Blob(Blob::Uri(uri)) = value {
-        return Err(Fault::of(&plan.property.name, external_blob(uri)));
-    }
     match type_plan.shape.property(position) {
         Some(shape) if !shape.is_free() => shape
             .check(value)
@@ -102,7 +117,8 @@ fn quick(reader: &mut Reader<'_>, data_type: &DataType) -> Option<Value> {
         DataType::Enum(members) => quick_enum(reader, members),
         DataType::List(Scalar::String) => quick_texts(reader),
         DataType::Scalar(scalar) => quick_scalar(reader, *scalar),
-        DataType::List(_) | DataType::Vector(_) | DataType::Blob => None,
+        DataType::Blob => quick_blob(reader),
+        DataType::List(_) | DataType::Vector(_) => None,
     };
     if value.is_none() {
         *reader = before;
@@ -118,6 +134,15 @@ fn quick_enum(reader: &mut Reader<'_>, members: &[String]) -> Option<Value> {
     let found = members.binary_search_by(|member| member.as_str().cmp(text.as_ref()));
     found.ok()?;
     Some(Value::String(text.into_owned()))
+}
+
+/// The text is not copied on its way to the bytes.
+fn quick_blob(reader: &mut Reader<'_>) -> Option<Value> {
+    if reader.peek()? != b'"' {
+        return None;
+    }
+    let text = reader.string().ok()?;
+    value::blob_from_text(&text).ok().map(Value::Blob)
 }
 
 fn quick_texts(reader: &mut Reader<'_>) -> Option<Value> {
