@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lance_io::object_store::{
-    ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreRegistry,
-};
+use lance_io::object_store::{ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreRegistry};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use omnigraph_lang::Code;
@@ -306,7 +304,14 @@ mod tests {
 
     #[test]
     fn a_base_is_the_uri_of_a_directory() {
-        for base in ["s3://b", "s3://b/p", "b/", "file:///", "http://h/p/", "s3://b/../"] {
+        for base in [
+            "s3://b",
+            "s3://b/p",
+            "b/",
+            "file:///",
+            "http://h/p/",
+            "s3://b/../",
+        ] {
             let parsed = ExternalBlobBase::parse(base, ExternalBlobScope::Reference);
             assert!(parsed.is_err(), "{base}");
         }

@@ -43,6 +43,12 @@ pub(super) fn wire(error: Error, about: About) -> WireError {
             entity_id: entity.id.clone().unwrap_or_default(),
         }));
     }
+    if let Some((uri, reason)) = &detail.external {
+        wire = wire.with_detail(Detail::ExternalBlobSource(pb::ExternalBlobSource {
+            uri: uri.clone(),
+            reason: reason.clone(),
+        }));
+    }
     match hint(detail) {
         Some(hint) => wire.with_hint(hint),
         None => wire,
@@ -82,6 +88,7 @@ fn of_kind(kind: ErrorKind) -> ErrorReason {
         ErrorKind::Unavailable => ErrorReason::Unavailable,
         ErrorKind::Deadline => ErrorReason::DeadlineExceeded,
         ErrorKind::Corrupt => ErrorReason::Integrity,
+        ErrorKind::ExternalBlobSource => ErrorReason::ExternalBlobSource,
         ErrorKind::Migration => ErrorReason::UnsupportedMigration,
         ErrorKind::Internal => ErrorReason::Internal,
     }
@@ -181,6 +188,11 @@ mod tests {
             (ErrorKind::Deadline, ErrorReason::DeadlineExceeded, 504),
             (ErrorKind::Corrupt, ErrorReason::Integrity, 500),
             (ErrorKind::Migration, ErrorReason::UnsupportedMigration, 400),
+            (
+                ErrorKind::ExternalBlobSource,
+                ErrorReason::ExternalBlobSource,
+                424,
+            ),
             (ErrorKind::Fenced, ErrorReason::WriteConflict, 409),
             (ErrorKind::Internal, ErrorReason::Internal, 500),
         ];

@@ -151,10 +151,7 @@ impl BlobContent {
 
     /// The bytes of a range, clamped to the content, in pieces of at most 4 MiB, one request
     /// each; at most two pieces are held.
-    pub fn read(
-        &self,
-        range: Range<u64>,
-    ) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
+    pub fn read(&self, range: Range<u64>) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
         let end = range.end.min(self.blob.size);
         let start = range.start;
         let content = self.clone();

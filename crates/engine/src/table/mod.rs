@@ -108,7 +108,11 @@ impl Tables {
 
     /// The only place that commits to Lance: always detached, always on the version that the
     /// operation was made against, because detached commits skip every conflict check.
-    pub(crate) async fn commit(&self, base: &Arc<Dataset>, operation: Operation) -> Result<Arc<Dataset>> {
+    pub(crate) async fn commit(
+        &self,
+        base: &Arc<Dataset>,
+        operation: Operation,
+    ) -> Result<Arc<Dataset>> {
         let transaction = Transaction::new(base.version_id(), operation, None);
         let committed = CommitBuilder::new(base.clone())
             .with_detached(true)

@@ -11,8 +11,8 @@ use omnigraph_lang::value::Value;
 use omnigraph_lang::{Code, Diagnostic};
 use serde::{Deserialize, Serialize};
 
-use super::blobs::{self, Incoming};
 use super::added::{Added, NewRows, Repeated};
+use super::blobs::{self, Incoming};
 use super::overlay::{Overlay, Pending};
 use super::rows::to_batch;
 use super::statement::{Runner, StatementOutcome};

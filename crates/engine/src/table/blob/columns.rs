@@ -73,6 +73,7 @@ pub(crate) fn with_sizes(array: &ArrayRef, sizes: &HashMap<String, u64>) -> Resu
 }
 
 /// Paths, relative to the table, of the objects that these cells name.
+#[allow(dead_code)] // For the collector.
 pub(crate) fn managed_paths(array: &ArrayRef, into: &mut BTreeSet<String>) -> Result<()> {
     let columns = Descriptors::new(structs(array)?)?;
     for row in 0..array.len() {
@@ -139,11 +140,7 @@ pub(crate) fn prepared_batch(batch: &RecordBatch) -> Result<RecordBatch> {
         }
         let array = prepared(field.name(), column)?;
         let like = blob_field(field.name(), field.is_nullable());
-        let made = Field::new(
-            field.name(),
-            array.data_type().clone(),
-            field.is_nullable(),
-        );
+        let made = Field::new(field.name(), array.data_type().clone(), field.is_nullable());
         fields.push(Arc::new(made.with_metadata(like.metadata().clone())));
         columns.push(array);
     }

@@ -17,8 +17,8 @@ use crate::engine::{Authorship, Engine, EngineOptions};
 use crate::error::{ErrorKind, Result};
 use crate::external::{ExternalBlobBase, ExternalBlobScope};
 use crate::graph::{
-    BlobInfo, BlobSelector, BranchName, ByteRange, CommitId, Graph, GraphId, ReadOptions,
-    Snapshot, Target, WriteOptions,
+    BlobInfo, BlobSelector, BranchName, ByteRange, CommitId, Graph, GraphId, ReadOptions, Snapshot,
+    Target, WriteOptions,
 };
 use crate::store::{Store, StoreOptions};
 use crate::write::{LoadMode, LoadOptions, LoadOutcome, MutationOutcome};
@@ -142,15 +142,26 @@ fn line(name: &str, body: Option<&[u8]>) -> String {
     )
 }
 
-const SET_BODY: &str = "query set($n: String, $b: Blob) { update Doc set { body: $b } where name = $n }";
+const SET_BODY: &str =
+    "query set($n: String, $b: Blob) { update Doc set { body: $b } where name = $n }";
 const SET_TITLE: &str =
     "query set($n: String, $t: String) { update Doc set { title: $t } where name = $n }";
-const PUT: &str = "query put($n: String, $b: Blob) { upsert Doc { name: $n, body: $b } }";
+const PUT: &str = "query put($n: String, $b: Blob?) { upsert Doc { name: $n, body: $b } }";
 
 #[tokio::test]
 async fn content_of_every_size_comes_back_and_an_export_loads_as_it_was() {
     let f = fixture(SCHEMA).await;
-    let sizes = [0, 1, 2, 3, 1000, 256 << 10, (256 << 10) + 1, (3 << 20) + 1, 5 << 20];
+    let sizes = [
+        0,
+        1,
+        2,
+        3,
+        1000,
+        256 << 10,
+        (256 << 10) + 1,
+        (3 << 20) + 1,
+        5 << 20,
+    ];
     let mut lines = line("null", None);
     for size in sizes {
         lines += &line(&format!("d{size}"), Some(&pattern(size, 7)));
@@ -248,7 +259,11 @@ async fn branches_merges_deletions_and_time_travel_keep_content() {
     let here = main_head(&f.graph).await;
     assert_eq!(read(&here, "a").await.as_deref(), Some("one"));
     f.graph
-        .merge(&side, &BranchName::main(), &crate::graph::MergeOptions::default())
+        .merge(
+            &side,
+            &BranchName::main(),
+            &crate::graph::MergeOptions::default(),
+        )
         .await
         .unwrap();
     let merged = main_head(&f.graph).await;
@@ -356,9 +371,13 @@ async fn a_warm_range_costs_the_head_and_one_request() {
     assert_eq!((cost.get, cost.total()), (2, 2), "{cost}");
     assert!(cost.bytes_read < 10_000, "{cost}");
     // A new blob costs one request more than a row without one.
-    mutate(&f.graph, PUT, json!({"n": "c", "b": null})).await.unwrap();
+    mutate(&f.graph, PUT, json!({"n": "c", "b": null}))
+        .await
+        .unwrap();
     let before = f.store.requests();
-    mutate(&f.graph, PUT, json!({"n": "d", "b": null})).await.unwrap();
+    mutate(&f.graph, PUT, json!({"n": "d", "b": null}))
+        .await
+        .unwrap();
     let without = f.store.requests() - before;
     let before = f.store.requests();
     mutate(&f.graph, PUT, json!({"n": "e", "b": text(b"new")}))
@@ -387,10 +406,8 @@ fn any_range_is_the_same_as_of_the_bytes() {
     let range = prop_oneof![
         (0..size + 10, proptest::option::of(0..size + 10)).prop_map(|(a, b)| ByteRange::Span(a, b)),
         (0..size + 10).prop_map(ByteRange::Suffix),
-        (0..100u64, 0..100u64).prop_map(|(a, n)| ByteRange::Span(
-            (4 << 20) - 50 + a,
-            Some((4 << 20) - 50 + a + n)
-        )),
+        (0..100u64, 0..100u64)
+            .prop_map(|(a, n)| ByteRange::Span((4 << 20) - 50 + a, Some((4 << 20) - 50 + a + n))),
     ];
     let mut runner = TestRunner::new(Config::with_cases(60));
     runner
@@ -462,9 +479,13 @@ async fn lance_itself_reads_the_content_also_after_compaction() {
     for n in 0..4 {
         let (a, b) = (pattern(100 * n + 1, n as u32), pattern(n, 5));
         let lines = line(&format!("a{n}"), Some(&a)) + &line(&format!("b{n}"), Some(&b));
-        load(&f.graph, LoadMode::Append, &(lines + &line(&format!("n{n}"), None)))
-            .await
-            .unwrap();
+        load(
+            &f.graph,
+            LoadMode::Append,
+            &(lines + &line(&format!("n{n}"), None)),
+        )
+        .await
+        .unwrap();
         expected.insert(format!("a{n}"), Some(a));
         expected.insert(format!("b{n}"), Some(b));
         expected.insert(format!("n{n}"), None);
@@ -490,7 +511,11 @@ async fn lance_itself_reads_the_content_also_after_compaction() {
         });
     }
     assert!(!groups.is_empty());
-    for (at, fragment) in groups.iter_mut().flat_map(|g| &mut g.new_fragments).enumerate() {
+    for (at, fragment) in groups
+        .iter_mut()
+        .flat_map(|g| &mut g.new_fragments)
+        .enumerate()
+    {
         fragment.id = dataset.manifest().max_fragment_id().unwrap_or(0) + 1 + at as u64;
     }
     let before = f.store.requests();
@@ -531,7 +556,9 @@ async fn a_blob_property_can_be_added_and_dropped() {
     const AFTER: &str = "node Doc { name: String @key  body: Blob? }";
     let f = fixture(BEFORE).await;
     let named = |name: &str| format!("{}\n", json!({"type": "Doc", "data": {"name": name}}));
-    load(&f.graph, LoadMode::Append, &named("old")).await.unwrap();
+    load(&f.graph, LoadMode::Append, &named("old"))
+        .await
+        .unwrap();
     let move_to = async |schema: &str| {
         let staged = f
             .graph
@@ -605,7 +632,9 @@ async fn external_objects_are_copied_or_kept_as_the_write_says() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ExternalBlobSource);
     let outside = named("g", "file:///etc/hostname");
-    let error = load(&graph, LoadMode::Overwrite, &outside).await.unwrap_err();
+    let error = load(&graph, LoadMode::Overwrite, &outside)
+        .await
+        .unwrap_err();
     assert_eq!(error.detail().diagnostics[0].code.as_str(), "R421");
 
     // Overwrite keeps the reference; it stays when something else is updated, and in the export.
@@ -628,7 +657,9 @@ async fn external_objects_are_copied_or_kept_as_the_write_says() {
         .unwrap();
     let now = main_head(&graph).await;
     assert_eq!(
-        content(&graph, &now, &doc("kept", "body")).await.map(|b| b.len()),
+        content(&graph, &now, &doc("kept", "body"))
+            .await
+            .map(|b| b.len()),
         Some(1000)
     );
 }

@@ -186,7 +186,9 @@ impl Collector {
         }
         let table = &self.snapshot.table(type_at(&self.plan, position)?.id)?.path;
         let external = &self.plan.external.admitted;
-        let sizes = incoming.store(&self.snapshot.tables, table, external).await?;
+        let sizes = incoming
+            .store(&self.snapshot.tables, table, external)
+            .await?;
         rows.with_blob_sizes(&sizes)
     }
 

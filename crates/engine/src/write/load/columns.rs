@@ -138,12 +138,14 @@ impl RowBatch {
         if sizes.is_empty() {
             return Ok(());
         }
-        let resized = self.batch.columns().iter().map(|column| {
-            match blob::is_blob(column.data_type()) {
-                true => blob::with_sizes(column, sizes),
-                false => Ok(Arc::clone(column)),
-            }
-        });
+        let resized =
+            self.batch
+                .columns()
+                .iter()
+                .map(|column| match blob::is_blob(column.data_type()) {
+                    true => blob::with_sizes(column, sizes),
+                    false => Ok(Arc::clone(column)),
+                });
         let columns = resized.collect::<Result<Vec<_>>>()?;
         self.batch = RecordBatch::try_new(self.batch.schema(), columns)?;
         Ok(())

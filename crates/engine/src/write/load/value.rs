@@ -55,12 +55,7 @@ impl Parser {
     }
 
     /// Content of a blob waits beside the rows; in them is where it will be.
-    fn take_blob(
-        &mut self,
-        at: usize,
-        value: Value,
-        plan: &PropertyPlan,
-    ) -> Result<Value, Fault> {
+    fn take_blob(&mut self, at: usize, value: Value, plan: &PropertyPlan) -> Result<Value, Fault> {
         if !matches!(value, Value::Blob(_)) {
             return Ok(value);
         }
