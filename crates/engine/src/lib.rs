@@ -31,9 +31,8 @@ pub use error::{
     EntityName, Error, ErrorDetail, ErrorKind, IdempotencyCause, IdempotencyConflict, Overlap,
     Result, WriteConflict,
 };
-pub use external::{ExternalBlobBase, ExternalBlobScope};
 pub use exec::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
-pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
+pub use external::{ExternalBlobBase, ExternalBlobScope};
 pub use graph::{
     ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, Consistency,
     DatasetInfo, FsckFinding, FsckOptions, FsckReport, FsckSeverity, Graph, GraphId, GraphRoot,
@@ -41,6 +40,7 @@ pub use graph::{
     SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Target, Touched,
     WriteOptions,
 };
+pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
