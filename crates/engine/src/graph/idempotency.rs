@@ -377,20 +377,22 @@ impl Graph {
             created_at: self.store().clock().now_micros(),
         };
         let name = keyed.name();
-        let mut place = 0;
-        while place < CLAIMS_MAX {
-            if self.create_claim(&name, place, &fresh).await? {
-                return Ok(Claimed::Open(Ticket {
-                    commit: fresh.commit,
-                    seen: fresh.base,
-                    claim: Some(fresh),
-                }));
+        let mut claims = Vec::new();
+        while claims.len() < CLAIMS_MAX {
+            match self.create_claim(&name, claims.len(), &fresh).await? {
+                Some(other) => claims.push(other),
+                None => {
+                    return Ok(Claimed::Open(Ticket {
+                        commit: fresh.commit,
+                        seen: fresh.base,
+                        claim: Some(fresh),
+                    }));
+                }
             }
-            let claims = self.claims(&name).await?;
+            self.read_claims(&name, &mut claims).await?;
             if let Some(found) = self.resume(keyed, &claims).await? {
                 return Ok(found);
             }
-            place = claims.len();
         }
         Err(keyed.mismatch(None))
     }
@@ -402,7 +404,9 @@ impl Graph {
         keyed: &Keyed,
         beginning: &str,
     ) -> Result<Option<Arc<Commit>>> {
-        for claim in self.claims(&keyed.name()).await? {
+        let mut claims = Vec::new();
+        self.read_claims(&keyed.name(), &mut claims).await?;
+        for claim in claims {
             let (Scan::Found(commit), _) = self.landed(keyed, &claim).await? else {
                 continue;
             };
@@ -482,16 +486,15 @@ impl Graph {
         Ok(Scan::Nothing)
     }
 
-    /// All claims of a key, in order.
-    async fn claims(&self, name: &str) -> Result<Vec<Claim>> {
-        let mut claims = Vec::new();
+    /// Adds the claims of a key that follow those that are known.
+    async fn read_claims(&self, name: &str, claims: &mut Vec<Claim>) -> Result<()> {
         while claims.len() < CLAIMS_MAX {
             match self.read_claim(name, claims.len()).await? {
                 Some(claim) => claims.push(claim),
                 None => break,
             }
         }
-        Ok(claims)
+        Ok(())
     }
 
     async fn read_claim(&self, name: &str, place: usize) -> Result<Option<Claim>> {
@@ -514,8 +517,9 @@ impl Graph {
         Ok(Some(claim))
     }
 
-    /// Whether the claim at this place is this one. An unclear answer is followed up by a look.
-    async fn create_claim(&self, name: &str, place: usize, claim: &Claim) -> Result<bool> {
+    /// Puts a claim at a place, or finds the one that is there. An unclear answer is followed up
+    /// by a look.
+    async fn create_claim(&self, name: &str, place: usize, claim: &Claim) -> Result<Option<Claim>> {
         let path = self.claim_path(name, place);
         let bytes = serde_json::to_vec(claim)
             .map_err(|error| Error::internal("a claim cannot be written").with_source(error))?;
@@ -528,12 +532,12 @@ impl Graph {
             };
             let put = self.store().object_store();
             match put.put_opts(&path, payload.clone(), options).await {
-                Ok(_) => return Ok(true),
+                Ok(_) => return Ok(None),
                 Err(error) => refused = Some(error),
             }
             // The library repeats requests and may have collided with its own first try.
             if let Ok(Some(found)) = self.read_claim(name, place).await {
-                return Ok(found.commit == claim.commit);
+                return Ok((found.commit != claim.commit).then_some(found));
             }
         }
         let error = Error::new(

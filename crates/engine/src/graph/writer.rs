@@ -1,6 +1,9 @@
 //! Writing a commit: run on the head, append, and where another writer was faster, re-parent or run
 //! again (storage protocol, section 4).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,14 +13,14 @@ use lance::Dataset;
 use omnigraph_lang::schema::TypeId;
 
 use super::branch::{BranchState, Head, entry, living};
-use super::conflict::{After, has_moved, overtaken};
+use super::conflict::{After, Overtaken, has_moved};
 use super::idempotency::{Claimed, Keyed, Ticket};
 use super::model::{BranchEvent, CreatedRef, ParentRef};
 use super::{
     BranchName, Commit, CommitId, CommitKind, Graph, Incarnation, Snapshot, TableRef, Touched,
 };
 use crate::engine::Authorship;
-use crate::error::{Error, ErrorKind, Result, WriteConflict};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::{AppendError, Seq, Settled};
 
 /// How often a write is run before it gives up.
@@ -152,7 +155,7 @@ enum Landing {
     Landed(Arc<Commit>),
     /// An earlier request with the same key did it.
     Answered(Arc<Commit>),
-    RunAgain(WriteConflict),
+    RunAgain(Overtaken),
 }
 
 /// A commit on its way into the log.
@@ -193,8 +196,8 @@ impl Graph {
                 Claimed::Open(ticket) => ticket,
             },
         };
-        let mut conflict = WriteConflict::default();
-        for run in 0..TRIES {
+        let mut run = 0;
+        loop {
             if run > 0 {
                 pause(run, until).await;
                 state = self.shared.branches.state(branch).await?;
@@ -221,10 +224,10 @@ impl Graph {
             match self.land(flight, &mut ticket, write).await? {
                 Landing::Landed(commit) => return Ok((answer, Some(commit))),
                 Landing::Answered(commit) => return replay(write, commit),
-                Landing::RunAgain(lost) => conflict = lost,
+                Landing::RunAgain(_) if run + 1 < TRIES => run += 1,
+                Landing::RunAgain(to) => return Err(self.lost(branch, TRIES, to).await),
             }
         }
-        Err(overtaken(branch, TRIES, conflict))
     }
 
     /// Appends one event. An unclear answer is settled before anything else happens.
@@ -317,9 +320,9 @@ impl Graph {
                 }
                 return Ok(Landing::Landed(head.commit));
             }
-            let seen = place.expected();
+            let ours = (commit, place.expected());
             match self
-                .after_conflict(request, ticket, base, staged, seen)
+                .after_conflict(request, ticket, base, staged, ours)
                 .await?
             {
                 After::Answered(commit) => return Ok(Landing::Answered(commit)),

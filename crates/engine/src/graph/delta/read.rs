@@ -35,13 +35,11 @@ impl Version {
 
     /// The ids of rows: one array per entry.
     pub(super) async fn ids(&self, rows: &[Rows]) -> Result<Vec<ArrayRef>> {
-        let read = futures::stream::iter(rows)
-            .map(|rows| async move {
-                let batch = self.take(rows, &["id"]).await?;
-                Ok::<_, Error>(batch.column(0).clone())
-            })
-            .buffered(FRAGMENTS_AT_ONCE);
-        read.try_collect().await
+        // Made before the stream, because a closure in it would have to hold for any lifetime.
+        let reads: Vec<_> = rows.iter().map(|rows| self.take(rows, &["id"])).collect();
+        let batches = futures::stream::iter(reads).buffered(FRAGMENTS_AT_ONCE);
+        let ids = batches.map_ok(|batch| batch.column(0).clone());
+        ids.try_collect().await
     }
 
     /// Whole rows: one batch per entry.
@@ -52,14 +50,13 @@ impl Version {
             names.extend(["src", "dst"]);
         }
         names.extend(plan.iter().filter_map(|column| column.stored.as_deref()));
-        let (plan, names) = (&plan, &names);
-        let read = futures::stream::iter(rows)
-            .map(|rows| async move {
-                let batch = self.take(rows, names).await?;
-                Ok::<_, Error>(Arc::new(arranged(&batch, plan)?))
-            })
-            .buffered(FRAGMENTS_AT_ONCE);
-        read.try_collect().await
+        let reads: Vec<_> = rows.iter().map(|rows| self.take(rows, &names)).collect();
+        let batches: Vec<RecordBatch> = futures::stream::iter(reads)
+            .buffered(FRAGMENTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let arranged = batches.iter().map(|batch| arranged(batch, &plan));
+        arranged.map(|batch| batch.map(Arc::new)).collect()
     }
 
     async fn take(&self, rows: &Rows, columns: &[&str]) -> Result<RecordBatch> {
