@@ -21,6 +21,12 @@ pub enum ErrorKind {
     IdempotencyConflict,
     /// A merge needs a decision, or the branches have diverged.
     MergeConflict,
+    /// Changes cannot be listed entity by entity here; the detail says why.
+    ChangeDiffRefused,
+    /// The history that a request needs was reclaimed.
+    ChangeFeedGap,
+    /// A cursor or page token is damaged, or was made for something else.
+    CursorRejected,
     /// The head is not the commit that the caller expected, or a commit is not visible yet.
     Precondition,
     /// A limit on size, memory or rows is exceeded.
@@ -58,6 +64,7 @@ pub struct ErrorDetail {
     pub external: Option<(String, String)>,
     /// Resource, limit and actual value.
     pub limit: Option<(String, u64, u64)>,
+<<<<<<< HEAD
     /// What a write lost to.
     pub write_conflict: Option<WriteConflict>,
     /// Why an idempotency key was refused.
@@ -104,6 +111,32 @@ pub enum IdempotencyCause {
     PayloadMismatch,
     /// The request runs at this moment.
     InProgress,
+=======
+    /// Why changes cannot be listed.
+    pub refusal: Option<DiffRefusal>,
+    /// The cursor, if one was given, and the first commit that cannot be read any more.
+    pub gap: Option<(Option<String>, String)>,
+}
+
+/// Why changes cannot be listed entity by entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCause {
+    /// The commit has no parent.
+    ParentlessCommit,
+    /// The schema of a type moved in between.
+    SchemaBoundary,
+}
+
+/// Which commit's changes cannot be listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffRefusal {
+    /// Why.
+    pub cause: RefusalCause,
+    /// The commit.
+    pub commit: String,
+    /// The type whose schema moved.
+    pub type_name: Option<String>,
+>>>>>>> 630f9d5 (Commit changes, diffs, the change feed and baselines in the engine)
 }
 
 /// Names one entity for people.

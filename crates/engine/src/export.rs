@@ -42,17 +42,27 @@ impl Graph {
         snapshot: &Snapshot,
         type_names: &[String],
     ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
+        let types = selected(&snapshot.schema.catalog, type_names)?;
+        Ok(self.export_types(snapshot, types))
+    }
+
+    /// The entities of these types, in this order of types.
+    pub(crate) fn export_types(
+        &self,
+        snapshot: &Snapshot,
+        types: VecDeque<TypeId>,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
         let state = Export {
-            types: selected(&snapshot.schema.catalog, type_names)?,
+            types,
             snapshot: snapshot.clone(),
             current: None,
             filling: None,
             buffer: Vec::with_capacity(CHUNK),
         };
-        Ok(futures::stream::try_unfold(state, |mut state| async move {
+        futures::stream::try_unfold(state, |mut state| async move {
             let chunk = state.next_chunk().await?;
             Ok(chunk.map(|chunk| (chunk, state)))
-        }))
+        })
     }
 }
 

@@ -28,8 +28,8 @@ mod tests;
 
 pub use engine::{Authorship, Engine, EngineOptions};
 pub use error::{
-    EntityName, Error, ErrorDetail, ErrorKind, IdempotencyCause, IdempotencyConflict, Overlap,
-    Result, WriteConflict,
+    DiffRefusal, EntityName, Error, ErrorDetail, ErrorKind, IdempotencyCause, IdempotencyConflict,
+    Overlap, RefusalCause, Result, WriteConflict,
 };
 pub use exec::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
 pub use external::{ExternalBlobBase, ExternalBlobScope};
@@ -42,6 +42,11 @@ pub use graph::{
 };
 pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
+pub use graph::{
+    Baseline, ChangeBlock, ChangeCause, ChangeFilter, ChangeOp, ChangePage, CommitChanges, Diff,
+    DiffOptions, DiffSide, EntityChange, EntityImage, FEED_COMMITS, FeedEnd, FeedPage,
+    FeedPosition, FeedRequest,
+};
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
     LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress, LoadSession, MutationOutcome,

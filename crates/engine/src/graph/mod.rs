@@ -2,9 +2,15 @@
 
 mod blob;
 mod branch;
+<<<<<<< HEAD
 mod conflict;
 pub(crate) mod delta;
 mod fsck;
+=======
+mod changes;
+pub(crate) mod delta;
+mod feed;
+>>>>>>> 630f9d5 (Commit changes, diffs, the change feed and baselines in the engine)
 mod history;
 pub(crate) mod idempotency;
 mod ids;
@@ -28,7 +34,15 @@ use parking_lot::Mutex;
 
 pub use self::blob::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use self::branch::BranchInfo;
+<<<<<<< HEAD
 pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
+=======
+pub use self::changes::{
+    ChangeBlock, ChangeCause, ChangeFilter, ChangeOp, ChangePage, CommitChanges, Diff, DiffOptions,
+    DiffSide, EntityChange, EntityImage,
+};
+pub use self::feed::{Baseline, FEED_COMMITS, FeedEnd, FeedPage, FeedPosition, FeedRequest};
+>>>>>>> 630f9d5 (Commit changes, diffs, the change feed and baselines in the engine)
 pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
 pub use self::maintain::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
@@ -43,6 +57,7 @@ pub use self::writer::WriteOptions;
 pub(crate) use self::writer::{Attempt, Base, CommitRequest, Staged};
 
 use self::branch::Branches;
+use self::changes::DeltaCache;
 use self::history::CommitCache;
 use self::schema::Schemas;
 use crate::engine;
@@ -67,6 +82,7 @@ struct Shared {
     schemas: Schemas,
     tables: Tables,
     commits: CommitCache,
+    deltas: DeltaCache,
     /// Orders the writers of this process, one queue a branch, so that only other processes
     /// conflict.
     queues: Mutex<HashMap<BranchName, Arc<tokio::sync::Mutex<()>>>>,
@@ -93,6 +109,7 @@ impl Graph {
                 schemas: Schemas::new(store.clone(), &root),
                 tables: Tables::new(store.clone(), engine.session.clone(), &root),
                 commits: CommitCache::default(),
+                deltas: DeltaCache::default(),
                 queues: Mutex::default(),
                 running: idempotency::Running::default(),
                 root,

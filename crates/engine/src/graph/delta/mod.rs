@@ -18,7 +18,7 @@ use futures::{StreamExt, TryStreamExt};
 use omnigraph_lang::schema::{EntityKind, EntityType, TypeId};
 
 pub(crate) use self::row::{RowRef, same_cell, same_entity};
-pub(crate) use self::table::TableDelta;
+pub(crate) use self::table::{Rest, TableDelta};
 use super::{Commit, Graph, SchemaVersion, Touched};
 use crate::error::Result;
 

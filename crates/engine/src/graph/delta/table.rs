@@ -10,7 +10,7 @@ use arrow_array::cast::AsArray;
 
 use super::fragments::{OneSided, Rows};
 use super::read::Version;
-use super::{Change, RowRef, same_entity};
+use super::{Change, Op, RowRef, same_entity};
 use crate::error::{Error, Result};
 
 /// Up to so many rows are read whole at once; of more, the ids are read first.
@@ -110,6 +110,48 @@ impl TableDelta {
         }
     }
 
+    /// Ids of what may have changed, from this text on.
+    pub(crate) fn ids_from<'a>(
+        &'a self,
+        start: &str,
+    ) -> Box<dyn Iterator<Item = &'a str> + Send + 'a> {
+        match self {
+            Self::Known(changes) => {
+                let from = (std::ops::Bound::Included(start), std::ops::Bound::Unbounded);
+                Box::new(changes.range::<str, _>(from).map(|(id, _)| id.as_str()))
+            }
+            Self::Lazy(lazy) => {
+                let at = lazy.candidates.partition_point(|c| c.id.as_ref() < start);
+                Box::new(lazy.candidates[at..].iter().map(|c| c.id.as_ref()))
+            }
+        }
+    }
+
+    /// How many entities changed. Only entities that both sides have are read.
+    pub(crate) async fn count(&self) -> Result<Counts> {
+        let mut counts = Counts::default();
+        match self {
+            Self::Known(changes) => changes.values().for_each(|change| counts.add(change.op())),
+            Self::Lazy(lazy) => {
+                let mut both = 0;
+                for candidate in &lazy.candidates {
+                    match (&candidate.before, &candidate.after) {
+                        (None, _) => counts.inserted += 1,
+                        (Some(_), None) => counts.deleted += 1,
+                        (Some(_), Some(_)) => both += 1,
+                    }
+                }
+                let mut start = 0;
+                while both > 0 && start < lazy.candidates.len() {
+                    let end = lazy.candidates.len().min(start + CHUNK_ROWS);
+                    counts.updated += lazy.updates(start..end).await?;
+                    start = end;
+                }
+            }
+        }
+        Ok(counts)
+    }
+
     /// Every change, by id.
     pub(crate) async fn all(self) -> Result<BTreeMap<String, Change>> {
         let lazy = match self {
@@ -167,6 +209,24 @@ impl TableDelta {
     }
 }
 
+/// Numbers of changed entities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) inserted: u64,
+    pub(crate) updated: u64,
+    pub(crate) deleted: u64,
+}
+
+impl Counts {
+    fn add(&mut self, op: Op) {
+        match op {
+            Op::Insert => self.inserted += 1,
+            Op::Update => self.updated += 1,
+            Op::Delete => self.deleted += 1,
+        }
+    }
+}
+
 /// What is behind a part of the changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
@@ -178,9 +238,19 @@ pub(crate) enum Rest {
 
 impl Lazy {
     async fn load(&self, range: Range<usize>) -> Result<Vec<(String, Change)>> {
-        let candidates = &self.candidates[range];
-        let before = pick(candidates, |candidate| candidate.before);
-        let after = pick(candidates, |candidate| candidate.after);
+        self.read(self.candidates[range].iter().collect()).await
+    }
+
+    /// How many entities in this range have other values than before.
+    async fn updates(&self, range: Range<usize>) -> Result<u64> {
+        let candidates = self.candidates[range].iter();
+        let both = candidates.filter(|c| c.before.is_some() && c.after.is_some());
+        Ok(self.read(both.collect()).await?.len() as u64)
+    }
+
+    async fn read(&self, candidates: Vec<&Candidate>) -> Result<Vec<(String, Change)>> {
+        let before = pick(&candidates, |candidate| candidate.before);
+        let after = pick(&candidates, |candidate| candidate.after);
         let before = fetch(self.before.as_ref(), &self.rows.before, &before).await?;
         let after = fetch(self.after.as_ref(), &self.rows.after, &after).await?;
         let mut changes = Vec::with_capacity(candidates.len());
@@ -195,10 +265,13 @@ impl Lazy {
 }
 
 fn pick(
-    candidates: &[Candidate],
+    candidates: &[&Candidate],
     place: impl Fn(&Candidate) -> Option<Place>,
 ) -> Vec<Option<Place>> {
-    candidates.iter().map(place).collect()
+    candidates
+        .iter()
+        .map(|candidate| place(candidate))
+        .collect()
 }
 
 /// The rows at these places, in this order.

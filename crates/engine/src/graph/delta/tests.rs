@@ -221,8 +221,8 @@ async fn check(graph: &Graph, from: &Arc<Commit>, to: &Arc<Commit>) {
             let (part, rest) = delta.part(after.as_deref(), 2).await.unwrap();
             parts.extend(part);
             match rest {
-                super::table::Rest::Nothing => break,
-                super::table::Rest::Behind(id) => after = Some(id),
+                super::Rest::Nothing => break,
+                super::Rest::Behind(id) => after = Some(id),
             }
         }
         assert_eq!(shown(&parts), expected, "in parts, eager {eager}");
