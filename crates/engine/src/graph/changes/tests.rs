@@ -102,7 +102,7 @@ async fn changes_come_in_order_with_their_images_in_pages_of_any_size() {
     let image = ann.after.as_ref().unwrap();
     assert_eq!(
         image.properties,
-        r#"{"name":"ann","age":1,"born":"1990-01-02"}"#
+        r#"{"age":1,"born":"1990-01-02","name":"ann"}"#
     );
     assert!(ann.before.is_none());
     let knows = all.last().unwrap().after.as_ref().unwrap();

@@ -116,7 +116,7 @@ async fn a_feed_delivers_every_commit_in_order_whatever_the_page_size() {
         let mut copy = BTreeMap::new();
         apply(&mut copy, &blocks);
         assert_eq!(copy.len(), 4);
-        assert_eq!(copy["p1"], r#"{"name":"p1","age":10}"#);
+        assert_eq!(copy["p1"], r#"{"age":10,"name":"p1"}"#);
     }
 }
 
