@@ -64,11 +64,14 @@ pub struct ErrorDetail {
     pub external: Option<(String, String)>,
     /// Resource, limit and actual value.
     pub limit: Option<(String, u64, u64)>,
-<<<<<<< HEAD
     /// What a write lost to.
     pub write_conflict: Option<WriteConflict>,
     /// Why an idempotency key was refused.
     pub idempotency: Option<IdempotencyConflict>,
+    /// Why changes cannot be listed.
+    pub refusal: Option<DiffRefusal>,
+    /// The cursor, if one was given, and the first commit that cannot be read any more.
+    pub gap: Option<(Option<String>, String)>,
 }
 
 /// What a write lost to.
@@ -111,11 +114,6 @@ pub enum IdempotencyCause {
     PayloadMismatch,
     /// The request runs at this moment.
     InProgress,
-=======
-    /// Why changes cannot be listed.
-    pub refusal: Option<DiffRefusal>,
-    /// The cursor, if one was given, and the first commit that cannot be read any more.
-    pub gap: Option<(Option<String>, String)>,
 }
 
 /// Why changes cannot be listed entity by entity.
@@ -136,7 +134,6 @@ pub struct DiffRefusal {
     pub commit: String,
     /// The type whose schema moved.
     pub type_name: Option<String>,
->>>>>>> 630f9d5 (Commit changes, diffs, the change feed and baselines in the engine)
 }
 
 /// Names one entity for people.

@@ -1,6 +1,6 @@
 //! The engine's errors on the wire. The only place that knows both.
 
-use omnigraph_engine::{Error, ErrorDetail, ErrorKind};
+use omnigraph_engine::{Error, ErrorDetail, ErrorKind, RefusalCause};
 use omnigraph_lang::{Diagnostic, Severity};
 use omnigraph_proto::common::v1 as pb;
 use omnigraph_proto::common::v1::error_detail::Detail;
@@ -49,10 +49,34 @@ pub(super) fn wire(error: Error, about: About) -> WireError {
             reason: reason.clone(),
         }));
     }
+    if let Some(found) = history_detail(detail).filter(|_| wire.detail.is_none()) {
+        wire = wire.with_detail(found);
+    }
     match hint(detail) {
         Some(hint) => wire.with_hint(hint),
         None => wire,
     }
+}
+
+/// What is said about changes that cannot be listed.
+fn history_detail(detail: &ErrorDetail) -> Option<Detail> {
+    use pb::change_diff_refusal::Cause;
+    if let Some(refusal) = &detail.refusal {
+        let cause = match refusal.cause {
+            RefusalCause::ParentlessCommit => Cause::ParentlessCommit,
+            RefusalCause::SchemaBoundary => Cause::SchemaBoundary,
+        };
+        return Some(Detail::ChangeDiffRefusal(pb::ChangeDiffRefusal {
+            cause: cause.into(),
+            graph_commit_id: refusal.commit.clone(),
+            type_name: refusal.type_name.clone().unwrap_or_default(),
+        }));
+    }
+    let (cursor, unreadable) = detail.gap.as_ref()?;
+    Some(Detail::ChangeFeedGap(pb::ChangeFeedGap {
+        cursor: cursor.clone().unwrap_or_default(),
+        first_unreadable_commit_id: unreadable.clone(),
+    }))
 }
 
 /// Kind by kind. Diagnostics say more than the kind where there are any.
@@ -83,6 +107,9 @@ fn of_kind(kind: ErrorKind) -> ErrorReason {
         ErrorKind::WriteConflict | ErrorKind::Fenced => ErrorReason::WriteConflict,
         ErrorKind::IdempotencyConflict => ErrorReason::IdempotencyConflict,
         ErrorKind::MergeConflict => ErrorReason::MergeConflict,
+        ErrorKind::ChangeDiffRefused => ErrorReason::ChangeDiffRefused,
+        ErrorKind::ChangeFeedGap => ErrorReason::ChangeFeedGap,
+        ErrorKind::CursorRejected => ErrorReason::CursorRejected,
         ErrorKind::Precondition => ErrorReason::PreconditionFailed,
         ErrorKind::ResourceLimit => ErrorReason::ResourceLimit,
         ErrorKind::Unavailable => ErrorReason::Unavailable,
@@ -195,6 +222,13 @@ mod tests {
             ),
             (ErrorKind::Fenced, ErrorReason::WriteConflict, 409),
             (ErrorKind::Internal, ErrorReason::Internal, 500),
+            (
+                ErrorKind::ChangeDiffRefused,
+                ErrorReason::ChangeDiffRefused,
+                409,
+            ),
+            (ErrorKind::ChangeFeedGap, ErrorReason::ChangeFeedGap, 410),
+            (ErrorKind::CursorRejected, ErrorReason::CursorRejected, 400),
         ];
         for (kind, reason, http) in cases {
             let wire = wire(Error::new(kind, "text"), About::Source);

@@ -2,15 +2,11 @@
 
 mod blob;
 mod branch;
-<<<<<<< HEAD
+mod changes;
 mod conflict;
 pub(crate) mod delta;
-mod fsck;
-=======
-mod changes;
-pub(crate) mod delta;
 mod feed;
->>>>>>> 630f9d5 (Commit changes, diffs, the change feed and baselines in the engine)
+mod fsck;
 mod history;
 pub(crate) mod idempotency;
 mod ids;
@@ -34,15 +30,12 @@ use parking_lot::Mutex;
 
 pub use self::blob::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use self::branch::BranchInfo;
-<<<<<<< HEAD
-pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
-=======
 pub use self::changes::{
     ChangeBlock, ChangeCause, ChangeFilter, ChangeOp, ChangePage, CommitChanges, Diff, DiffOptions,
     DiffSide, EntityChange, EntityImage,
 };
 pub use self::feed::{Baseline, FEED_COMMITS, FeedEnd, FeedPage, FeedPosition, FeedRequest};
->>>>>>> 630f9d5 (Commit changes, diffs, the change feed and baselines in the engine)
+pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
 pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
 pub use self::maintain::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
