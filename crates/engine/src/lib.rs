@@ -40,13 +40,13 @@ pub use graph::{
     SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Target, Touched,
     WriteOptions,
 };
-pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
-pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
 pub use graph::{
     Baseline, ChangeBlock, ChangeCause, ChangeFilter, ChangeOp, ChangePage, CommitChanges, Diff,
     DiffOptions, DiffSide, EntityChange, EntityImage, FEED_COMMITS, FeedEnd, FeedPage,
     FeedPosition, FeedRequest,
 };
+pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
+pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
     LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress, LoadSession, MutationOutcome,
