@@ -134,7 +134,7 @@ pub(crate) enum Command {
     Query(verb::query::Args),
     /// Change a graph by a stored mutation, or one from a file or the command line
     Mutate(verb::mutate::Args),
-    /// Load NDJSON as one commit
+    /// Load NDJSON, Arrow or Parquet as one commit
     Load(verb::load::Args),
     /// Write a graph as NDJSON
     Export(verb::export::Args),

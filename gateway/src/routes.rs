@@ -42,6 +42,8 @@ fn graph() -> Router<AppState> {
         .route("/queries/{name}/if-graph-commit", post(stored::invoke_if))
         .route("/load", post(load::load))
         .route("/load/ndjson", post(load::load_ndjson))
+        .route("/load/arrow", post(load::load_arrow))
+        .route("/load/parquet", post(load::load_parquet))
         .route("/export", post(export::export))
         .route("/snapshot", get(history::snapshot))
         .route("/schema", get(schema::get))

@@ -57,6 +57,7 @@ labels! {
     common::idempotency_conflict::Cause {
         PayloadMismatch => "payload_mismatch", InProgress => "in_progress",
     }
+    data::LoadFormat { Ndjson => "ndjson", Arrow => "arrow", Parquet => "parquet" }
     data::LoadMode { Merge => "merge", Append => "append", Overwrite => "overwrite" }
     data::MergeStrategy { Fail => "fail", Ours => "ours", Theirs => "theirs" }
     data::MergeOutcome {

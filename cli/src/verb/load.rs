@@ -1,4 +1,4 @@
-//! `load`: NDJSON becomes one commit, streamed from a file or stdin.
+//! `load`: NDJSON, Arrow or Parquet becomes one commit, streamed from a file or stdin.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,9 +26,18 @@ const CHUNKS_AHEAD: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// NDJSON file, or - for stdin
+    /// NDJSON, Arrow or Parquet file, maybe .gz or .zst, or - for stdin
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    /// What the file holds (default: by its name, else ndjson)
+    #[arg(long, value_enum)]
+    format: Option<Kind>,
+    /// The node type of all rows of an Arrow or Parquet file
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "edge")]
+    node: Option<String>,
+    /// The edge type of all rows of an Arrow or Parquet file
+    #[arg(long, value_name = "TYPE")]
+    edge: Option<String>,
     /// What happens to entities that exist
     #[arg(long, value_enum)]
     mode: Mode,
@@ -66,9 +75,55 @@ impl Mode {
     }
 }
 
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// One JSON object per line
+    Ndjson,
+    /// Arrow IPC, stream or file (Feather version 2)
+    Arrow,
+    /// Parquet
+    Parquet,
+}
+
+impl Kind {
+    /// By the name of a file, without the ending of its compression.
+    fn of(name: &str) -> Kind {
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        match ending.to_ascii_lowercase().as_str() {
+            "arrow" | "arrows" | "feather" | "ipc" => Kind::Arrow,
+            "parquet" | "pq" => Kind::Parquet,
+            _ => Kind::Ndjson,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Ndjson => "ndjson",
+            Kind::Arrow => "arrow",
+            Kind::Parquet => "parquet",
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Kind::Ndjson => "application/x-ndjson",
+            Kind::Arrow => "application/vnd.apache.arrow.stream",
+            Kind::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+}
+
+/// The type of all rows of a columnar file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Of<'a> {
+    Node(&'a str),
+    Edge(&'a str),
+}
+
 /// One load, wherever it comes from.
 pub(crate) struct Job<'a> {
-    pub(crate) data: &'a Path,
+    pub(crate) of: Option<Of<'a>>,
     pub(crate) mode: Mode,
     pub(crate) branch: &'a str,
     pub(crate) from: Option<&'a str>,
@@ -78,8 +133,13 @@ pub(crate) struct Job<'a> {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let branch = args.branch.as_deref().unwrap_or("main");
+    let of = match (&args.node, &args.edge) {
+        (Some(node), _) => Some(Of::Node(node)),
+        (None, Some(edge)) => Some(Of::Edge(edge)),
+        (None, None) => None,
+    };
     let job = Job {
-        data: &args.data,
+        of,
         mode: args.mode,
         branch,
         from: args.from.as_deref(),
@@ -87,7 +147,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
         message: args.message.as_deref(),
     };
     // Before anything is opened: a wrong path is a usage error.
-    let source = Source::open(job.data).await?;
+    let source = Source::open(&args.data, args.format).await?;
+    source.check(of)?;
     let (graph, output, json) = context
         .with_session(async |session| {
             if matches!(args.mode, Mode::Overwrite) {
@@ -126,8 +187,8 @@ pub(crate) async fn send(
     let encoding = source.encoding;
     let request = Request::builder()
         .method("POST")
-        .uri(uri(job, session))
-        .header("content-type", "application/x-ndjson");
+        .uri(uri(job, source.kind, session))
+        .header("content-type", source.kind.media_type());
     let optional = [
         ("content-encoding", encoding),
         ("idempotency-key", job.idempotency_key),
@@ -156,14 +217,25 @@ pub(crate) async fn send(
     Ok((understand(&text)?, text))
 }
 
-fn uri(job: &Job<'_>, session: &Session) -> String {
-    let mut uri = session.path("/load/ndjson");
+fn uri(job: &Job<'_>, kind: Kind, session: &Session) -> String {
+    let mut uri = session.path(&format!("/load/{}", kind.word()));
     uri.push_str(&format!(
         "?branch={}&mode={}",
         escape(job.branch),
         job.mode.word()
     ));
-    for (name, value) in [("from", job.from), ("message", job.message)] {
+    let (node, edge) = match job.of {
+        Some(Of::Node(name)) => (Some(name), None),
+        Some(Of::Edge(name)) => (None, Some(name)),
+        None => (None, None),
+    };
+    let optional = [
+        ("from", job.from),
+        ("message", job.message),
+        ("type", node),
+        ("edge", edge),
+    ];
+    for (name, value) in optional {
         if let Some(value) = value {
             uri.push_str(&format!("&{name}={}", escape(value)));
         }
@@ -176,15 +248,18 @@ pub(crate) struct Source {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     size: Option<u64>,
     encoding: Option<&'static str>,
+    kind: Kind,
 }
 
 impl Source {
-    pub(crate) async fn open(path: &Path) -> Result<Source> {
+    /// Opens a file. What it holds is told by its name unless it is given.
+    pub(crate) async fn open(path: &Path, kind: Option<Kind>) -> Result<Source> {
         if path == Path::new("-") {
             return Ok(Source {
                 reader: Box::new(tokio::io::stdin()),
                 size: None,
                 encoding: None,
+                kind: kind.unwrap_or(Kind::Ndjson),
             });
         }
         let wrong = |e: std::io::Error| Error::usage(format!("{}: {e}", path.display()));
@@ -193,17 +268,37 @@ impl Source {
         if metadata.is_dir() {
             return Err(Error::usage(format!("{} is a directory", path.display())));
         }
-        let encoding = match path.extension().and_then(|e| e.to_str()) {
-            Some("gz") => Some("gzip"),
-            Some("zst") => Some("zstd"),
-            _ => None,
-        };
+        let name = path.file_name().and_then(|name| name.to_str());
+        let (name, encoding) = compression(name.unwrap_or_default());
         let size = metadata.is_file().then_some(metadata.len());
         Ok(Source {
             reader: Box::new(file),
             size,
             encoding,
+            kind: kind.unwrap_or_else(|| Kind::of(name)),
         })
+    }
+
+    /// Rows of columns need a type, lines name theirs.
+    pub(crate) fn check(&self, of: Option<Of<'_>>) -> Result<()> {
+        match (self.kind, of) {
+            (Kind::Ndjson, Some(_)) => Err(Error::usage(
+                "--type and --edge are for Arrow and Parquet files: lines of NDJSON name their type",
+            )),
+            (Kind::Arrow | Kind::Parquet, None) => Err(Error::usage(
+                "rows of Arrow and Parquet files are of one type: name it with --type or --edge",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The name without the ending of its compression, and the compression.
+fn compression(name: &str) -> (&str, Option<&'static str>) {
+    match name.rsplit_once('.') {
+        Some((rest, ending)) if ending.eq_ignore_ascii_case("gz") => (rest, Some("gzip")),
+        Some((rest, ending)) if ending.eq_ignore_ascii_case("zst") => (rest, Some("zstd")),
+        _ => (name, None),
     }
 }
 
@@ -228,4 +323,26 @@ fn body(reader: Box<dyn AsyncRead + Send + Unpin>, transfer: Arc<Transfer>) -> B
         transfer.committing();
     });
     BodyExt::boxed(StreamBody::new(ReceiverStream::new(receiver)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_files_hold() {
+        for (name, kind, encoding) in [
+            ("a.ndjson", Kind::Ndjson, None),
+            ("a.NDJSON.GZ", Kind::Ndjson, Some("gzip")),
+            ("a.jsonl.zst", Kind::Ndjson, Some("zstd")),
+            ("a", Kind::Ndjson, None),
+            ("a.gz", Kind::Ndjson, Some("gzip")),
+            ("a.parquet", Kind::Parquet, None),
+            ("a.b.feather", Kind::Arrow, None),
+            ("a.arrows.zst", Kind::Arrow, Some("zstd")),
+        ] {
+            let (rest, found) = compression(name);
+            assert_eq!((Kind::of(rest), found), (kind, encoding), "{name}");
+        }
+    }
 }

@@ -167,14 +167,15 @@ async fn load(args: &Args, context: &Context, planes: &Planes, say: &Say) -> Res
         }
         first = false;
         let job = Job {
-            data: path,
+            of: None,
             mode: args.mode,
             branch: "main",
             from: None,
             idempotency_key: None,
             message: None,
         };
-        let source = Source::open(path).await?;
+        let source = Source::open(path, None).await?;
+        source.check(None)?;
         let (loaded, _) = send(&job, source, &session, context).await?;
         say.loaded(&session.graph, &loaded, started.elapsed())?;
     }

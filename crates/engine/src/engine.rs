@@ -25,13 +25,20 @@ const PLANS: usize = 1024;
 pub struct EngineOptions {
     /// Bytes for columns and adjacency in memory.
     pub cache_bytes: u64,
+    /// Bytes of memory that one load may take.
+    pub load_memory: u64,
+    /// Bytes of the largest file that a load may keep on local disk while it reads it.
+    pub load_spool: u64,
 }
 
 impl Default for EngineOptions {
-    /// Half of the memory that the machine or its container has.
+    /// Half of the memory that the machine or its container has for caches;
+    /// `OMNIGRAPH_LOAD_MEMORY` (256 MiB) and `OMNIGRAPH_LOAD_SPOOL` (64 GiB) for loads.
     fn default() -> Self {
         Self {
             cache_bytes: memory_limit().map_or(2 << 30, |limit| limit / 2),
+            load_memory: setting("OMNIGRAPH_LOAD_MEMORY", 256 << 20),
+            load_spool: setting("OMNIGRAPH_LOAD_SPOOL", 64 << 30),
         }
     }
 }
@@ -58,6 +65,16 @@ pub(crate) struct Shared {
     pub(crate) session: Arc<Session>,
     pub(crate) snapshots: SnapshotCache,
     pub(crate) plans: PlanCache,
+    pub(crate) load: LoadLimits,
+}
+
+/// What one load may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoadLimits {
+    /// Bytes of memory.
+    pub(crate) memory: u64,
+    /// Bytes of a file on local disk.
+    pub(crate) spool: u64,
 }
 
 impl std::fmt::Debug for Engine {
@@ -79,6 +96,10 @@ impl Engine {
                 session: Arc::new(session),
                 snapshots: SnapshotCache::new(options.cache_bytes),
                 plans: PlanCache::new(PLANS),
+                load: LoadLimits {
+                    memory: options.load_memory,
+                    spool: options.load_spool,
+                },
                 store,
             }),
         }
@@ -88,6 +109,7 @@ impl Engine {
     pub(crate) fn without_caches(&self) -> Self {
         let options = EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         };
         Self::new(self.shared.store.clone(), options)
     }
@@ -216,6 +238,18 @@ impl Engine {
             .put_opts(&path, PutPayload::from(bytes), options)
             .await?;
         Ok(())
+    }
+}
+
+/// A number of bytes from the environment.
+fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name).map(|text| text.trim().parse()) {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(_)) => {
+            tracing::warn!(setting = name, default, "not a number of bytes");
+            default
+        }
+        Err(_) => default,
     }
 }
 

@@ -49,6 +49,6 @@ pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
-    LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress, LoadSession, MutationOutcome,
-    StatementOutcome,
+    LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress,
+    LoadSession, LoadType, MutationOutcome, StatementOutcome,
 };

@@ -1,8 +1,11 @@
-//! Loads: a header, then NDJSON in pieces, then an end that commits.
+//! Loads: a header, then data in pieces, then an end that commits.
 
 use std::time::Duration;
 
-use omnigraph_engine::{BranchName, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadSession};
+use omnigraph_engine::{
+    BranchName, LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase,
+    LoadSession, LoadType,
+};
 use omnigraph_proto::data::v1::{
     self as pb, LoadAccepted, LoadHeader, LoadProgress, LoadRequest, LoadResponse, LoadResult,
     LoadedType, load_request, load_response::Frame,
@@ -84,12 +87,13 @@ async fn begin(
     graph: &omnigraph_engine::Graph,
     header: LoadHeader,
 ) -> Result<(LoadSession, LoadAccepted, pb::LoadMode), WireError> {
-    if !header.content_encoding.is_empty() && header.content_encoding != "identity" {
-        return Err(WireError::invalid_request(format!(
-            "content encoding '{}' is not supported yet: send the data as it is",
+    let encoding = LoadEncoding::parse(&header.content_encoding).ok_or_else(|| {
+        WireError::invalid_request(format!(
+            "content encoding '{}' is not supported: use gzip or zstd",
             header.content_encoding
-        )));
-    }
+        ))
+    })?;
+    let format = format(&header)?;
     let branch = convert::branch(&header.branch)?;
     let from = match header.from_branch.is_empty() {
         true => None,
@@ -107,6 +111,9 @@ async fn begin(
         from,
         write,
         permissive: header.permissive,
+        encoding,
+        format,
+        memory: None,
     };
     let session = graph.load(&branch, options).await;
     let session = session.map_err(|error| wire(error, About::Load))?;
@@ -119,6 +126,32 @@ async fn begin(
         mode => mode,
     };
     Ok((session, accepted, mode))
+}
+
+/// What the data is, and for columns of which type.
+fn format(header: &LoadHeader) -> Result<LoadFormat, WireError> {
+    let wrong = |message: &str| Err(WireError::invalid_request(message));
+    let of = match (header.node_type.as_str(), header.edge_type.as_str()) {
+        ("", "") => None,
+        (node, "") => Some(LoadType::Node(node.to_owned())),
+        ("", edge) => Some(LoadType::Edge(edge.to_owned())),
+        _ => return wrong("a load is of one node type or of one edge type, not of both"),
+    };
+    match (pb::LoadFormat::try_from(header.format), of) {
+        (Ok(pb::LoadFormat::Unspecified | pb::LoadFormat::Ndjson), None) => Ok(LoadFormat::Ndjson),
+        (Ok(pb::LoadFormat::Unspecified | pb::LoadFormat::Ndjson), Some(_)) => {
+            wrong("NDJSON names the type in each line: leave the type of the load out")
+        }
+        (Ok(pb::LoadFormat::Arrow), Some(of)) if !header.permissive => Ok(LoadFormat::Arrow(of)),
+        (Ok(pb::LoadFormat::Parquet), Some(of)) if !header.permissive => {
+            Ok(LoadFormat::Parquet(of))
+        }
+        (Ok(pb::LoadFormat::Arrow | pb::LoadFormat::Parquet), None) => {
+            wrong("the rows of a columnar load are of one type: name it with 'type' or 'edge'")
+        }
+        (Ok(_), _) => wrong("only NDJSON can be loaded permissively"),
+        (Err(_), _) => wrong("unknown load format: use ndjson, arrow or parquet"),
+    }
 }
 
 async fn is_missing(graph: &omnigraph_engine::Graph, branch: &BranchName) -> bool {
@@ -134,6 +167,7 @@ async fn run(
 ) -> Result<Option<LoadOutcome>, WireError> {
     let mut report = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
     report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut received = 0;
     loop {
         let message = tokio::select! {
             message = timeout(SILENCE_MAX, frames.message()) => message,
@@ -148,8 +182,15 @@ async fn run(
         };
         match message.frame {
             Some(load_request::Frame::Ndjson(bytes)) => {
+                received += bytes.len() as u64;
                 let pushed = session.push(bytes).await;
                 pushed.map_err(|error| wire(error, About::Load))?;
+            }
+            Some(load_request::Frame::End(end)) if end.bytes != 0 && end.bytes != received => {
+                return Err(WireError::invalid_request(format!(
+                    "{} bytes were sent, {received} have come: nothing was loaded",
+                    end.bytes
+                )));
             }
             Some(load_request::Frame::End(_)) => break,
             Some(load_request::Frame::Header(_)) => {

@@ -1,4 +1,4 @@
-//! Loads: NDJSON of any size, or a JSON envelope.
+//! Loads: NDJSON, Arrow or Parquet of any size, or a JSON envelope.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -8,8 +8,8 @@ use futures::{Stream, StreamExt as _};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use omnigraph_proto::data::v1::{
-    LoadEnd, LoadHeader, LoadMode, LoadRequest, LoadResponse, LoadResult, LoadedType, load_request,
-    load_response,
+    LoadEnd, LoadFormat, LoadHeader, LoadMode, LoadRequest, LoadResponse, LoadResult, LoadedType,
+    load_request, load_response,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -39,6 +39,7 @@ pub(crate) async fn load(
         options: Some(graph.plain_write(None)?),
         content_encoding: String::new(),
         permissive: true,
+        ..LoadHeader::default()
     };
     let session = Session::open(&graph, header).await?;
     let data = futures::stream::iter([Ok(Bytes::from(body.data))]);
@@ -50,19 +51,51 @@ pub(crate) async fn load_ndjson(
     params: QueryParams,
     request: Request,
 ) -> Result<Response, ApiError> {
+    stream(graph, &params, request, LoadFormat::Ndjson).await
+}
+
+/// Rows of one type, as an Arrow IPC stream or file.
+pub(crate) async fn load_arrow(
+    graph: GraphCall,
+    params: QueryParams,
+    request: Request,
+) -> Result<Response, ApiError> {
+    stream(graph, &params, request, LoadFormat::Arrow).await
+}
+
+/// Rows of one type, as a Parquet file.
+pub(crate) async fn load_parquet(
+    graph: GraphCall,
+    params: QueryParams,
+    request: Request,
+) -> Result<Response, ApiError> {
+    stream(graph, &params, request, LoadFormat::Parquet).await
+}
+
+async fn stream(
+    graph: GraphCall,
+    params: &QueryParams,
+    request: Request,
+    format: LoadFormat,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let encoding = content_encoding(&parts.headers);
     let header = LoadHeader {
         graph_id: graph.graph_id.clone(),
         branch: params.branch("branch")?,
         from_branch: from_branch(params.one("from")?)?,
         mode: mode(params.one("mode")?)?.into(),
         options: Some(graph.plain_write(params.text("message")?)?),
-        content_encoding: String::new(),
+        content_encoding: encoding.as_ref().map_or("", |known| known).to_string(),
         permissive: false,
+        format: format.into(),
+        node_type: params.text("type")?.unwrap_or_default(),
+        edge_type: params.text("edge")?.unwrap_or_default(),
     };
     // Accepted means authenticated, authorized and admitted; only then the body is looked at.
     let session = Session::open(&graph, header).await?;
-    let (parts, body) = request.into_parts();
-    check_ndjson(&parts.headers)?;
+    check_type(&parts.headers, format)?;
+    encoding?;
     session.run(pieces(body), false).await
 }
 
@@ -84,19 +117,41 @@ fn mode(word: Option<&str>) -> Result<LoadMode, ApiError> {
     })
 }
 
-fn check_ndjson(headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_type(headers: &HeaderMap, format: LoadFormat) -> Result<(), ApiError> {
+    let wanted: &[&str] = match format {
+        LoadFormat::Ndjson | LoadFormat::Unspecified => &["application/x-ndjson"],
+        LoadFormat::Arrow => &[
+            "application/vnd.apache.arrow.stream",
+            "application/vnd.apache.arrow.file",
+        ],
+        LoadFormat::Parquet => &["application/vnd.apache.parquet"],
+    };
     let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let essence = content_type.and_then(|text| text.split(';').next());
-    if !essence.is_some_and(|e| e.trim().eq_ignore_ascii_case("application/x-ndjson")) {
-        return Err(ApiError::unsupported_media(
-            "the body must have 'Content-Type: application/x-ndjson'",
-        ));
+    let essence = essence.map(str::trim).unwrap_or_default();
+    if wanted.iter().any(|name| essence.eq_ignore_ascii_case(name)) {
+        return Ok(());
     }
-    match headers.get(CONTENT_ENCODING) {
-        None => Ok(()),
-        Some(encoding) if encoding == "identity" => Ok(()),
-        Some(_) => Err(ApiError::unsupported_media(
-            "this server takes no 'Content-Encoding' yet: send the body as it is",
+    let wanted = wanted.join("' or '");
+    Err(ApiError::unsupported_media(format!(
+        "the body must have 'Content-Type: {wanted}'"
+    )))
+}
+
+/// The compression of the body, which the replica undoes.
+fn content_encoding(headers: &HeaderMap) -> Result<&'static str, ApiError> {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    let first = encodings.next().map(|value| value.to_str().unwrap_or("?"));
+    let known = match first.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("identity") => Some(""),
+        Some("gzip" | "x-gzip") => Some("gzip"),
+        Some("zstd") => Some("zstd"),
+        Some(_) => None,
+    };
+    match (known, encodings.next()) {
+        (Some(known), None) => Ok(known),
+        _ => Err(ApiError::unsupported_media(
+            "this server takes 'Content-Encoding: gzip' and 'zstd'",
         )),
     }
 }

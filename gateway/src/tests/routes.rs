@@ -122,6 +122,77 @@ async fn loads() {
 }
 
 #[tokio::test]
+async fn loads_in_other_forms() {
+    let stream = "application/vnd.apache.arrow.stream";
+    for (path, content_type, encoding, asked) in [
+        (
+            "ndjson",
+            "application/x-ndjson",
+            "gzip",
+            &["format: Ndjson", r#"content_encoding: "gzip""#][..],
+        ),
+        (
+            "ndjson",
+            "application/x-ndjson",
+            "ZSTD",
+            &[r#"content_encoding: "zstd""#],
+        ),
+        (
+            "arrow?type=P",
+            stream,
+            "identity",
+            &[
+                "format: Arrow",
+                r#"node_type: "P""#,
+                r#"content_encoding: """#,
+            ],
+        ),
+        (
+            "arrow?edge=E",
+            "application/vnd.apache.arrow.file; x=y",
+            "gzip",
+            &[r#"edge_type: "E""#],
+        ),
+        (
+            "parquet?type=P",
+            "application/vnd.apache.parquet",
+            "identity",
+            &["format: Parquet"],
+        ),
+    ] {
+        let fake = Fake::default();
+        let headers = [
+            ("content-type", content_type),
+            ("content-encoding", encoding),
+        ];
+        let path = format!("/graphs/d/load/{path}");
+        let got = send(&fake, request("POST", &path, &headers, "data")).await;
+        assert_eq!(got.status, StatusCode::OK, "{path} {}", got.text());
+        assert_eq!(fake.loaded().as_deref(), Some("data"));
+        for part in asked {
+            assert!(fake.asked().contains(part), "{part} in {}", fake.asked());
+        }
+    }
+    for (path, content_type, encoding) in [
+        ("ndjson", stream, "identity"),
+        ("arrow?type=P", "application/x-ndjson", "identity"),
+        ("parquet?type=P", stream, "identity"),
+        ("ndjson", "application/x-ndjson", "br"),
+        ("ndjson", "application/x-ndjson", "gzip, zstd"),
+    ] {
+        let fake = Fake::default();
+        let headers = [
+            ("content-type", content_type),
+            ("content-encoding", encoding),
+        ];
+        let path = format!("/graphs/d/load/{path}");
+        let got = send(&fake, request("POST", &path, &headers, "data")).await;
+        assert_eq!(got.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path}");
+        assert_eq!(fake.loaded(), None);
+    }
+}
+
+#[tokio::test]
 async fn branches() {
     let fake = Fake::default();
     let got = send(&fake, get("/graphs/debian/branches")).await;

@@ -149,6 +149,10 @@ impl Graph {
         &self.shared.engine.snapshots
     }
 
+    pub(crate) fn load_limits(&self) -> crate::engine::LoadLimits {
+        self.shared.engine.load
+    }
+
     pub(crate) fn plans(&self) -> &PlanCache {
         &self.shared.engine.plans
     }

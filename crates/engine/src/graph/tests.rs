@@ -27,6 +27,7 @@ async fn engine() -> Engine {
         store,
         EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         },
     )
 }

@@ -47,6 +47,13 @@ pub(crate) struct StagedFragments {
     fragments: Vec<Fragment>,
 }
 
+impl StagedFragments {
+    /// Adds fragments whose rows come after these.
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.fragments.extend(others.fragments);
+    }
+}
+
 /// Writes fragments while rows come. Dropping it leaves files that nothing names.
 pub(crate) struct FragmentWriter {
     sender: mpsc::Sender<RecordBatch>,

@@ -10,6 +10,7 @@ use omnigraph_lang::schema::{EntityType, Member, TypeBody, TypeId};
 use rustc_hash::FxHashSet;
 
 use super::keys::{IdSet, NONE, TupleHasher};
+use super::shape::shorten;
 use super::violations::{Check, Violation, Violations};
 use crate::error::{Error, Result};
 
@@ -126,8 +127,9 @@ impl Added {
                 }
                 (before, Repeated::Refused) => {
                     let message = format!(
-                        "id `{}` occurs twice, first in line {}",
-                        ids.value(row),
+                        "id `{}` occurs twice, first in {} {}",
+                        shorten(ids.value(row)),
+                        violations.unit().name(),
                         added.lines[before as usize]
                     );
                     violations.push(

@@ -25,6 +25,9 @@ pub(crate) use added::member_name;
 pub(crate) use keys::TupleHasher;
 pub(crate) use shape::{Shape, shorten};
 
-pub use load::{LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress, LoadSession};
+pub use load::{
+    LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress,
+    LoadSession, LoadType,
+};
 pub use mutate::MutationOutcome;
 pub use statement::StatementOutcome;

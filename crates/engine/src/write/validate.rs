@@ -186,7 +186,7 @@ impl FinalState<'_> {
             if let Some(other) = first.insert(tuples[row], row) {
                 first.insert(tuples[row], other);
                 let other = match (added.line(other), added.id(other)) {
-                    (Some(line), _) => format!("line {line}"),
+                    (Some(line), _) => format!("{} {line}", violations.unit().name()),
                     (None, id) => format!("`{}`", shorten(id)),
                 };
                 violations.push(not_unique(body, members, added, row, &other)?);

@@ -46,6 +46,26 @@ pub(crate) struct Violations {
     total: u64,
     /// How many of them say that an id exists in the graph.
     existing: u64,
+    /// What a line number counts.
+    unit: Unit,
+}
+
+/// What the places of findings count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Unit {
+    #[default]
+    Line,
+    /// Of columnar input.
+    Row,
+}
+
+impl Unit {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Row => "row",
+        }
+    }
 }
 
 impl Violation {
@@ -96,6 +116,18 @@ impl Violation {
 }
 
 impl Violations {
+    /// None so far, in an input that is counted like this.
+    pub(crate) fn counted_by(unit: Unit) -> Self {
+        Self {
+            unit,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn unit(&self) -> Unit {
+        self.unit
+    }
+
     pub(crate) fn push(&mut self, violation: Violation) {
         self.total += 1;
         self.existing += u64::from(violation.exists.is_some());
@@ -147,10 +179,13 @@ impl Violations {
         } else {
             invalid
         };
+        let unit = self.unit.name();
         let message = match found.as_slice() {
             [] => "invalid data".to_owned(),
-            [first, ..] if total > 1 => format!("{} (and {} more)", headline(first), total - 1),
-            [first, ..] => headline(first),
+            [first, ..] if total > 1 => {
+                format!("{} (and {} more)", headline(first, unit), total - 1)
+            }
+            [first, ..] => headline(first, unit),
         };
         let mut error = Error::new(kind, message).with_detail(|detail| {
             detail.diagnostics = found;
@@ -175,9 +210,9 @@ impl Violations {
     }
 }
 
-fn headline(diagnostic: &Diagnostic) -> String {
+fn headline(diagnostic: &Diagnostic, unit: &str) -> String {
     let place = match (diagnostic.line, &diagnostic.path) {
-        (Some(line), _) => format!("line {line}: "),
+        (Some(line), _) => format!("{unit} {line}: "),
         (None, _) => String::new(),
     };
     format!("{place}{}: {}", diagnostic.code, diagnostic.message)

@@ -148,6 +148,7 @@ pub(super) const TABLE: &[(&str, &str)] = &[
     ("R420", "malformed blob value"),
     ("R421", "external blob refused"),
     ("R422", "resource limit"),
+    ("R423", "input that cannot be read"),
     ("R430", "parameter missing"),
     ("R431", "null for a parameter that is not nullable"),
     ("R432", "parameter of the wrong kind, range or text"),
@@ -206,7 +207,7 @@ constants! {
     Q224 Q225 Q226 Q227 Q228 Q229 Q231 Q232 Q233 Q234 Q235 Q236
     Q237 Q238 Q239 Q240 W501 W502 W503 W504 W505 W506 W507 W508
     W509 W510 R401 R402 R403 R404 R405 R406 R407 R408 R409 R410
-    R411 R412 R413 R414 R415 R416 R417 R418 R419 R420 R421 R422
+    R411 R412 R413 R414 R415 R416 R417 R418 R419 R420 R421 R422 R423
     R430 R431 R432 R433 R434 R435 R440 R441 R442 R443 R444 R445
     R446 R450 R451 R452 R460 R461
 }

@@ -35,6 +35,7 @@ async fn fixture() -> (Store, Graph) {
         store.clone(),
         EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         },
     );
     let id = GraphId::parse("g").unwrap();

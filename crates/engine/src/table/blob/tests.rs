@@ -42,6 +42,7 @@ async fn fixture(schema: &str) -> Fixture {
         store.clone(),
         EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         },
     );
     let id = GraphId::parse("g").unwrap();

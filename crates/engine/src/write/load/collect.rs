@@ -1,28 +1,30 @@
-//! The work behind a load session: cut, parse, note, write.
+//! The work behind a load session: parse in parallel, note in order, write.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use omnigraph_lang::schema::EntityType;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::columns::RowBatch;
+use super::input::Input;
 use super::json::Reader;
+use super::memory::{Meter, Part, Shares};
 use super::parse::{Parsed, Parser};
 use super::plan::Plan;
-use super::split::{Chunk, Splitter};
-use super::{LoadMode, LoadPhase, LoadProgress};
+use super::split::Chunk;
+use super::{LoadFormat, LoadMode, LoadPhase, LoadProgress};
 use crate::error::{Error, Result};
 use crate::graph::Snapshot;
 use crate::table::{FragmentWriter, StagedFragments};
 use crate::write::added::{Added, NewRows, Repeated};
-use crate::write::violations::Violations;
+use crate::write::violations::{Unit, Violations};
 
-/// Chunks that are parsed at the same time.
+/// Pieces that are parsed at the same time.
 const PARALLEL: usize = 4;
+/// A writer of fragments holds no more than this for each column.
+const COLUMN_BUFFER: usize = 8 << 20;
 
 /// What the whole input came to.
 pub(super) struct Collected {
@@ -34,13 +36,26 @@ pub(super) struct Collected {
 
 /// Collects one load.
 pub(super) struct Collector {
-    plan: Arc<Plan>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) shares: Shares,
+    /// The largest file that may be kept while it is read.
+    pub(super) spool: u64,
     mode: LoadMode,
     snapshot: Snapshot,
-    progress: Arc<Progress>,
-    writers: BTreeMap<usize, FragmentWriter>,
+    in_work: VecDeque<InWork>,
+    writers: BTreeMap<usize, Writer>,
+    staged: BTreeMap<usize, StagedFragments>,
     added: Added,
     violations: Violations,
+}
+
+/// The rows of one type on their way into a file.
+struct Writer {
+    fragments: FragmentWriter,
+    /// What it may hold at most, by what it was given.
+    held: usize,
+    most: usize,
 }
 
 /// Counters that the session's owner may look at.
@@ -49,6 +64,7 @@ pub(super) struct Progress {
     lines: AtomicU64,
     bytes: AtomicU64,
     phase: AtomicU8,
+    pub(super) meter: Meter,
 }
 
 impl Progress {
@@ -61,6 +77,8 @@ impl Progress {
                 1 => LoadPhase::Writing,
                 _ => LoadPhase::Committing,
             },
+            memory_peak: self.meter.peak(),
+            spilled_bytes: self.meter.spilled(),
         }
     }
 
@@ -73,15 +91,31 @@ impl Progress {
         self.phase.store(phase, Ordering::Relaxed);
     }
 
-    fn parsed(&self, lines: u32, bytes: usize) {
-        self.lines.fetch_add(u64::from(lines), Ordering::Relaxed);
+    /// Counts bytes of input that are not counted with what was parsed.
+    pub(super) fn took(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn parsed(&self, piece: &Piece) {
+        self.lines
+            .fetch_add(u64::from(piece.records), Ordering::Relaxed);
+        self.took(piece.bytes);
     }
 }
 
+/// A piece of the input.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    /// Lines or rows.
+    pub(super) records: u32,
+    /// Bytes that progress has not counted yet.
+    pub(super) bytes: usize,
+    /// Memory that it holds by itself.
+    pub(super) held: usize,
+}
+
 struct InWork {
-    lines: u32,
-    bytes: usize,
+    piece: Piece,
     task: JoinHandle<Result<Parsed>>,
 }
 
@@ -91,69 +125,89 @@ impl Collector {
         mode: LoadMode,
         snapshot: Snapshot,
         progress: Arc<Progress>,
+        (shares, spool): (Shares, u64),
+        unit: Unit,
     ) -> Self {
         Self {
             plan,
+            progress,
+            shares,
+            spool,
             mode,
             snapshot,
-            progress,
+            in_work: VecDeque::new(),
             writers: BTreeMap::new(),
+            staged: BTreeMap::new(),
             added: Added::default(),
-            violations: Violations::default(),
+            violations: Violations::counted_by(unit),
         }
     }
 
-    /// Takes pieces of the input until the sender is gone.
-    pub(super) async fn run(mut self, mut input: mpsc::Receiver<Bytes>) -> Result<Collected> {
-        let parallel = std::thread::available_parallelism().map_or(1, usize::from);
-        let parallel = parallel.min(PARALLEL) + 1;
-        let mut splitter = Splitter::new(self.plan.permissive);
-        let mut in_work = VecDeque::new();
-        while let Some(bytes) = input.recv().await {
-            if let Some(chunk) = splitter.push(&bytes)? {
-                if in_work.len() >= parallel {
-                    self.collect(in_work.pop_front()).await?;
-                }
-                in_work.push_back(self.parse(chunk));
-            }
-        }
-        if let Some(chunk) = splitter.finish()? {
-            in_work.push_back(self.parse(chunk));
-        }
-        while let Some(next) = in_work.pop_front() {
-            self.collect(Some(next)).await?;
-        }
+    /// Takes the input until it ends.
+    pub(super) async fn run(mut self, input: Input, format: LoadFormat) -> Result<Collected> {
+        self.read(input, &format).await?;
         self.progress.enter(LoadPhase::Writing);
-        let mut staged = BTreeMap::new();
-        for (position, writer) in std::mem::take(&mut self.writers) {
-            // Files of a load that fails anyway are left unfinished.
-            if self.violations.is_empty() {
-                staged.insert(position, writer.finish().await?);
+        // Files of a load that fails anyway are left unfinished.
+        if self.violations.is_empty() {
+            let open: Vec<usize> = self.writers.keys().copied().collect();
+            for position in open {
+                self.close(position).await?;
             }
         }
+        self.progress.meter.set(Part::Rows, 0);
         Ok(Collected {
             added: self.added,
-            staged,
+            staged: self.staged,
             violations: self.violations,
         })
     }
 
-    fn parse(&self, chunk: Chunk) -> InWork {
-        let plan = Arc::clone(&self.plan);
-        InWork {
-            lines: chunk.lines,
-            bytes: chunk.bytes.len(),
-            task: tokio::task::spawn_blocking(move || parse(plan, &chunk)),
+    /// Gives a piece to be parsed, and waits for an older one when there are many.
+    pub(super) async fn put(
+        &mut self,
+        piece: Piece,
+        parse: impl FnOnce() -> Result<Parsed> + Send + 'static,
+    ) -> Result<()> {
+        let parallel = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.in_work.len() > parallel.min(PARALLEL) {
+            self.collect().await?;
         }
+        let task = tokio::task::spawn_blocking(parse);
+        self.in_work.push_back(InWork { piece, task });
+        self.hold(0);
+        Ok(())
     }
 
-    async fn collect(&mut self, next: Option<InWork>) -> Result<()> {
-        let Some(next) = next else { return Ok(()) };
-        let parsed = next
-            .task
+    /// Waits for all pieces.
+    pub(super) async fn drain(&mut self) -> Result<()> {
+        while !self.in_work.is_empty() {
+            self.collect().await?;
+        }
+        self.hold(0);
+        Ok(())
+    }
+
+    /// Notes what is in work, and what came out of the oldest piece.
+    fn hold(&self, parsed: usize) {
+        let waiting: usize = self.in_work.iter().map(|work| work.piece.held).sum();
+        // What a piece comes to is known afterwards; as much again is assumed of those in work.
+        self.progress.meter.set(Part::Parsing, 2 * waiting + parsed);
+    }
+
+    async fn collect(&mut self) -> Result<()> {
+        let Some(InWork { piece, task }) = self.in_work.pop_front() else {
+            return Ok(());
+        };
+        let parsed = task
             .await
             .map_err(|e| Error::internal("parsing stopped early").with_source(e))??;
-        self.progress.parsed(next.lines, next.bytes);
+        self.progress.parsed(&piece);
+        let batches = parsed.batches.iter();
+        self.hold(
+            batches
+                .map(|(_, rows)| rows.batch.get_array_memory_size())
+                .sum(),
+        );
         self.violations.absorb(parsed.violations);
         // Once something is wrong, the rest is only read for its own faults.
         if !self.violations.is_empty() {
@@ -173,7 +227,7 @@ impl Collector {
             };
             self.added
                 .push(entity, &new, repeated, &mut self.violations)?;
-            self.writer(position).await?.write(rows.batch).await?;
+            self.write(position, rows.batch).await?;
         }
         Ok(())
     }
@@ -192,7 +246,35 @@ impl Collector {
         rows.with_blob_sizes(&sizes)
     }
 
-    async fn writer(&mut self, position: usize) -> Result<&mut FragmentWriter> {
+    async fn write(&mut self, position: usize, batch: arrow_array::RecordBatch) -> Result<()> {
+        let bytes = batch.get_array_memory_size();
+        let writer = self.writer(position).await?;
+        writer.fragments.write(batch).await?;
+        writer.held = (writer.held + bytes).min(writer.most);
+        loop {
+            let held: usize = self.writers.values().map(|writer| writer.held).sum();
+            self.progress.meter.set(Part::Rows, held);
+            if held <= self.shares.rows {
+                return Ok(());
+            }
+            let largest = self.writers.iter().max_by_key(|(_, writer)| writer.held);
+            let Some((largest, _)) = largest else {
+                return Ok(());
+            };
+            self.close(*largest).await?;
+        }
+    }
+
+    /// Finishes the file of a type. More rows begin another one.
+    async fn close(&mut self, position: usize) -> Result<()> {
+        if let Some(writer) = self.writers.remove(&position) {
+            let fragments = writer.fragments.finish().await?;
+            self.staged.entry(position).or_default().extend(fragments);
+        }
+        Ok(())
+    }
+
+    async fn writer(&mut self, position: usize) -> Result<&mut Writer> {
         use std::collections::btree_map::Entry;
         match self.writers.entry(position) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
@@ -200,7 +282,11 @@ impl Collector {
                 let plan = type_at(&self.plan, position)?;
                 let base = self.snapshot.open(plan.id).await?;
                 let schema = Arc::clone(&plan.schema);
-                Ok(entry.insert(self.snapshot.tables.fragment_writer(&base, schema)))
+                Ok(entry.insert(Writer {
+                    most: schema.fields().len() * COLUMN_BUFFER,
+                    fragments: self.snapshot.tables.fragment_writer(&base, schema),
+                    held: 0,
+                }))
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::write::added::{Added, AddedType};
 use crate::write::shape::shorten;
 use crate::write::validate::{Changed, FinalState, Gone, TableState, tables_read};
 use crate::write::view::{StagedTables, View};
-use crate::write::violations::{Check, Violation, Violations};
+use crate::write::violations::{Check, Unit, Violation, Violations};
 
 /// A load whose rows are written and wait for a version that names them. It can be run on any head
 /// with the schema that the rows were parsed for.
@@ -33,6 +33,7 @@ pub(super) struct Load<'a> {
     pub(super) mode: LoadMode,
     /// The request, if it came with a key.
     pub(super) keyed: Option<Keyed>,
+    pub(super) unit: Unit,
     pub(super) added: Added,
     /// Written rows by the type's position.
     pub(super) staged: BTreeMap<usize, StagedFragments>,
@@ -130,7 +131,7 @@ impl Load<'_> {
         &'s self,
         view: &'s View,
     ) -> Result<(FinalState<'s>, BTreeSet<TypeId>)> {
-        let mut violations = Violations::default();
+        let mut violations = Violations::counted_by(self.unit);
         let mut changes = BTreeMap::new();
         for position in self.staged.keys() {
             let empties = self.mode == LoadMode::Overwrite;

@@ -1,16 +1,20 @@
-//! Loads: NDJSON of any size, parsed and written as it comes, checked and committed at the end.
+//! Loads: input of any size, parsed and written as it comes, checked and committed at the end.
 //!
-//! Bytes are cut into chunks of whole lines; chunks are parsed in parallel and collected in order;
-//! their rows go to one writer of fragments per type. Held in memory until the end: per row a few
-//! bytes, and the ids that edges or later lines may refer to, each once.
+//! Bytes are decoded and cut into pieces of whole lines or rows; pieces are parsed in parallel and
+//! collected in order; their rows go to one writer of fragments per type. What the checks at the
+//! end need of each row is noted.
 
 mod collect;
+mod columnar;
 mod columns;
 mod commit;
 mod endpoint;
+mod input;
 mod json;
+mod memory;
 mod parse;
 mod plan;
+mod read;
 mod repeat;
 mod session;
 mod split;
@@ -21,6 +25,7 @@ mod tests;
 
 use crate::graph::{BranchName, Commit, WriteOptions};
 
+pub use input::{LoadEncoding, LoadFormat, LoadType};
 pub(crate) use parse::fresh_id;
 pub use session::LoadSession;
 
@@ -48,6 +53,12 @@ pub struct LoadOptions {
     /// Values may be separated by any white space, and unknown members are passed over. The input
     /// is held in memory and limited to 32 MiB.
     pub permissive: bool,
+    /// How the input is compressed.
+    pub encoding: LoadEncoding,
+    /// What the input holds.
+    pub format: LoadFormat,
+    /// Bytes of memory that the load may take; none: those of the engine's options.
+    pub memory: Option<u64>,
 }
 
 /// What a load did.
@@ -69,6 +80,10 @@ pub struct LoadOutcome {
     pub total: u64,
     /// None if there was nothing to write.
     pub commit: Option<Commit>,
+    /// The most bytes that were held at once, by the load's own account.
+    pub memory_peak: u64,
+    /// Bytes of keys that went to temporary files.
+    pub spilled_bytes: u64,
     /// Whether this is the answer of an earlier request with the same idempotency key.
     pub replayed: bool,
 }
@@ -76,18 +91,22 @@ pub struct LoadOutcome {
 /// How far a load has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadProgress {
-    /// Lines that have been parsed.
+    /// Lines or rows that have been parsed.
     pub lines: u64,
-    /// Bytes that have been parsed.
+    /// Decoded bytes that have been taken in.
     pub bytes: u64,
     /// What it does now.
     pub phase: LoadPhase,
+    /// The most bytes that were held at once, by the load's own account.
+    pub memory_peak: u64,
+    /// Bytes of keys that went to temporary files.
+    pub spilled_bytes: u64,
 }
 
 /// What a load does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadPhase {
-    /// Lines are parsed and written as they come.
+    /// Lines or rows are parsed and written as they come.
     Reading,
     /// The input has ended, the last files are written.
     Writing,

@@ -10,7 +10,7 @@ use ulid::Ulid;
 use super::columns::{RowBatch, Rows};
 use super::endpoint::endpoint;
 use super::json::{Reader, Unexpected};
-use super::plan::Plan;
+use super::plan::{Plan, TypePlan};
 use crate::error::Result;
 use crate::write::shape::{missing, omitted};
 use crate::write::violations::{Check, Violation, Violations};
@@ -107,9 +107,7 @@ impl Parser {
         let Err(fault) = self.try_line(text, number) else {
             return;
         };
-        // Columns may have grown unevenly, and nothing of this load will be stored.
-        self.rows.iter_mut().for_each(|rows| *rows = None);
-        self.violations.push(explain(text, number, fault));
+        self.refuse(explain(text, number, fault));
     }
 
     /// A line that is not even text.
@@ -240,11 +238,7 @@ impl Parser {
         if reader.peek() != Some(b'{') {
             return Err(Fault::new(Code::R402, "`data` has to be an object"));
         }
-        self.seen.clear();
-        self.seen.resize(type_plan.properties.len(), false);
-        self.spelled.iter_mut().for_each(String::clear);
-        self.spelled
-            .resize(type_plan.key_len.unwrap_or(0), String::new());
+        self.begin(type_plan);
         let mut given = None;
         let mut hint = 0;
         let mut first = true;
@@ -272,8 +266,24 @@ impl Parser {
         Ok(given)
     }
 
+    /// Forgets what the line before has given.
+    pub(super) fn begin(&mut self, type_plan: &TypePlan) {
+        self.seen.clear();
+        self.seen.resize(type_plan.properties.len(), false);
+        self.spelled.iter_mut().for_each(String::clear);
+        self.spelled
+            .resize(type_plan.key_len.unwrap_or(0), String::new());
+    }
+
+    /// Notes a row that is refused.
+    pub(super) fn refuse(&mut self, violation: Violation) {
+        // Columns may have grown unevenly, and nothing of this load will be stored.
+        self.rows.iter_mut().for_each(|rows| *rows = None);
+        self.violations.push(violation);
+    }
+
     /// Gives what the line has left out its default or null.
-    fn complete(&mut self, at: usize) -> Result<(), Fault> {
+    pub(super) fn complete(&mut self, at: usize) -> Result<(), Fault> {
         let plan = Arc::clone(&self.plan);
         let properties = plan.types.get(at).map_or(&[][..], |plan| &plan.properties);
         for (position, property) in properties.iter().enumerate() {
@@ -296,7 +306,7 @@ impl Parser {
         Ok(())
     }
 
-    fn finish_row(
+    pub(super) fn finish_row(
         &mut self,
         at: usize,
         given: Option<Cow<'_, str>>,

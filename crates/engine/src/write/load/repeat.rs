@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{LoadOptions, LoadOutcome};
+use super::{LoadFormat, LoadOptions, LoadOutcome};
 use crate::error::Result;
 use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::{BranchName, Commit, Graph};
@@ -32,6 +32,10 @@ impl Fingerprinting {
     /// `None` without a key.
     pub(super) fn begin(branch: &BranchName, options: &LoadOptions) -> Result<Option<Self>> {
         let keyed = Keyed::of(&options.write, "load", |request| {
+            let request = match &options.format {
+                LoadFormat::Ndjson => request,
+                format => request.field(&format!("{format:?}")),
+            };
             request
                 .field(branch.as_str())
                 .maybe(options.from.as_ref().map(BranchName::as_str))
@@ -102,6 +106,8 @@ impl Answer {
             nodes: self.nodes,
             edges: self.edges,
             commit: commit.cloned(),
+            memory_peak: 0,
+            spilled_bytes: 0,
             replayed: self.replayed,
         }
     }

@@ -7,10 +7,13 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::collect::{Collected, Collector, Progress};
+use super::columnar::position_of;
 use super::commit::Load;
+use super::input::Input;
+use super::memory::Shares;
 use super::plan::Plan;
 use super::repeat::Fingerprinting;
-use super::{LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress};
+use super::{LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{BranchName, CommitRequest, Graph, ReadOptions, Snapshot, Target};
 use crate::write::blobs::ExternalRule;
@@ -64,13 +67,23 @@ impl Graph {
         };
         let plan = Arc::new(Plan::new(catalog, now, options.permissive, external)?);
         let progress = Arc::new(Progress::default());
+        let limits = self.load_limits();
+        let memory = options.memory.unwrap_or(limits.memory);
+        let shares = Shares::of(memory, options.encoding);
+        if let LoadFormat::Arrow(of) | LoadFormat::Parquet(of) = &options.format {
+            position_of(&plan, of)?;
+        }
         let (input, receiver) = mpsc::channel(WAITING);
         let collector = Collector::new(
             Arc::clone(&plan),
             options.mode,
             snapshot.clone(),
             Arc::clone(&progress),
+            (shares, limits.spool),
+            options.format.unit(),
         );
+        let source = Input::new(options.encoding, receiver, shares.window_log);
+        let work = collector.run(source, options.format.clone());
         Ok(LoadSession {
             graph: self.clone(),
             branch: branch.clone(),
@@ -81,7 +94,7 @@ impl Graph {
             fingerprint,
             answered,
             input,
-            work: AbortOnDropHandle::new(tokio::spawn(collector.run(receiver))),
+            work: AbortOnDropHandle::new(tokio::spawn(work)),
         })
     }
 
@@ -154,6 +167,7 @@ impl LoadSession {
             schema: &self.schema,
             mode: self.options.mode,
             keyed: self.fingerprint.map(Fingerprinting::finish),
+            unit: self.options.format.unit(),
             added: collected.added,
             staged: collected.staged,
             last: None,
@@ -167,6 +181,9 @@ impl LoadSession {
         if let (Some(_), false, Some((view, staged))) = (&commit, answer.replayed, &load.last) {
             view.remember(staged, &AddedBatches::new()).await;
         }
-        Ok(answer.outcome(&self.branch, &self.options, commit.as_deref()))
+        let mut outcome = answer.outcome(&self.branch, &self.options, commit.as_deref());
+        outcome.memory_peak = self.progress.meter.peak();
+        outcome.spilled_bytes = self.progress.meter.spilled();
+        Ok(outcome)
     }
 }

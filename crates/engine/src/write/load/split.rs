@@ -5,8 +5,6 @@ use omnigraph_lang::{Code, Diagnostic};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A chunk is parsed as one piece of work.
-const CHUNK: usize = 1 << 20;
 /// The longest line, and in the permissive form the largest input.
 const LONGEST: usize = 32 << 20;
 
@@ -25,17 +23,26 @@ pub(super) struct Splitter {
     searched: usize,
     next_line: u32,
     whole: bool,
+    /// A chunk is parsed as one piece of work.
+    chunk: usize,
 }
 
 impl Splitter {
-    /// `whole`: the input is one chunk, whatever it holds.
-    pub(super) fn new(whole: bool) -> Self {
+    /// `whole`: the input is one chunk, whatever it holds; else one has about `chunk` bytes.
+    pub(super) fn new(whole: bool, chunk: usize) -> Self {
         Self {
             waiting: BytesMut::new(),
             searched: 0,
             next_line: 1,
             whole,
+            chunk,
         }
+    }
+
+    /// The number of the next line, as far as lines have been cut.
+    pub(super) fn next_line(&self) -> u64 {
+        let ends = self.waiting.iter().filter(|byte| **byte == b'\n').count();
+        u64::from(self.next_line) + ends as u64
     }
 
     /// Takes bytes in, and gives a chunk when there is enough for one.
@@ -47,7 +54,7 @@ impl Splitter {
                 long => Err(too_long("the input of a load in one piece", long)),
             };
         }
-        if self.waiting.len() < CHUNK {
+        if self.waiting.len() < self.chunk {
             return Ok(None);
         }
         let unsearched = &self.waiting[self.searched..];
@@ -120,7 +127,7 @@ mod tests {
         let line = format!("{}\n", "x".repeat(700));
         let text = line.repeat(5000) + "last";
         for step in [333, 4096, 1 << 20, 5 << 20] {
-            let mut splitter = Splitter::new(false);
+            let mut splitter = Splitter::new(false, 1 << 20);
             let mut chunks = Vec::new();
             for piece in text.as_bytes().chunks(step) {
                 chunks.extend(splitter.push(piece).unwrap());
@@ -140,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_refused() {
-        let mut splitter = Splitter::new(false);
+        let mut splitter = Splitter::new(false, 1 << 20);
         let piece = vec![b'x'; 1 << 20];
         let error = (0..40).find_map(|_| splitter.push(&piece).err()).unwrap();
         assert_eq!(error.kind(), ErrorKind::ResourceLimit);

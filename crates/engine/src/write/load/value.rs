@@ -26,22 +26,31 @@ impl Parser {
             return Err(Fault::Form);
         };
         if reader.peek() == Some(b'n') && reader.word("null") {
-            if !plan.property.nullable {
-                return Err(Fault::of(&plan.property.name, missing(&plan.property)));
-            }
-            if let Some(column) = self.rows(at).columns.get_mut(position) {
-                column.append_null();
-            }
-            return Ok(());
+            return self.store_null(plan, at, position);
         }
         if let DataType::Scalar(Scalar::String) = plan.property.data_type
             && reader.peek() == Some(b'"')
         {
-            return self.text(reader, type_plan, at, position);
+            let text = reader.string()?;
+            return self.store_text(type_plan, at, position, &text);
         }
         let value = match quick(reader, &plan.property.data_type) {
             Some(value) => value,
             None => thorough(reader, &plan.property)?,
+        };
+        self.store(type_plan, at, position, value)
+    }
+
+    /// Checks a value of the property's type and puts it into its column.
+    pub(super) fn store(
+        &mut self,
+        type_plan: &TypePlan,
+        at: usize,
+        position: usize,
+        value: Value,
+    ) -> Result<(), Fault> {
+        let Some(plan) = type_plan.properties.get(position) else {
+            return Err(Fault::Form);
         };
         check(type_plan, position, plan, &value)?;
         if let Some(spelled) = plan.key_slot.and_then(|slot| self.spelled.get_mut(slot)) {
@@ -64,25 +73,40 @@ impl Parser {
         taken.map_err(|error| Fault::of(&plan.property.name, error))
     }
 
-    /// Texts are most of the data: no copy on the way to the column.
-    fn text(
+    /// A null that the input gives.
+    pub(super) fn store_null(
         &mut self,
-        reader: &mut Reader<'_>,
-        type_plan: &TypePlan,
+        plan: &PropertyPlan,
         at: usize,
         position: usize,
     ) -> Result<(), Fault> {
-        let text = reader.string()?;
+        if !plan.property.nullable {
+            return Err(Fault::of(&plan.property.name, missing(&plan.property)));
+        }
+        if let Some(column) = self.rows(at).columns.get_mut(position) {
+            column.append_null();
+        }
+        Ok(())
+    }
+
+    /// Texts are most of the data: no copy on the way to the column.
+    pub(super) fn store_text(
+        &mut self,
+        type_plan: &TypePlan,
+        at: usize,
+        position: usize,
+        text: &str,
+    ) -> Result<(), Fault> {
         let Some(plan) = type_plan.properties.get(position) else {
             return Err(Fault::Form);
         };
         if let Some(shape) = type_plan.shape.property(position) {
             shape
-                .check_text(&text)
+                .check_text(text)
                 .map_err(|e| Fault::of(&plan.property.name, e))?;
         }
         if let Some(spelled) = plan.key_slot.and_then(|slot| self.spelled.get_mut(slot)) {
-            spelled.push_str(&text);
+            spelled.push_str(text);
         }
         if let Some(Column::Text(column)) = self.rows(at).columns.get_mut(position) {
             column.append_value(text);

@@ -1,5 +1,6 @@
 //! Writes through real graphs.
 
+mod inputs;
 mod load;
 mod mutate;
 
