@@ -36,7 +36,7 @@ mod tests;
 mod text_index;
 pub(crate) mod values;
 
-pub(crate) use column::Column;
+pub(crate) use column::{Column, read_fragments};
 pub(crate) use execution::{QueryContext, TableSource};
 pub(crate) use id_index::IdIndex;
 pub(crate) use plan_cache::PlanCache;

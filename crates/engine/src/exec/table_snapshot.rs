@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use lance::Dataset;
 use lance::dataset::fragment::FileFragment;
-use lance_table::format::Fragment;
+use lance_table::format::{DataFile, Fragment};
 use rustc_hash::FxHashMap;
 
 use super::column::{Column, read_fragments};
@@ -31,6 +31,8 @@ pub(crate) struct TableSnapshot {
     live: Arc<LiveSet>,
     /// Versions with the same ordinals as far as they go, and how far; newest first.
     ancestors: Vec<(TableKey, usize)>,
+    /// The highest field id that this version or one of its ancestors has.
+    fields_seen: i32,
     cache: SnapshotCache,
 }
 
@@ -56,6 +58,7 @@ impl TableSnapshot {
             chunks: Vec::new(),
             live: Arc::new(LiveSet::new(0)),
             ancestors: Vec::new(),
+            fields_seen: -1,
             cache: cache.clone(),
         };
         let snapshot = empty.derived(dataset, key).await?;
@@ -245,7 +248,7 @@ impl TableSnapshot {
             let same = unseen
                 .get(&chunk.fragment.id)
                 .copied()
-                .filter(|f| !chunk.gone && same_data(f, &chunk.fragment));
+                .filter(|f| !chunk.gone && same_data(&chunk.fragment, f, self.fields_seen));
             let Some(fragment) = same else {
                 (chunk.start..chunk.start + chunk.rows).for_each(|o| live.kill(o));
                 chunks.push(Chunk {
@@ -256,7 +259,10 @@ impl TableSnapshot {
             };
             unseen.remove(&fragment.id);
             if fragment.deletion_file == chunk.fragment.deletion_file {
-                chunks.push(chunk.clone());
+                chunks.push(Chunk {
+                    fragment: Arc::new(fragment.clone()),
+                    ..chunk.clone()
+                });
                 continue;
             }
             let deleted = deletions(dataset, fragment).await?;
@@ -308,6 +314,7 @@ impl TableSnapshot {
             chunks,
             live: Arc::new(live),
             ancestors,
+            fields_seen: self.fields_seen.max(dataset.manifest().max_field_id()),
             cache: self.cache.clone(),
         }))
     }
@@ -319,15 +326,23 @@ impl Part for TableSnapshot {
     }
 }
 
-/// Deletions apart, the fragments are the same rows.
-fn same_data(a: &Fragment, b: &Fragment) -> bool {
-    a.physical_rows == b.physical_rows
-        && a.overlays == b.overlays
-        && a.files.len() == b.files.len()
-        && a.files
+/// Deletions apart, the newer fragment has the same rows: the same files, and beside them at most
+/// files of columns that no version behind the older one has seen. (A field id that was dropped may
+/// come back with other values, so those do not count as the same.)
+fn same_data(older: &Fragment, newer: &Fragment, fields_seen: i32) -> bool {
+    let is_in = |file: &DataFile, files: &[DataFile]| {
+        files
             .iter()
-            .zip(&b.files)
-            .all(|(a, b)| a.path == b.path && a.base_id == b.base_id)
+            .any(|other| other.path == file.path && other.base_id == file.base_id)
+    };
+    let is_new = |file: &DataFile| file.fields.iter().all(|field| *field > fields_seen);
+    older.physical_rows == newer.physical_rows
+        && older.overlays == newer.overlays
+        && older.files.iter().all(|file| is_in(file, &newer.files))
+        && newer
+            .files
+            .iter()
+            .all(|file| is_in(file, &older.files) || is_new(file))
 }
 
 async fn physical_rows(dataset: &Arc<Dataset>, fragment: &Fragment) -> Result<usize> {

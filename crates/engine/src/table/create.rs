@@ -9,6 +9,7 @@ use lance::dataset::write::{InsertBuilder, WriteMode, WriteParams};
 use lance::index::CreateIndexBuilder;
 use lance_index::IndexType;
 use lance_index::scalar::{InvertedIndexParams, ScalarIndexParams};
+use lance_table::format::IndexMetadata;
 use omnigraph_lang::schema::EntityType;
 use ulid::Ulid;
 
@@ -58,24 +59,7 @@ impl Tables {
         let mut dataset = Dataset::clone(base);
         let mut built = Vec::with_capacity(indexes.len());
         for index in indexes {
-            let columns = [index.column.as_str()];
-            let made = match index.kind {
-                Kind::Ordered => {
-                    let params = ScalarIndexParams::default();
-                    CreateIndexBuilder::new(&mut dataset, &columns, IndexType::BTree, &params)
-                        .name(index.name())
-                        .execute_uncommitted()
-                        .await?
-                }
-                Kind::FullText => {
-                    let params = InvertedIndexParams::default();
-                    CreateIndexBuilder::new(&mut dataset, &columns, IndexType::Inverted, &params)
-                        .name(index.name())
-                        .execute_uncommitted()
-                        .await?
-                }
-            };
-            built.push(made);
+            built.push(build_index(&mut dataset, index, index.name()).await?);
         }
         let operation = Operation::CreateIndex {
             new_indices: built,
@@ -103,4 +87,30 @@ impl Tables {
             .await?;
         self.shared.store.flush(files).await
     }
+}
+
+/// Builds one index over everything that a table holds; nothing names it yet.
+pub(super) async fn build_index(
+    dataset: &mut Dataset,
+    index: &Index,
+    name: String,
+) -> Result<IndexMetadata> {
+    let columns = [index.column.as_str()];
+    let built = match index.kind {
+        Kind::Ordered => {
+            let params = ScalarIndexParams::default();
+            CreateIndexBuilder::new(dataset, &columns, IndexType::BTree, &params)
+                .name(name)
+                .execute_uncommitted()
+                .await?
+        }
+        Kind::FullText => {
+            let params = InvertedIndexParams::default();
+            CreateIndexBuilder::new(dataset, &columns, IndexType::Inverted, &params)
+                .name(name)
+                .execute_uncommitted()
+                .await?
+        }
+    };
+    Ok(built)
 }

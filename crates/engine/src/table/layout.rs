@@ -25,10 +25,28 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn name(&self) -> String {
-        match self.kind {
-            Kind::Ordered => format!("{}_btree", self.column),
-            Kind::FullText => format!("{}_fts", self.column),
+        format!("{}_{}", self.column, self.kind.suffix())
+    }
+
+    /// A name that no column can have given to an index before.
+    pub(super) fn name_of_field(&self, field: i32) -> String {
+        format!("{}_{field}_{}", self.column, self.kind.suffix())
+    }
+}
+
+impl Kind {
+    fn suffix(self) -> &'static str {
+        match self {
+            Kind::Ordered => "btree",
+            Kind::FullText => "fts",
         }
+    }
+
+    /// The kind of an index with this name: columns are renamed, suffixes stay.
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        [Kind::Ordered, Kind::FullText]
+            .into_iter()
+            .find(|kind| name.rsplit('_').next() == Some(kind.suffix()))
     }
 }
 

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 pub(crate) use self::change::{Appended, FragmentWriter, StagedFragments, TableChange};
 pub(crate) use self::layout::{arrow_field, arrow_schema};
 pub(crate) use self::maintain::{Outlook, Policy, TableWork};
-pub(crate) use self::migrate::ColumnChange;
+pub(crate) use self::migrate::{Fills, TypeChange, or_value};
 pub(crate) use self::references::{References, references};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{GraphRoot, TableRef};

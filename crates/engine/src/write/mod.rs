@@ -24,6 +24,7 @@ mod tests;
 pub(crate) use added::member_name;
 pub(crate) use keys::TupleHasher;
 pub(crate) use shape::{Shape, shorten};
+pub(crate) use view::View;
 
 pub use load::{
     LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress,
