@@ -206,6 +206,11 @@ impl Uses {
         self
     }
 
+    const fn with_graph(mut self) -> Uses {
+        self.graph = true;
+        self
+    }
+
     const fn without_graph(mut self) -> Uses {
         self.graph = false;
         self
@@ -233,6 +238,13 @@ impl Command {
             Command::Schema(schema::Command::Show(_)) => {
                 ("schema show", Uses::of(Plane::Data, DOCUMENT))
             }
+            Command::Schema(schema::Command::Plan(args)) if args.from.is_some() => {
+                ("schema plan", Uses::of(Plane::Local, DOCUMENT))
+            }
+            Command::Schema(schema::Command::Plan(_)) => (
+                "schema plan",
+                Uses::of(Plane::Control, DOCUMENT).with_graph(),
+            ),
             Command::Lint(args) if args.schema.is_some() => {
                 ("lint", Uses::of(Plane::Local, DOCUMENT))
             }

@@ -5,6 +5,8 @@ use omnigraph_proto::common::v1::{
 };
 use omnigraph_proto::error::WireError;
 
+use crate::finding;
+
 /// What a caller can do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -28,6 +30,8 @@ pub enum ErrorKind {
     Unavailable,
     /// What is stored contradicts itself.
     Corrupt,
+    /// The schema change is not supported, or entities that exist forbid it.
+    Migration,
     /// A defect of this program.
     Internal,
 }
@@ -155,11 +159,16 @@ impl From<omnigraph_engine::Error> for Error {
             K::Unavailable | K::Deadline | K::WriteConflict => ErrorKind::Unavailable,
             K::NotFound | K::Corrupt => ErrorKind::Corrupt,
             K::Fenced => ErrorKind::NotLeader,
-            K::Invalid | K::Migration | K::ResourceLimit => ErrorKind::Invalid,
+            K::Invalid | K::ResourceLimit => ErrorKind::Invalid,
+            K::Migration => ErrorKind::Migration,
             _ => ErrorKind::Internal,
         };
         let mut ours = Error::new(kind, error.message());
         ours.extra.hint.clone_from(&error.detail().hint);
+        if kind == ErrorKind::Migration {
+            let found = error.detail().diagnostics.iter();
+            ours.extra.findings = found.map(|d| finding::of_language(d, "")).collect();
+        }
         ours.with_source(error)
     }
 }
@@ -195,6 +204,7 @@ impl From<Error> for tonic::Status {
             ErrorKind::RecoveryPending => ErrorReason::RecoveryPending,
             ErrorKind::Unavailable => ErrorReason::Unavailable,
             ErrorKind::Corrupt => ErrorReason::Integrity,
+            ErrorKind::Migration => ErrorReason::UnsupportedMigration,
             ErrorKind::Unsupported | ErrorKind::Internal => ErrorReason::Internal,
         };
         let extra = *error.extra;

@@ -38,6 +38,7 @@ mod tests;
 
 pub use api::{ClusterApi, ReplicaApi};
 pub use error::{Error, ErrorKind, Result};
+pub use plan::summary as step_summary;
 pub use plane::{ControlPlane, Options};
 
 /// Epoch microseconds as they travel.

@@ -11,6 +11,7 @@ use omnigraph_control_plane::{ControlPlane, bundle};
 use omnigraph_data_plane::Replica;
 use omnigraph_engine::{Engine, EngineOptions, Store, StoreOptions};
 use omnigraph_gateway::Upstream;
+use omnigraph_lang::schema::MigrationPlan;
 use omnigraph_policy::{Actor, Credentials};
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterServiceServer;
@@ -23,6 +24,7 @@ use super::data::{Answer, Body, Door};
 use crate::address::Root;
 use crate::error::{Error, Result};
 
+pub(crate) use omnigraph_control_plane::step_summary;
 pub(crate) use omnigraph_engine::STORAGE_FORMAT;
 
 /// Writes that were admitted are finished within this time.
@@ -76,6 +78,23 @@ impl Embedded {
     /// The control plane's service.
     pub(crate) fn control(&self) -> Transport {
         in_process(&self.plane)
+    }
+
+    /// The way of a graph to another schema.
+    pub(crate) async fn plan_schema(
+        &self,
+        graph: Option<&str>,
+        desired: &str,
+    ) -> Result<MigrationPlan> {
+        let planned = self.plane.plan_schema(graph, desired).await;
+        let (_, plan) = planned.map_err(|error| {
+            let shown = Error::failed(error.message());
+            match error.hint() {
+                Some(hint) => shown.with_hint(hint),
+                None => shown,
+            }
+        })?;
+        Ok(plan)
     }
 
     /// A gateway on a replica of this process.

@@ -129,15 +129,20 @@ impl Context {
         named.unwrap_or_else(|| PathBuf::from("."))
     }
 
-    /// Opens the data plane and finds out which graph is meant.
-    pub(crate) async fn session(&self) -> Result<Session> {
-        let client = self.data().await?;
+    /// The graph that a flag or the environment names.
+    pub(crate) fn graph_name(&self) -> Option<String> {
         let from_env = || {
             std::env::var("OMNIGRAPH_GRAPH")
                 .ok()
                 .filter(|g| !g.is_empty())
         };
-        let graph = match self.global.graph.clone().or_else(from_env) {
+        self.global.graph.clone().or_else(from_env)
+    }
+
+    /// Opens the data plane and finds out which graph is meant.
+    pub(crate) async fn session(&self) -> Result<Session> {
+        let client = self.data().await?;
+        let graph = match self.graph_name() {
             Some(graph) => graph,
             None => only_graph(&client).await?,
         };

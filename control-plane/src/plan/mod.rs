@@ -1,6 +1,7 @@
 //! Desired against ledger against living graphs. Reads only.
 
 mod graph;
+mod single;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::{ChangeOperation, Disposition, PlanChange};
 
+pub use self::steps::summary;
 use crate::declared::Declared;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};

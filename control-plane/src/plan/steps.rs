@@ -38,7 +38,8 @@ fn step(step: &Step) -> pb::MigrationStep {
     }
 }
 
-fn summary(step: &Step) -> String {
+/// A migration step in a few words, for people.
+pub fn summary(step: &Step) -> String {
     let whole = |on: &omnigraph_lang::schema::migrate::TypeStep| {
         format!("{} {}", on.type_kind.word(), on.type_name)
     };
