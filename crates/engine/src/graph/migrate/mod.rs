@@ -17,6 +17,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt as _;
 use omnigraph_lang::schema::migrate::MigrationPlan;
 use omnigraph_lang::schema::{Catalog, TypeId};
 
@@ -187,7 +188,7 @@ impl Graph {
         snapshot: &Snapshot,
         desired: &Catalog,
     ) -> Result<MigratedTables> {
-        let demands = data::demands(self, snapshot, desired).await?;
+        let demands = data::demands(self, snapshot, desired).boxed().await?;
         if !demands.found.is_empty() {
             return Err(refused(demands.found, demands.violations));
         }
@@ -205,7 +206,11 @@ impl Graph {
             .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
         let mut plan = evolution.plan;
         let demands = match plan.supported {
-            true => data::demands(self, snapshot, &evolution.catalog).await?,
+            true => {
+                data::demands(self, snapshot, &evolution.catalog)
+                    .boxed()
+                    .await?
+            }
             // What the language refuses has no after-state that rows could be held against.
             false => Demands::default(),
         };
@@ -234,7 +239,7 @@ impl Graph {
         for after in desired.entities() {
             let id = after.body().id;
             let table = match accepted.entity(id) {
-                None => self.tables().create(after).await?,
+                None => self.tables().create(after).boxed().await?,
                 Some(before) => {
                     let change = TypeChange {
                         before,
@@ -242,7 +247,10 @@ impl Graph {
                         fills: demands.fills.get(&id).unwrap_or(&no_fills),
                     };
                     // Boxed, because the futures of table operations are deep.
-                    Box::pin(self.tables().migrate(snapshot.table(id)?, change)).await?
+                    self.tables()
+                        .migrate(snapshot.table(id)?, change)
+                        .boxed()
+                        .await?
                 }
             };
             if snapshot.commit.tables.get(&id) != Some(&table) {
