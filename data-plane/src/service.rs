@@ -9,6 +9,7 @@ mod graphs;
 mod history;
 mod load;
 mod maintenance;
+mod merge;
 mod mutate;
 mod query;
 mod readiness;
@@ -245,7 +246,7 @@ impl GraphService for Service {
         let (call, message) = self.call(request, Budget::Write)?;
         let (call, graph) = call.graph(&message.graph_id)?;
         let (author, left) = (call.author(), call.left());
-        call.write(async move { branches::merge(&graph, message, author, left).await })
+        call.write(async move { merge::merge(&graph, message, author, left).await })
             .await
     }
 

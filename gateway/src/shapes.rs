@@ -245,6 +245,9 @@ pub struct BranchMergeOutput {
     pub dry_run: Option<bool>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<MergeConflictOutput>,
+    /// How many there are, where not all are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflicts_total: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<TypeCount>,
 }

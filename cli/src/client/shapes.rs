@@ -1,6 +1,7 @@
 //! The answers of the data plane's HTTP interface, as far as people are shown them. Programs get
 //! the answer as it came.
 
+use omnigraph_proto::error::MergeConflictOutput;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -197,7 +198,15 @@ pub(crate) struct BranchMergeOutput {
     #[serde(default)]
     pub(crate) commit: Option<CommitOutput>,
     #[serde(default)]
+    pub(crate) merge_base: Option<String>,
+    #[serde(default)]
     pub(crate) dry_run: bool,
+    #[serde(default)]
+    pub(crate) conflicts: Vec<MergeConflictOutput>,
+    #[serde(default)]
+    pub(crate) conflicts_total: Option<u64>,
+    #[serde(default)]
+    pub(crate) changes: Vec<TypeCount>,
 }
 
 #[derive(Debug, Deserialize)]

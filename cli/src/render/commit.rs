@@ -3,7 +3,7 @@
 use super::words::{ago, grouped, utc};
 use crate::client::data::understand;
 use crate::client::shapes::{
-    BranchMergeOutput, BranchOutput, CommitOutput, Dataset, GraphListItem, GraphOutput, Param,
+    BranchOutput, CommitOutput, Dataset, GraphListItem, GraphOutput, Param,
     StoredQuery, TypeCount,
 };
 use crate::error::Result;
@@ -60,7 +60,8 @@ pub(crate) fn commit(commit: &CommitOutput, json: &str) -> Rendered {
     Rendered::fields(&fields, json)
 }
 
-fn changes(touched: &[TypeCount]) -> String {
+/// `+7 ~1 -1`.
+pub(super) fn changes(touched: &[TypeCount]) -> String {
     let sum = |of: fn(&TypeCount) -> u64| touched.iter().map(of).sum::<u64>();
     let parts = [
         ('+', sum(|t| t.inserted)),
@@ -105,31 +106,6 @@ pub(crate) fn branch(branch: &BranchOutput, json: &str) -> Rendered {
         ("created", utc(branch.created_at)),
     ];
     Rendered::fields(&fields, json)
-}
-
-/// `import → main: fast-forward, commit 01JDB6`.
-pub(crate) fn merged(output: &BranchMergeOutput, json: &str) -> Rendered {
-    let outcome = output.outcome.replace('_', " ");
-    let would = if output.dry_run { "would be " } else { "" };
-    let commit = output
-        .commit
-        .as_ref()
-        .map(|c| c.graph_commit_id.clone())
-        .unwrap_or_default();
-    let mut text = format!("{} → {}: {would}{outcome}", output.source, output.target);
-    if !commit.is_empty() {
-        text.push_str(&format!(", commit {commit}"));
-    }
-    if output.branch_deleted == Some(true) {
-        text.push_str(&format!(", {} deleted", output.source));
-    }
-    let fields = [
-        ("source", output.source.clone()),
-        ("target", output.target.clone()),
-        ("outcome", output.outcome.clone()),
-        ("commit", commit),
-    ];
-    Rendered::record(text, &fields, json)
 }
 
 /// `debian  ready  rev 18` per graph.
@@ -282,19 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn branches_and_merges() {
+    fn branches_and_their_heads() {
         let main = format!(r#"{{"name":"main","head":{HEAD},"created_at":1795355000000000}}"#);
         let review = format!(
             r#"{{"name":"review/x","head":{FIRST},"base_commit_id":"01JDB5000000000000000000T0","created_at":1795355990000000}}"#
         );
         let mut text = shown(&branches(&[&main, &review], "{}", NOW).unwrap());
         text += &shown(&branch(&understand(&review).unwrap(), &review));
-        let merge = format!(
-            r#"{{"source":"import","target":"main","outcome":"fast_forward","actor_id":null,"branch_deleted":true,"commit":{HEAD}}}"#
-        );
-        text += &shown(&merged(&understand(&merge).unwrap(), &merge));
-        let dry = r#"{"source":"import","target":"main","outcome":"already_up_to_date","actor_id":null,"commit":null,"dry_run":true}"#;
-        text += &shown(&merged(&understand(dry).unwrap(), dry));
         check("branches.txt", &text);
     }
 

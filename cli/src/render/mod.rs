@@ -4,6 +4,7 @@ pub(crate) mod commit;
 pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod maintenance;
+pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod pretty;
 pub(crate) mod query;

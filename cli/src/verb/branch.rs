@@ -57,6 +57,12 @@ pub(crate) struct MergeArgs {
     /// Branch that takes the changes
     #[arg(long, default_value = "main")]
     into: String,
+    /// Whose version of an entity counts when both changed it (ours = the branch merged into)
+    #[arg(long, value_enum)]
+    strategy: Option<Strategy>,
+    /// The same for one node or edge type; repeatable, goes before --strategy
+    #[arg(long, value_name = "TYPE=STRATEGY", value_parser = strategy_for)]
+    strategy_for: Vec<(String, Strategy)>,
     /// Report what would happen, without a commit
     #[arg(long)]
     dry_run: bool,
@@ -72,6 +78,32 @@ pub(crate) struct MergeArgs {
     /// Note for the history
     #[arg(long)]
     message: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Strategy {
+    Fail,
+    Ours,
+    Theirs,
+}
+
+impl Strategy {
+    fn word(self) -> &'static str {
+        match self {
+            Strategy::Fail => "fail",
+            Strategy::Ours => "ours",
+            Strategy::Theirs => "theirs",
+        }
+    }
+}
+
+/// `Package=theirs`.
+fn strategy_for(text: &str) -> std::result::Result<(String, Strategy), String> {
+    let known = |word: &str| clap::ValueEnum::from_str(word, false).ok();
+    text.split_once('=')
+        .and_then(|(name, word)| Some((name.to_owned(), known(word)?)))
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| "expected TYPE=fail, TYPE=ours or TYPE=theirs".to_owned())
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
@@ -190,6 +222,16 @@ async fn merge(args: MergeArgs, session: &Session, context: &Context) -> Result<
             body.insert(member.into(), json!(value));
         }
     }
+    if let Some(strategy) = args.strategy {
+        body.insert("strategy".into(), json!(strategy.word()));
+    }
+    if !args.strategy_for.is_empty() {
+        let by_type = args.strategy_for.iter();
+        let by_type: Map<String, Value> = by_type
+            .map(|(name, strategy)| (name.clone(), json!(strategy.word())))
+            .collect();
+        body.insert("strategies".into(), Value::Object(by_type));
+    }
     let call = Call::post(session.path("/branches/merge"), Value::Object(body))
         .header("omnigraph-if-graph-commit", args.if_target.as_deref());
     let (merged, json): (BranchMergeOutput, _) = session.client.json(&call).await?;
@@ -198,5 +240,8 @@ async fn merge(args: MergeArgs, session: &Session, context: &Context) -> Result<
             .output
             .warn(&format!("{} was not deleted: {error}", merged.source));
     }
-    Ok(render::commit::merged(&merged, &json))
+    if merged.outcome == "conflicted" {
+        context.output.note(&render::merge::hint(&merged));
+    }
+    Ok(render::merge::merged(&merged, &json))
 }

@@ -62,6 +62,8 @@ pub struct ErrorDetail {
     pub precondition: Option<(String, Option<String>)>,
     /// URI of an external object, and why it cannot be read.
     pub external: Option<(String, String)>,
+    /// What stands in the way of a merge or of a revert.
+    pub merge_conflicts: Option<Box<crate::graph::Conflicts>>,
     /// Resource, limit and actual value.
     pub limit: Option<(String, u64, u64)>,
     /// What a write lost to.

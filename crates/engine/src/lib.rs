@@ -34,11 +34,11 @@ pub use error::{
 pub use exec::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
 pub use external::{ExternalBlobBase, ExternalBlobScope};
 pub use graph::{
-    ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, Consistency,
-    DatasetInfo, FsckFinding, FsckOptions, FsckReport, FsckSeverity, Graph, GraphId, GraphRoot,
-    Incarnation, MergeOptions, MergeOutcome, MergeResult, ReadOptions, STORAGE_FORMAT,
-    SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Target, Touched,
-    WriteOptions,
+    ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, ConflictImage,
+    ConflictKind, Conflicts, Consistency, DatasetInfo, FsckFinding, FsckOptions, FsckReport,
+    FsckSeverity, Graph, GraphId, GraphRoot, Incarnation, MergeConflict, MergeOptions, MergeOutcome,
+    MergeResult, MergeStrategy, ReadOptions, Resolution, STORAGE_FORMAT, SchemaCommitError,
+    SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Strategies, Target, Touched, WriteOptions,
 };
 pub use graph::{
     Baseline, ChangeBlock, ChangeCause, ChangeFilter, ChangeOp, ChangePage, CommitChanges, Diff,

@@ -1,12 +1,9 @@
-//! Branches and merges.
+//! Branches.
 
-use std::time::Duration;
-
-use omnigraph_engine::{Authorship, BranchInfo, Error, MergeOptions, MergeResult, Target};
+use omnigraph_engine::{Authorship, BranchInfo, Error, Target};
 use omnigraph_proto::data::v1::{
     Branch, CreateBranchRequest, CreateBranchResponse, DeleteBranchRequest, DeleteBranchResponse,
     GetBranchRequest, GetBranchResponse, ListBranchesRequest, ListBranchesResponse,
-    MergeBranchesRequest, MergeBranchesResponse, MergeOutcome, MergeStrategy,
 };
 use omnigraph_proto::error::WireError;
 
@@ -96,58 +93,6 @@ pub(super) async fn delete(
         uri: generation.graph.uri(),
         head_commit_id: head.id.to_string(),
     })
-}
-
-pub(super) async fn merge(
-    generation: &Generation,
-    message: MergeBranchesRequest,
-    by: Authorship,
-    left: Duration,
-) -> Result<MergeBranchesResponse, WireError> {
-    let source = convert::named_branch(&message.source)?;
-    let target = convert::branch(&message.target)?;
-    if matches!(
-        message.strategy(),
-        MergeStrategy::Ours | MergeStrategy::Theirs
-    ) {
-        return Err(WireError::invalid_request(
-            "merge strategies are not supported yet: only fast-forward merges are",
-        ));
-    }
-    let actor_id = by.actor.as_ref().map(ToString::to_string);
-    let options = MergeOptions {
-        dry_run: message.dry_run,
-        if_source: convert::maybe_commit(&message.if_source_commit)?,
-        delete_source: message.delete_source,
-        write: convert::write_options(message.options, by, left)?,
-    };
-    let merged = generation.graph.merge(&source, &target, &options).await;
-    let merged = merged.map_err(refused)?;
-    Ok(MergeBranchesResponse {
-        source: source.to_string(),
-        target: target.to_string(),
-        outcome: outcome(&merged).into(),
-        actor_id,
-        branch_deleted: merged.source_deleted,
-        branch_delete_error: match merged.source_deleted {
-            Some(false) if source.is_main() => "branch 'main' cannot be deleted".to_owned(),
-            Some(false) => format!("branch '{source}' has moved and stays"),
-            _ => String::new(),
-        },
-        commit: merged.commit.as_ref().map(convert::commit),
-        dry_run: options.dry_run,
-        conflicts: None,
-        merge_base_commit_id: merged.merge_base.to_string(),
-        changes: Vec::new(),
-        replayed: false,
-    })
-}
-
-fn outcome(merged: &MergeResult) -> MergeOutcome {
-    match merged.outcome {
-        omnigraph_engine::MergeOutcome::AlreadyUpToDate => MergeOutcome::AlreadyUpToDate,
-        omnigraph_engine::MergeOutcome::FastForward => MergeOutcome::FastForward,
-    }
 }
 
 fn branch_info(branch: &BranchInfo) -> Branch {

@@ -134,7 +134,8 @@ pub(super) fn commit(commit: &engine::Commit) -> pb::Commit {
     }
 }
 
-fn touched(touched: &engine::Touched) -> pb::TypeCount {
+/// Counts of one type.
+pub(super) fn touched(touched: &engine::Touched) -> pb::TypeCount {
     pb::TypeCount {
         kind: entity_kind(touched.edge).into(),
         type_name: touched.type_name.clone(),

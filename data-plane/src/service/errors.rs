@@ -36,6 +36,9 @@ pub(super) fn wire(error: Error, about: About) -> WireError {
         _ if !detail.diagnostics.is_empty() => with_diagnostics(reason, &error),
         _ => WireError::new(reason, error.message()),
     };
+    if let Some(found) = &detail.merge_conflicts {
+        wire = wire.with_detail(Detail::MergeConflicts(super::merge::conflicts(found)));
+    }
     if let Some(entity) = detail.entity.as_ref().filter(|_| wire.detail.is_none()) {
         wire = wire.with_detail(Detail::KeyConflict(EntityRef {
             kind: entity_kind(entity.edge).into(),

@@ -151,12 +151,12 @@ pub(crate) async fn merge(
 ) -> Result<Response, ApiError> {
     let strategy = match body.strategy.as_deref() {
         None => MergeStrategy::Fail,
-        Some(word) => MergeStrategy::from_label(word).ok_or_else(|| {
-            ApiError::bad_request(format!(
-                "unknown merge strategy '{word}': use fail, ours or theirs"
-            ))
-        })?,
+        Some(word) => merge_strategy(word)?,
     };
+    let by_type = body.strategies.into_iter();
+    let strategies = by_type
+        .map(|(name, word)| Ok((name, merge_strategy(&word)?.into())))
+        .collect::<Result<_, ApiError>>()?;
     let message = MergeBranchesRequest {
         graph_id: graph.graph_id.clone(),
         source: branch_name(Some(&body.source), "")?,
@@ -166,6 +166,7 @@ pub(crate) async fn merge(
         dry_run: body.dry_run,
         if_source_commit: body.if_source_commit.unwrap_or_default(),
         options: Some(graph.maybe_conditional(body.message)?),
+        strategies,
     };
     let request = graph.request(message, Budget::Write);
     let mut graphs = graph.graphs();
@@ -174,6 +175,14 @@ pub(crate) async fn merge(
         .await?;
     let (metadata, merged, _) = answer.into_parts();
     merge_answer(&metadata, merged)
+}
+
+fn merge_strategy(word: &str) -> Result<MergeStrategy, ApiError> {
+    MergeStrategy::from_label(word).ok_or_else(|| {
+        ApiError::bad_request(format!(
+            "unknown merge strategy '{word}': use fail, ours or theirs"
+        ))
+    })
 }
 
 fn merge_answer(
@@ -186,7 +195,9 @@ fn merge_answer(
         .commit(commit)
         .replayed(merged.replayed);
     let outcome = merged.outcome().label().to_owned();
-    let conflicts = merged.conflicts.unwrap_or_default().conflicts;
+    let found = merged.conflicts.unwrap_or_default();
+    let conflicts_total = found.truncated.then_some(found.total);
+    let conflicts = found.conflicts;
     answer.json(&BranchMergeOutput {
         source: merged.source,
         target: merged.target,
@@ -198,6 +209,7 @@ fn merge_answer(
         merge_base: present(merged.merge_base_commit_id),
         dry_run: merged.dry_run.then_some(true),
         conflicts: conflicts.iter().map(Into::into).collect(),
+        conflicts_total,
         changes: merged.changes.into_iter().map(Into::into).collect(),
     })
 }

@@ -1,5 +1,7 @@
 //! Bodies of requests. Unknown members are ignored, except where a type says otherwise.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -113,6 +115,9 @@ pub struct BranchMergeRequest {
     /// `fail`, `ours` or `theirs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<String>,
+    /// The same by the name of a node or edge type; goes before `strategy`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub strategies: BTreeMap<String, String>,
     #[serde(default)]
     pub dry_run: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

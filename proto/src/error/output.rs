@@ -6,7 +6,7 @@ use super::{INTERNAL_TEXT, WireError};
 use crate::common::v1::error_detail::Detail;
 use crate::common::v1::{
     ChangeDiffRefusal, ConflictEntity, Diagnostic, EntityRef, ErrorReason, IdempotencyConflict,
-    MergeConflict, WriteConflict,
+    EntityImage, MergeConflict, WriteConflict,
 };
 
 /// Body of every HTTP error. Keys that do not apply are left out.
@@ -60,6 +60,31 @@ pub struct MergeConflictOutput {
     /// Only in the answer of a merge that resolved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<String>,
+    /// The entity at the merge base; left out where it was not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<ImageOutput>,
+    /// The entity on the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ours: Option<ImageOutput>,
+    /// The entity on the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub theirs: Option<ImageOutput>,
+}
+
+/// The values of an entity.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImageOutput {
+    pub properties: serde_json::Value,
+    /// Of edges only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<EndpointsOutput>,
+}
+
+/// Ids of the nodes at both ends of an edge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndpointsOutput {
+    pub from: String,
+    pub to: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -267,6 +292,23 @@ impl From<&MergeConflict> for MergeConflictOutput {
             message: conflict.message.clone(),
             kind: conflict.kind().label().to_owned(),
             resolution: some(conflict.resolution().label()),
+            base: conflict.base.as_ref().map(Into::into),
+            ours: conflict.ours.as_ref().map(Into::into),
+            theirs: conflict.theirs.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl From<&EntityImage> for ImageOutput {
+    fn from(image: &EntityImage) -> Self {
+        let ends = EndpointsOutput {
+            from: image.from_id.clone(),
+            to: image.to_id.clone(),
+        };
+        let is_edge = !ends.from.is_empty() || !ends.to.is_empty();
+        ImageOutput {
+            properties: serde_json::from_str(&image.properties_json).unwrap_or_default(),
+            endpoints: is_edge.then_some(ends),
         }
     }
 }

@@ -10,7 +10,7 @@ use tonic_types::pb;
 
 use super::{DOMAIN, WireError, reason_of_code, row};
 use crate::common::v1::error_detail::Detail;
-use crate::common::v1::{ErrorDetail, ErrorReason};
+use crate::common::v1::{ErrorDetail, ErrorReason, MergeConflict};
 
 /// Details travel in a header, and widespread clients refuse headers above 16 KiB in all. So many
 /// bytes before base64 leave room for the message and the rest.
@@ -163,12 +163,30 @@ fn fit(mut detail: Detail) -> Option<Detail> {
         if size <= DETAIL_BYTES_MAX {
             return Some(detail);
         }
+        if lighten(&mut detail) {
+            continue;
+        }
         let kept = list_len(&detail) / 2;
         if kept == 0 {
             return None;
         }
         shorten(&mut detail, kept);
     }
+}
+
+/// Leaves the values of entities out of the latter half of those conflicts that still show them:
+/// naming the conflicts matters more. False: there is nothing left to leave out.
+fn lighten(detail: &mut Detail) -> bool {
+    let Detail::MergeConflicts(conflicts) = detail else {
+        return false;
+    };
+    let shows = |c: &MergeConflict| c.base.is_some() || c.ours.is_some() || c.theirs.is_some();
+    let mut shown: Vec<_> = conflicts.conflicts.iter_mut().filter(|c| shows(c)).collect();
+    let kept = shown.len() / 2;
+    for conflict in shown.iter_mut().skip(kept) {
+        (conflict.base, conflict.ours, conflict.theirs) = (None, None, None);
+    }
+    !shown.is_empty()
 }
 
 fn list_len(detail: &Detail) -> usize {

@@ -295,7 +295,7 @@ fn bodies_carry_conflicts_and_diagnostics() {
                 }),
                 kind: MergeConflictKind::SchemaDiverged.into(),
                 message: "both changed it".into(),
-                resolution: 0,
+                ..MergeConflict::default()
             }],
             total: 1,
             truncated: false,

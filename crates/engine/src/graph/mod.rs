@@ -39,7 +39,10 @@ pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
 pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
 pub use self::maintain::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
-pub use self::merge::{MergeOptions, MergeOutcome, MergeResult};
+pub use self::merge::{
+    ConflictKind, Conflicts, ConflictImage, MergeConflict, MergeOptions, MergeOutcome, MergeResult,
+    MergeStrategy, Resolution, Strategies,
+};
 pub use self::migrate::{SchemaCommitError, SchemaPlan, StagedSchema};
 pub use self::model::{
     Commit, CommitKind, GraphRoot, Idempotency, ParentRef, STORAGE_FORMAT, TableRef, Touched,

@@ -217,11 +217,15 @@ async fn branches_do_not_see_each_other_until_merged() {
 
     add(&graph, "main", "Person", &["cyd"]).await;
     add(&graph, "review/x", "Person", &["dan"]).await;
-    let error = graph
+    let merged = graph
         .merge(&review, &main, &MergeOptions::default())
         .await
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::MergeConflict);
+        .unwrap();
+    assert_eq!(merged.outcome, MergeOutcome::Merged);
+    assert_eq!(
+        names(&graph, &on("main"), "Person").await,
+        ["ann", "bob", "cyd", "dan"]
+    );
 }
 
 #[tokio::test]

@@ -4,19 +4,19 @@
 //! leave behind with [`validate::FinalState`]; then each touched table gets one new version, and
 //! one append makes them all visible.
 
-mod added;
 mod blobs;
+pub(crate) mod added;
 mod entity;
-mod keys;
+pub(crate) mod keys;
 mod load;
 mod mutate;
 mod overlay;
 pub(crate) mod rows;
-mod shape;
+pub(crate) mod shape;
 mod statement;
-mod validate;
-mod view;
-mod violations;
+pub(crate) mod validate;
+pub(crate) mod view;
+pub(crate) mod violations;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,136 @@
+//! Merges, and their conflicts on the wire.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use omnigraph_engine as engine;
+use omnigraph_engine::{Authorship, ConflictKind, MergeOptions, MergeResult, Resolution, Strategies};
+use omnigraph_proto::common::v1 as pb;
+use omnigraph_proto::common::v1::{MergeConflictKind, MergeResolution};
+use omnigraph_proto::data::v1::{
+    MergeBranchesRequest, MergeBranchesResponse, MergeOutcome, MergeStrategy,
+};
+use omnigraph_proto::error::WireError;
+
+use super::convert;
+use super::errors::{About, entity_kind, wire};
+use crate::generation::Generation;
+
+pub(super) async fn merge(
+    generation: &Generation,
+    message: MergeBranchesRequest,
+    by: Authorship,
+    left: Duration,
+) -> Result<MergeBranchesResponse, WireError> {
+    let source = convert::named_branch(&message.source)?;
+    let target = convert::branch(&message.target)?;
+    let actor_id = by.actor.as_ref().map(ToString::to_string);
+    let options = MergeOptions {
+        dry_run: message.dry_run,
+        strategies: Strategies {
+            general: strategy(message.strategy()),
+            by_type: strategies(message.strategies)?,
+        },
+        if_source: convert::maybe_commit(&message.if_source_commit)?,
+        delete_source: message.delete_source,
+        write: convert::write_options(message.options, by, left)?,
+    };
+    let merged = generation.graph.merge(&source, &target, &options).await;
+    let merged = merged.map_err(|error| wire(error, About::Source))?;
+    Ok(MergeBranchesResponse {
+        source: source.to_string(),
+        target: target.to_string(),
+        outcome: outcome(&merged).into(),
+        actor_id,
+        branch_deleted: merged.source_deleted,
+        branch_delete_error: merged.source_delete_error.unwrap_or_default(),
+        commit: merged.commit.as_ref().map(convert::commit),
+        dry_run: options.dry_run,
+        conflicts: (merged.conflicts.total > 0).then(|| conflicts(&merged.conflicts)),
+        merge_base_commit_id: merged.merge_base.to_string(),
+        changes: merged.changes.iter().map(convert::touched).collect(),
+        replayed: merged.replayed,
+    })
+}
+
+/// Conflicts as clients know them.
+pub(super) fn conflicts(found: &engine::Conflicts) -> pb::MergeConflicts {
+    pb::MergeConflicts {
+        conflicts: found.listed.iter().map(conflict).collect(),
+        total: found.total,
+        truncated: (found.listed.len() as u64) < found.total,
+    }
+}
+
+fn conflict(conflict: &engine::MergeConflict) -> pb::MergeConflict {
+    let kind = match conflict.kind {
+        ConflictKind::DivergentInsert => MergeConflictKind::DivergentInsert,
+        ConflictKind::DivergentUpdate => MergeConflictKind::DivergentUpdate,
+        ConflictKind::DeleteVsUpdate => MergeConflictKind::DeleteVsUpdate,
+        ConflictKind::OrphanEdge => MergeConflictKind::OrphanEdge,
+        ConflictKind::UniqueViolation => MergeConflictKind::UniqueViolation,
+        ConflictKind::CardinalityViolation => MergeConflictKind::CardinalityViolation,
+        ConflictKind::ValueConstraintViolation => MergeConflictKind::ValueConstraintViolation,
+        ConflictKind::SchemaDiverged => MergeConflictKind::SchemaDiverged,
+    };
+    let resolution = match conflict.resolution {
+        None => MergeResolution::Unspecified,
+        Some(Resolution::Ours) => MergeResolution::Ours,
+        Some(Resolution::Theirs) => MergeResolution::Theirs,
+    };
+    pb::MergeConflict {
+        entity: Some(pb::EntityRef {
+            kind: entity_kind(conflict.edge).into(),
+            type_name: conflict.type_name.clone(),
+            entity_id: conflict.entity_id.clone().unwrap_or_default(),
+        }),
+        kind: kind.into(),
+        message: conflict.message.clone(),
+        resolution: resolution.into(),
+        base: conflict.base.as_ref().map(image),
+        ours: conflict.ours.as_ref().map(image),
+        theirs: conflict.theirs.as_ref().map(image),
+    }
+}
+
+fn image(image: &engine::ConflictImage) -> pb::EntityImage {
+    let [from_id, to_id] = image.ends.clone().unwrap_or_default();
+    pb::EntityImage {
+        properties_json: serde_json::Value::Object(image.properties.clone()).to_string(),
+        from_id,
+        to_id,
+    }
+}
+
+fn outcome(merged: &MergeResult) -> MergeOutcome {
+    match merged.outcome {
+        engine::MergeOutcome::AlreadyUpToDate => MergeOutcome::AlreadyUpToDate,
+        engine::MergeOutcome::FastForward => MergeOutcome::FastForward,
+        engine::MergeOutcome::Merged => MergeOutcome::Merged,
+        engine::MergeOutcome::Conflicted => MergeOutcome::Conflicted,
+    }
+}
+
+fn strategy(strategy: MergeStrategy) -> engine::MergeStrategy {
+    match strategy {
+        MergeStrategy::Unspecified | MergeStrategy::Fail => engine::MergeStrategy::Fail,
+        MergeStrategy::Ours => engine::MergeStrategy::Ours,
+        MergeStrategy::Theirs => engine::MergeStrategy::Theirs,
+    }
+}
+
+fn strategies(
+    given: HashMap<String, i32>,
+) -> Result<std::collections::BTreeMap<String, engine::MergeStrategy>, WireError> {
+    given
+        .into_iter()
+        .map(|(name, number)| {
+            let known = MergeStrategy::try_from(number).ok();
+            let known = known.filter(|known| *known != MergeStrategy::Unspecified);
+            let named = known.ok_or_else(|| {
+                WireError::invalid_request(format!("unknown merge strategy for type '{name}'"))
+            })?;
+            Ok((name, strategy(named)))
+        })
+        .collect()
+}
