@@ -98,10 +98,4 @@ impl Graph {
         }
         Ok(false)
     }
-
-    /// Whether a commit with this id is `head` or one of its ancestors; nothing is known of it, so
-    /// the whole history may be looked at.
-    pub(super) async fn contains(&self, head: &Arc<Commit>, wanted: &CommitId) -> Result<bool> {
-        self.reaches(head, wanted, None).await
-    }
 }
