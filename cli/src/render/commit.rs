@@ -3,8 +3,7 @@
 use super::words::{ago, grouped, utc};
 use crate::client::data::understand;
 use crate::client::shapes::{
-    BranchOutput, CommitOutput, Dataset, GraphListItem, GraphOutput, Param,
-    StoredQuery, TypeCount,
+    BranchOutput, CommitOutput, Dataset, GraphListItem, GraphOutput, Param, StoredQuery, TypeCount,
 };
 use crate::error::Result;
 use crate::output::{Items, Rendered};

@@ -36,9 +36,10 @@ pub use external::{ExternalBlobBase, ExternalBlobScope};
 pub use graph::{
     ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, ConflictImage,
     ConflictKind, Conflicts, Consistency, DatasetInfo, FsckFinding, FsckOptions, FsckReport,
-    FsckSeverity, Graph, GraphId, GraphRoot, Incarnation, MergeConflict, MergeOptions, MergeOutcome,
-    MergeResult, MergeStrategy, ReadOptions, Resolution, STORAGE_FORMAT, SchemaCommitError,
-    SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Strategies, Target, Touched, WriteOptions,
+    FsckSeverity, Graph, GraphId, GraphRoot, Incarnation, MergeConflict, MergeOptions,
+    MergeOutcome, MergeResult, MergeStrategy, ReadOptions, Resolution, STORAGE_FORMAT,
+    SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Strategies, Target,
+    Touched, WriteOptions,
 };
 pub use graph::{
     Baseline, ChangeBlock, ChangeCause, ChangeFilter, ChangeOp, ChangePage, CommitChanges, Diff,

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use omnigraph_engine as engine;
-use omnigraph_engine::{Authorship, ConflictKind, MergeOptions, MergeResult, Resolution, Strategies};
+use omnigraph_engine::{
+    Authorship, ConflictKind, MergeOptions, MergeResult, Resolution, Strategies,
+};
 use omnigraph_proto::common::v1 as pb;
 use omnigraph_proto::common::v1::{MergeConflictKind, MergeResolution};
 use omnigraph_proto::data::v1::{

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{INTERNAL_TEXT, WireError};
 use crate::common::v1::error_detail::Detail;
 use crate::common::v1::{
-    ChangeDiffRefusal, ConflictEntity, Diagnostic, EntityRef, ErrorReason, IdempotencyConflict,
-    EntityImage, MergeConflict, WriteConflict,
+    ChangeDiffRefusal, ConflictEntity, Diagnostic, EntityImage, EntityRef, ErrorReason,
+    IdempotencyConflict, MergeConflict, WriteConflict,
 };
 
 /// Body of every HTTP error. Keys that do not apply are left out.

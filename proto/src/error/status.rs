@@ -181,7 +181,11 @@ fn lighten(detail: &mut Detail) -> bool {
         return false;
     };
     let shows = |c: &MergeConflict| c.base.is_some() || c.ours.is_some() || c.theirs.is_some();
-    let mut shown: Vec<_> = conflicts.conflicts.iter_mut().filter(|c| shows(c)).collect();
+    let mut shown: Vec<_> = conflicts
+        .conflicts
+        .iter_mut()
+        .filter(|c| shows(c))
+        .collect();
     let kept = shown.len() / 2;
     for conflict in shown.iter_mut().skip(kept) {
         (conflict.base, conflict.ours, conflict.theirs) = (None, None, None);

@@ -40,7 +40,7 @@ pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
 pub use self::maintain::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
 pub use self::merge::{
-    ConflictKind, Conflicts, ConflictImage, MergeConflict, MergeOptions, MergeOutcome, MergeResult,
+    ConflictImage, ConflictKind, Conflicts, MergeConflict, MergeOptions, MergeOutcome, MergeResult,
     MergeStrategy, Resolution, Strategies,
 };
 pub use self::migrate::{SchemaCommitError, SchemaPlan, StagedSchema};

@@ -4,8 +4,8 @@
 //! leave behind with [`validate::FinalState`]; then each touched table gets one new version, and
 //! one append makes them all visible.
 
-mod blobs;
 pub(crate) mod added;
+mod blobs;
 mod entity;
 pub(crate) mod keys;
 mod load;

@@ -179,7 +179,12 @@ impl Found {
             about.kind,
         );
         let full = kept.first.len() >= LISTED;
-        if full && kept.first.last_key_value().is_some_and(|(last, _)| *last <= key) {
+        if full
+            && kept
+                .first
+                .last_key_value()
+                .is_some_and(|(last, _)| *last <= key)
+        {
             return Ok(());
         }
         let [base, ours, theirs] = images()?;
@@ -240,9 +245,10 @@ impl Conflicts {
             1 => ("1".to_owned(), ""),
             n => (n.to_string(), "s"),
         };
-        let first = self.listed.first().map_or(String::new(), |first| {
-            format!(": {}", first.headline())
-        });
+        let first = self
+            .listed
+            .first()
+            .map_or(String::new(), |first| format!(": {}", first.headline()));
         let resolvable = self.listed.iter().any(|c| c.kind.is_resolvable());
         let error = Error::new(
             ErrorKind::MergeConflict,

@@ -102,7 +102,10 @@ impl Graph {
         }
         let mut count = Count::default();
         if let Some(delta) = self.type_delta(from, to, id).boxed().await? {
-            delta.changes.values().for_each(|change| count.add(change.op()));
+            delta
+                .changes
+                .values()
+                .for_each(|change| count.add(change.op()));
         }
         Ok(count)
     }

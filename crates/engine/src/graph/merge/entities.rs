@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::FutureExt;
 use omnigraph_lang::schema::{EntityType, TypeId};
 
-use super::conflict::{About, ConflictKind, ConflictImage, Found, Images, Resolution};
+use super::conflict::{About, ConflictImage, ConflictKind, Found, Images, Resolution};
 use super::{MergeStrategy, Strategies};
 use crate::error::{Error, Result};
 use crate::graph::delta::{Change, RowRef, Side, same_entity};

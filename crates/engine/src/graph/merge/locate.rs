@@ -44,7 +44,9 @@ pub(super) async fn addresses(versions: &Versions<'_>, ids: &[&str]) -> Result<V
         if missing.is_empty() {
             break;
         }
-        candidate.find(versions.ours, &mut missing, &mut addresses).await?;
+        candidate
+            .find(versions.ours, &mut missing, &mut addresses)
+            .await?;
     }
     if !missing.is_empty() {
         let fragments = shared.is_some().then(|| written_since(versions));
@@ -200,7 +202,9 @@ fn file(fragment: &Fragment) -> &str {
 
 fn by_file(dataset: &Dataset) -> HashMap<&str, &Fragment> {
     let fragments = dataset.manifest().fragments.iter();
-    fragments.map(|fragment| (file(fragment), fragment)).collect()
+    fragments
+        .map(|fragment| (file(fragment), fragment))
+        .collect()
 }
 
 /// Ascending offsets of deleted rows.

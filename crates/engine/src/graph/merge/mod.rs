@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 
 use omnigraph_lang::schema::{Catalog, EntityType};
 
-pub use self::conflict::{ConflictKind, Conflicts, ConflictImage, MergeConflict, Resolution};
+pub use self::conflict::{ConflictImage, ConflictKind, Conflicts, MergeConflict, Resolution};
 use super::{Commit, CommitId, Touched, WriteOptions};
 use crate::error::{Error, Result};
 

@@ -15,8 +15,8 @@ use super::{MergeOptions, MergeOutcome, MergeResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::branch::{BranchState, Head};
 use crate::graph::delta::Side;
-use crate::graph::model::BranchEvent;
 use crate::graph::idempotency::{Keyed, recorded};
+use crate::graph::model::BranchEvent;
 use crate::graph::writer::{
     Appended, Attempt, Base, CommitRequest, Staged, Write, append_deadline, check_head,
 };

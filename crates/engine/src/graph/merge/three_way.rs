@@ -109,7 +109,9 @@ impl Graph {
             counts.put(entity, count);
             combined.read.insert(id);
             combined.read.extend(neighbours(catalog, entity));
-            if let (Way::Theirs(_), Some(table)) = (sides.way(id), sides.theirs.commit.tables.get(&id)) {
+            if let (Way::Theirs(_), Some(table)) =
+                (sides.way(id), sides.theirs.commit.tables.get(&id))
+            {
                 combined.adopted.insert(id, table.clone());
             }
         }
@@ -186,7 +188,10 @@ impl Applied {
         }
         let gone = taken.iter().filter(|(_, entity)| entity.ours.is_some());
         let gone = gone.map(|(id, _)| (*id).clone()).collect();
-        let rows: Vec<_> = taken.iter().filter_map(|(_, e)| e.theirs.as_ref()).collect();
+        let rows: Vec<_> = taken
+            .iter()
+            .filter_map(|(_, e)| e.theirs.as_ref())
+            .collect();
         let rows = match rows.is_empty() {
             true => None,
             false => Some(gather::batch(entity, &rows)?),
@@ -198,7 +203,10 @@ impl Applied {
 /// Types whose entities a change of this one can break, or be broken by.
 pub(super) fn neighbours(catalog: &Catalog, entity: EntityType<'_>) -> Vec<TypeId> {
     match entity {
-        EntityType::Node(node) => catalog.incident_edges(node.id).map(|edge| edge.id).collect(),
+        EntityType::Node(node) => catalog
+            .incident_edges(node.id)
+            .map(|edge| edge.id)
+            .collect(),
         EntityType::Edge(edge) => vec![edge.from, edge.to],
     }
 }

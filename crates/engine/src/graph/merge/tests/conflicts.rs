@@ -308,14 +308,25 @@ async fn what_only_one_side_changed_is_taken() {
         .collect();
     assert_eq!(
         touched,
-        [("Package", 1, 1, 1), ("Person", 1, 0, 0), ("Needs", 0, 0, 1)]
+        [
+            ("Package", 1, 1, 1),
+            ("Person", 1, 0, 0),
+            ("Needs", 0, 0, 1)
+        ]
     );
     assert_eq!(merged.commit.unwrap().touched, merged.changes);
     let state = fixture.state("main").await;
     let keys: Vec<&str> = state.keys().map(String::as_str).collect();
     assert_eq!(
         keys,
-        ["Package a", "Package c", "Package ours", "Package theirs", "Person p", "Person q"]
+        [
+            "Package a",
+            "Package c",
+            "Package ours",
+            "Package theirs",
+            "Person p",
+            "Person q"
+        ]
     );
     assert_eq!(state["Package a"][2]["kb"], json!(2));
     assert_eq!(state["Package c"][2]["kb"], json!(3));

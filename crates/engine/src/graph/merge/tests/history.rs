@@ -23,7 +23,10 @@ async fn a_fast_forward_says_what_it_brings() {
     fixture.run("main", r#"insert Package { name: "a" }"#).await;
     fixture.fork("side", "main").await;
     fixture
-        .run("side", r#"insert Package { name: "b" }  insert Person { email: "p" }"#)
+        .run(
+            "side",
+            r#"insert Package { name: "b" }  insert Person { email: "p" }"#,
+        )
         .await;
     fixture.run("side", r#"insert Package { name: "c" }"#).await;
     let tried = fixture.merge("side", "main", dry()).await.unwrap();
@@ -76,7 +79,10 @@ async fn a_branch_can_be_merged_again_and_again() {
     for kb in 2..6 {
         fixture.merge_side().await.unwrap();
         fixture
-            .run("side", &format!(r#"update Package set {{ kb: {kb} }} where name = "a""#))
+            .run(
+                "side",
+                &format!(r#"update Package set {{ kb: {kb} }} where name = "a""#),
+            )
             .await;
         fixture
             .run("main", &format!(r#"insert Package {{ name: "m{kb}" }}"#))
@@ -260,8 +266,16 @@ async fn a_source_that_moved_after_it_was_merged_stays() {
         r#"insert Package { name: "s" }"#,
     )
     .await;
-    let merged = fixture.graph.shared.branches.head(&branch("side")).await.unwrap();
-    fixture.run("side", r#"insert Package { name: "late" }"#).await;
+    let merged = fixture
+        .graph
+        .shared
+        .branches
+        .head(&branch("side"))
+        .await
+        .unwrap();
+    fixture
+        .run("side", r#"insert Package { name: "late" }"#)
+        .await;
     let refused = fixture
         .graph
         .end_merged(&branch("side"), &merged, &MergeOptions::default())
@@ -283,12 +297,20 @@ async fn a_merge_and_other_writers_lose_nothing() {
     let rival = fixture.engine.open_graph(&fixture.root).await.unwrap();
     let writes = async {
         for n in 0..12 {
-            run(&rival, "main", &format!(r#"insert Person {{ email: "p{n}" }}"#))
-                .await
-                .unwrap();
-            run(&rival, "main", &format!(r#"insert Package {{ name: "r{n}" }}"#))
-                .await
-                .unwrap();
+            run(
+                &rival,
+                "main",
+                &format!(r#"insert Person {{ email: "p{n}" }}"#),
+            )
+            .await
+            .unwrap();
+            run(
+                &rival,
+                "main",
+                &format!(r#"insert Package {{ name: "r{n}" }}"#),
+            )
+            .await
+            .unwrap();
         }
     };
     let merges = async {
@@ -302,9 +324,15 @@ async fn a_merge_and_other_writers_lose_nothing() {
     };
     tokio::join!(writes, merges);
     let state = fixture.state("main").await;
-    let packages = state.keys().filter(|key| key.starts_with("Package ")).count();
+    let packages = state
+        .keys()
+        .filter(|key| key.starts_with("Package "))
+        .count();
     assert_eq!(packages, 3 + 12 + 6);
-    let people = state.keys().filter(|key| key.starts_with("Person ")).count();
+    let people = state
+        .keys()
+        .filter(|key| key.starts_with("Person "))
+        .count();
     assert_eq!(people, 12);
     assert!(state.contains_key("Needs [\"s\",\"a\"]"));
 }
@@ -349,7 +377,11 @@ async fn rewrite(fixture: &Fixture, on: &str, type_name: &str) {
         fork_from: None,
     };
     let mut write = Rewrite(type_name.to_owned());
-    fixture.graph.commit_with(request, &mut write).await.unwrap();
+    fixture
+        .graph
+        .commit_with(request, &mut write)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -370,10 +402,18 @@ async fn rewritten_tables_merge_like_others() {
             .await;
         let merged = fixture.merge_side().await.unwrap();
         let t = &merged.changes[0];
-        assert_eq!((t.inserted, t.updated, t.deleted), (1, 1, 1), "{rewritten:?}");
+        assert_eq!(
+            (t.inserted, t.updated, t.deleted),
+            (1, 1, 1),
+            "{rewritten:?}"
+        );
         let state = fixture.state("main").await;
         let keys: Vec<&str> = state.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["Package a", "Package b", "Package late"], "{rewritten:?}");
+        assert_eq!(
+            keys,
+            ["Package a", "Package b", "Package late"],
+            "{rewritten:?}"
+        );
         assert_eq!(state["Package b"][2]["kb"], json!(2));
     }
 }

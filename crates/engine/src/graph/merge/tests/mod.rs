@@ -66,7 +66,11 @@ impl Fixture {
 
     pub(super) async fn fork(&self, name: &str, from: &str) {
         self.graph
-            .create_branch(&branch(name), &Target::Branch(branch(from)), &Authorship::default())
+            .create_branch(
+                &branch(name),
+                &Target::Branch(branch(from)),
+                &Authorship::default(),
+            )
             .await
             .unwrap();
     }
@@ -76,8 +80,15 @@ impl Fixture {
         run(&self.graph, on, body).await.unwrap();
     }
 
-    pub(super) async fn merge(&self, from: &str, into: &str, options: MergeOptions) -> Result<MergeResult> {
-        self.graph.merge(&branch(from), &branch(into), &options).await
+    pub(super) async fn merge(
+        &self,
+        from: &str,
+        into: &str,
+        options: MergeOptions,
+    ) -> Result<MergeResult> {
+        self.graph
+            .merge(&branch(from), &branch(into), &options)
+            .await
     }
 
     pub(super) async fn merge_side(&self) -> Result<MergeResult> {

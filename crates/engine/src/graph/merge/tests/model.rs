@@ -79,7 +79,11 @@ fn merged(
     let mut result = ours.clone();
     let mut conflicts = BTreeSet::new();
     let mut open = BTreeSet::new();
-    let keys: BTreeSet<_> = base.keys().chain(ours.keys()).chain(theirs.keys()).collect();
+    let keys: BTreeSet<_> = base
+        .keys()
+        .chain(ours.keys())
+        .chain(theirs.keys())
+        .collect();
     for key in keys {
         let (b, o, t) = (base.get(key), ours.get(key), theirs.get(key));
         let take_theirs = if o == t || t == b {
@@ -183,8 +187,15 @@ async fn check(base: Vec<Change>, ours: Vec<Change>, theirs: Vec<Change>) {
             let _ = run(&fixture.graph, on, &change.statement()).await;
         }
     }
-    let (ours, theirs) = (observed(&fixture, "main").await, observed(&fixture, "side").await);
-    for way in [MergeStrategy::Fail, MergeStrategy::Ours, MergeStrategy::Theirs] {
+    let (ours, theirs) = (
+        observed(&fixture, "main").await,
+        observed(&fixture, "side").await,
+    );
+    for way in [
+        MergeStrategy::Fail,
+        MergeStrategy::Ours,
+        MergeStrategy::Theirs,
+    ] {
         let (expected, conflicts) = merged(&before, &ours, &theirs, way);
         fixture.fork("copy", "main").await;
         let copy = fixture.merge("side", "copy", strategy(way)).await;

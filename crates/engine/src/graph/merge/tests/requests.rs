@@ -22,10 +22,16 @@ async fn big(rows: usize, history: usize) -> Fixture {
     fixture.fork("side", "main").await;
     for n in 0..3 {
         fixture
-            .run("main", &format!(r#"update Package set {{ kb: -1 }} where name = "n{n}""#))
+            .run(
+                "main",
+                &format!(r#"update Package set {{ kb: -1 }} where name = "n{n}""#),
+            )
             .await;
         fixture
-            .run("side", &format!(r#"update Package set {{ kb: -2 }} where name = "n1{n}""#))
+            .run(
+                "side",
+                &format!(r#"update Package set {{ kb: -2 }} where name = "n1{n}""#),
+            )
             .await;
     }
     fixture
