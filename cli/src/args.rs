@@ -138,6 +138,9 @@ pub(crate) enum Command {
     Load(verb::load::Args),
     /// Write a graph as NDJSON
     Export(verb::export::Args),
+    /// Blobs of a graph
+    #[command(subcommand)]
+    Blob(verb::blob::Command),
     /// Branches of a graph
     #[command(subcommand)]
     Branch(verb::branch::Command),
@@ -220,7 +223,7 @@ impl Uses {
 impl Command {
     /// Name of the verb and what it can use.
     pub(crate) fn uses(&self) -> (&'static str, Uses) {
-        use verb::{branch, commit, graph, queries, schema};
+        use verb::{blob, branch, commit, graph, queries, schema};
         match self {
             Command::Up(_) => ("up", Uses::of(Plane::Local, EVENTS).progress().consent()),
             Command::Validate(_) => ("validate", Uses::of(Plane::Local, DOCUMENT)),
@@ -256,6 +259,10 @@ impl Command {
             Command::Mutate(_) => ("mutate", Uses::of(Plane::Data, RECORD)),
             Command::Load(_) => ("load", Uses::of(Plane::Data, RECORD).progress().consent()),
             Command::Export(_) => ("export", Uses::of(Plane::Data, TEXT).progress()),
+            Command::Blob(blob::Command::Get(_)) => {
+                ("blob get", Uses::of(Plane::Data, TEXT).progress())
+            }
+            Command::Blob(blob::Command::Stat(_)) => ("blob stat", Uses::of(Plane::Data, RECORD)),
             Command::Branch(command) => match command {
                 branch::Command::List(_) => ("branch list", Uses::of(Plane::Data, LIST)),
                 branch::Command::Show { .. } => ("branch show", Uses::of(Plane::Data, RECORD)),

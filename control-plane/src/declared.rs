@@ -8,7 +8,7 @@ use omnigraph_lang::schema::{self, Catalog};
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::ConfigBundle;
 
-use crate::bundle::{CLUSTER_FILE, Config, Files, GraphConfig, Queries, Retention};
+use crate::bundle::{CLUSTER_FILE, Config, ExternalBlobs, Files, GraphConfig, Queries, Retention};
 use crate::digest::Digest;
 use crate::finding;
 
@@ -33,6 +33,7 @@ pub(crate) struct DeclaredGraph {
     pub(crate) schema: Option<DeclaredSchema>,
     pub(crate) queries: BTreeMap<String, DeclaredQuery>,
     pub(crate) retention: Option<Retention>,
+    pub(crate) external_blobs: Vec<ExternalBlobs>,
 }
 
 /// A schema without errors.
@@ -89,14 +90,24 @@ impl Declared {
 impl DeclaredGraph {
     /// The state of the graph as a resource: its settings.
     pub(crate) fn digest(&self) -> Digest {
-        graph_digest(self.retention.as_ref())
+        graph_digest(self.retention.as_ref(), &self.external_blobs)
     }
 }
 
 /// The digest of a graph's settings.
-pub(crate) fn graph_digest(retention: Option<&Retention>) -> Digest {
+pub(crate) fn graph_digest(
+    retention: Option<&Retention>,
+    external_blobs: &[ExternalBlobs],
+) -> Digest {
     let text = retention.map_or_else(String::new, |r| format!("{} {}", r.commits, r.age_seconds));
-    Digest::of_lines(["graph", &text])
+    let bases = external_blobs
+        .iter()
+        .map(|blobs| format!("external_blobs {} {}", blobs.base, blobs.scope));
+    let lines: Vec<String> = ["graph".to_owned(), text]
+        .into_iter()
+        .chain(bases)
+        .collect();
+    Digest::of_lines(lines.iter().map(String::as_str))
 }
 
 fn config_digest(name: &str, graphs: &BTreeMap<GraphId, DeclaredGraph>) -> Digest {
@@ -133,6 +144,7 @@ fn read_graph(
         schema,
         queries: BTreeMap::new(),
         retention: config.retention.clone(),
+        external_blobs: config.external_blobs.clone(),
     };
     let (paths, wanted) = query_paths(config, files, findings);
     for (path, name) in paths.iter().zip(wanted) {

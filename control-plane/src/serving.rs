@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use omnigraph_engine::Store;
 use omnigraph_engine::graph::{GraphId, GraphRoot, Incarnation};
+use omnigraph_engine::{ExternalBlobBase, Store};
 use omnigraph_proto::control::v1 as pb;
 use parking_lot::Mutex;
 
+use crate::bundle::ExternalBlobs;
 pub use crate::catalog::BlobKind;
 use crate::catalog::{Catalog, verify};
 use crate::digest::Digest;
@@ -46,6 +47,17 @@ pub struct ServingGraph {
     /// An operation on it that is not finished.
     pub pending_operation: Option<String>,
     retention: Option<(u64, u64)>,
+    external_blobs: Vec<ExternalBlobs>,
+}
+
+impl ServingGraph {
+    /// Below which places blob properties may name external objects.
+    pub fn external_blobs(&self) -> Result<Vec<ExternalBlobBase>> {
+        self.external_blobs
+            .iter()
+            .map(ExternalBlobs::base)
+            .collect()
+    }
 }
 
 /// One stored query.
@@ -144,6 +156,7 @@ impl Serving {
                     .collect(),
                 pending_operation: None,
                 retention: graph.retention.as_ref().map(|r| (r.commits, r.age_seconds)),
+                external_blobs: graph.external_blobs.clone(),
             });
         Serving {
             revision: revision.record.number,
@@ -175,6 +188,14 @@ impl Serving {
                 commits,
                 age_seconds,
             }),
+            external_blobs: graph
+                .external_blobs
+                .iter()
+                .map(|blobs| pb::ExternalBlobBase {
+                    base: blobs.base.clone(),
+                    scope: blobs.scope.clone(),
+                })
+                .collect(),
             pending_operation_id: graph.pending_operation.clone().unwrap_or_default(),
             ..pb::GraphRevision::default()
         });
@@ -221,6 +242,14 @@ impl Serving {
                 pending_operation: Some(graph.pending_operation_id.clone())
                     .filter(|id| !id.is_empty()),
                 retention: graph.retention.as_ref().map(|r| (r.commits, r.age_seconds)),
+                external_blobs: graph
+                    .external_blobs
+                    .iter()
+                    .map(|blobs| ExternalBlobs {
+                        base: blobs.base.clone(),
+                        scope: blobs.scope.clone(),
+                    })
+                    .collect(),
             })
         });
         Ok(Serving {

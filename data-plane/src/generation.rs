@@ -62,6 +62,7 @@ pub(crate) async fn build(
             opened.map_err(|error| unreadable(&error, pending))?
         }
     };
+    let graph = admitting(&graph, spec)?;
     let head = graph
         .snapshot(&Target::default(), &ReadOptions::default())
         .await
@@ -82,6 +83,17 @@ pub(crate) async fn build(
         graph,
         queries: checked,
     })
+}
+
+/// The graph for writers who may name the external objects that the revision declares.
+fn admitting(graph: &Graph, spec: &ServingGraph) -> Result<Graph, Trouble> {
+    let unusable = |message: String| Trouble {
+        code: ReasonCode::CatalogDigestMismatch,
+        message,
+    };
+    let bases = spec.external_blobs().map_err(|e| unusable(e.to_string()))?;
+    let graph = graph.with_external_blobs(&bases);
+    graph.map_err(|error| unusable(error.to_string()))
 }
 
 async fn load(

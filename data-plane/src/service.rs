@@ -1,5 +1,6 @@
 //! The gRPC services: a handler decodes, makes one call of the domain, encodes.
 
+mod blob;
 mod branches;
 mod call;
 pub(crate) mod convert;
@@ -163,6 +164,26 @@ impl GraphService for Service {
         let (call, graph) = call.graph(&message.graph_id)?;
         let permit = self.replica.inner().exports.clone().try_acquire_owned();
         call.answer(export::export(&graph, message, permit)).await
+    }
+
+    async fn stat_blob(
+        &self,
+        request: Request<StatBlobRequest>,
+    ) -> Result<Response<StatBlobResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let deadline = call.deadline();
+        call.answer(blob::stat(&graph, message, deadline)).await
+    }
+
+    async fn get_blob(
+        &self,
+        request: Request<GetBlobRequest>,
+    ) -> Result<Response<BoxStream<GetBlobResponse>>, Status> {
+        let (call, message) = self.call(request, Budget::Unbounded)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let deadline = call.deadline();
+        call.answer(blob::get(&graph, message, deadline)).await
     }
 
     async fn get_snapshot(

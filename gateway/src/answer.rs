@@ -61,6 +61,14 @@ impl Answer {
         self
     }
 
+    /// The answer without a body.
+    pub(crate) fn empty(self, status: StatusCode) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+
     /// The answer with a body.
     pub(crate) fn body(self, content_type: &'static str, body: impl Into<Body>) -> Response {
         let mut response = Response::new(body.into());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -59,6 +60,9 @@ async fn finish(mut request: Request, next: Next) -> Response {
         let kept = std::mem::take(response.headers_mut());
         response = refusal.render(id.as_str());
         merge(response.headers_mut(), kept);
+    }
+    if method == Method::HEAD {
+        *response.body_mut() = Body::empty();
     }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -143,12 +147,16 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         [any] if any == "*" => AllowOrigin::any(),
         list => AllowOrigin::list(list.iter().filter_map(|origin| origin.trim().parse().ok())),
     };
-    const REQUEST_HEADERS: [&str; 13] = [
+    const REQUEST_HEADERS: [&str; 17] = [
         "authorization",
         "accept",
         "content-type",
         "content-encoding",
         "idempotency-key",
+        "if-match",
+        "if-none-match",
+        "if-range",
+        "range",
         "omnigraph-if-graph-commit",
         "omnigraph-min-commit",
         "omnigraph-consistency",

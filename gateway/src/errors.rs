@@ -55,6 +55,12 @@ impl ApiError {
         }
     }
 
+    /// The same refusal with a status and code of its own in HTTP.
+    pub(crate) fn with_code(mut self, status: StatusCode, code: &'static str) -> Self {
+        self.own = Some((status, code));
+        self
+    }
+
     /// The budget of the request is used up.
     pub(crate) fn deadline() -> Self {
         WireError::new(

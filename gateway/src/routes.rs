@@ -1,5 +1,6 @@
 //! The handlers, one file per subject.
 
+mod blob;
 mod branches;
 mod export;
 mod graphs;
@@ -45,6 +46,7 @@ fn graph() -> Router<AppState> {
         .route("/load/arrow", post(load::load_arrow))
         .route("/load/parquet", post(load::load_parquet))
         .route("/export", post(export::export))
+        .route("/blob", get(blob::get).head(blob::head))
         .route("/snapshot", get(history::snapshot))
         .route("/schema", get(schema::get))
         .route("/schema/apply", post(schema::apply))

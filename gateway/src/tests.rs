@@ -1,5 +1,6 @@
 //! The router over a replica that is made up here.
 
+mod blob;
 mod errors;
 mod fake;
 mod headers;

@@ -72,6 +72,11 @@ impl Call {
         Call::new(Method::GET, path.into(), None, true)
     }
 
+    /// A read of headers alone.
+    pub(crate) fn head(path: impl Into<String>) -> Call {
+        Call::new(Method::HEAD, path.into(), None, true)
+    }
+
     pub(crate) fn delete(path: impl Into<String>) -> Call {
         Call::new(Method::DELETE, path.into(), None, false)
     }
@@ -136,6 +141,8 @@ impl DataClient {
     pub(crate) fn gateway(url: &str, credentials: Credentials, local: bool) -> Result<DataClient> {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
+            // An external blob is pointed at, and never read by way of this client.
+            .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("omnigraphctl/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| Error::failed(format!("http client: {}", chain(&e))))?;
@@ -222,6 +229,11 @@ impl DataClient {
             request.headers_mut().insert(name, value);
         }
         self.door.clone().oneshot(request).await
+    }
+
+    /// Sends a call once and answers with whatever came.
+    pub(crate) async fn ask(&self, call: &Call) -> Result<Answer> {
+        self.send(request(call)?).await
     }
 
     /// Sends a call and refuses every answer but success. Reads are repeated while the replica says

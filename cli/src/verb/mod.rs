@@ -1,6 +1,7 @@
 //! One file per verb: its arguments and what it does.
 
 pub(crate) mod apply;
+pub(crate) mod blob;
 pub(crate) mod branch;
 pub(crate) mod commit;
 pub(crate) mod export;
@@ -57,6 +58,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Mutate(args) => mutate::run(args, context).await,
         Command::Load(args) => load::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
+        Command::Blob(command) => blob::run(command, context).await,
         Command::Branch(command) => branch::run(command, context).await,
         Command::Commit(command) => commit::run(command, context).await,
         Command::Optimize(args) => optimize::run(args, context).await,

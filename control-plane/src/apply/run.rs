@@ -366,6 +366,7 @@ fn graph_content(
         schema_source,
         queries,
         retention: graph.retention.clone(),
+        external_blobs: graph.external_blobs.clone(),
     }
 }
 

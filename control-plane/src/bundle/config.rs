@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use omnigraph_proto::common::v1::Diagnostic;
 use serde_yaml::Value;
 
+use super::external::ExternalBlobs;
 use super::locate::locate;
 use super::{CLUSTER_FILE, is_inside};
 use crate::finding::{self, Place};
@@ -18,7 +19,13 @@ const TOP_KEYS: [&str; 6] = [
     "policies",
 ];
 const RESERVED_KEYS: [&str; 4] = ["pipelines", "ui", "aliases", "bindings"];
-const GRAPH_KEYS: [&str; 4] = ["schema", "queries", "embedding_provider", "retention"];
+const GRAPH_KEYS: [&str; 5] = [
+    "schema",
+    "queries",
+    "embedding_provider",
+    "retention",
+    "external_blobs",
+];
 
 /// The content of `cluster.yaml`.
 #[derive(Debug, Default)]
@@ -35,6 +42,7 @@ pub(crate) struct GraphConfig {
     pub(crate) schema: (String, Place),
     pub(crate) queries: Queries,
     pub(crate) retention: Option<Retention>,
+    pub(crate) external_blobs: Vec<ExternalBlobs>,
 }
 
 /// Where the stored queries are.
@@ -144,6 +152,9 @@ impl Reader<'_> {
         let retention = keys
             .get("retention")
             .and_then(|value| self.retention(value, &["graphs", id, "retention"]));
+        let external_blobs = keys.get("external_blobs").map_or_else(Vec::new, |value| {
+            self.external_blobs(value, &["graphs", id, "external_blobs"])
+        });
         let Some(schema) = keys.get("schema") else {
             let message = format!("graph '{id}' has no schema: add `schema: {id}.pg`");
             self.report("C105", &path, message);
@@ -155,7 +166,53 @@ impl Reader<'_> {
             schema,
             queries,
             retention,
+            external_blobs,
         })
+    }
+
+    /// A list of bases: texts, or maps with `base` and `scope`.
+    fn external_blobs(&mut self, value: &Value, path: &[&str]) -> Vec<ExternalBlobs> {
+        let items = match value {
+            Value::Null => return Vec::new(),
+            Value::Sequence(items) => items,
+            _ => {
+                self.report("C105", path, "external_blobs must be a list of bases");
+                return Vec::new();
+            }
+        };
+        let mut bases = Vec::new();
+        for item in items {
+            let keys = match item {
+                Value::String(_) => Some([("base".to_owned(), item)].into()),
+                _ => self.mapping(item, path, &["base", "scope"]),
+            };
+            let Some(keys) = keys else { continue };
+            let Some(base) = keys.get("base") else {
+                self.report(
+                    "C105",
+                    path,
+                    "an external blob base is missing: add `base:`",
+                );
+                continue;
+            };
+            let Some(base) = self.string(base, path) else {
+                continue;
+            };
+            let scope = match keys.get("scope") {
+                None => None,
+                Some(scope) => match self.string(scope, path) {
+                    Some(scope) => Some(scope),
+                    None => continue,
+                },
+            };
+            match ExternalBlobs::declared(&base, scope.as_deref()) {
+                Ok(base) => bases.push(base),
+                Err(message) => self.report("C105", path, message),
+            }
+        }
+        bases.sort();
+        bases.dedup();
+        bases
     }
 
     fn queries(&mut self, value: &Value, path: &[&str]) -> Queries {
@@ -394,6 +451,34 @@ mod tests {
                 "C106 8:5 path '../a.pg' leaves the directory: use a relative path inside it",
             ]
         );
+    }
+
+    #[test]
+    fn external_blobs_are_bases_of_known_stores() {
+        let text = "version: 1\ngraphs:\n  a:\n    schema: a.pg\n    external_blobs:\n    - s3://media/public/\n    - { base: \"file:///srv/b/\", scope: copy }\n";
+        let (config, found) = Config::parse(text);
+        assert_eq!(found, []);
+        let bases = &config.graphs["a"].external_blobs;
+        let shown: Vec<_> = bases.iter().map(|b| (&*b.base, &*b.scope)).collect();
+        assert_eq!(
+            shown,
+            [("file:///srv/b/", "copy"), ("s3://media/public/", "")]
+        );
+        for wrong in [
+            "s3://media",
+            "[http://h/p/]",
+            "[s3://media/public]",
+            "[{ base: \"s3://m/p/\", scope: all }]",
+            "[{ scope: copy }]",
+            "[{ base: \"s3://m/p/\", mode: copy }]",
+        ] {
+            let text = format!(
+                "version: 1\ngraphs:\n  a:\n    schema: a.pg\n    external_blobs: {wrong}\n"
+            );
+            let found = findings(&text);
+            assert_eq!(found.len(), 1, "{wrong}: {found:?}");
+            assert!(found[0].contains(" 5:"), "{found:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod config;
 mod directory;
+mod external;
 mod locate;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use omnigraph_proto::control::v1::{ConfigBundle, Dependency, ResourceSummary, Va
 
 pub(crate) use config::{Config, GraphConfig, Queries, Retention};
 pub use directory::{read_directory, resolve_cluster, storage_root, watched_files};
+pub(crate) use external::ExternalBlobs;
 
 use crate::declared::Declared;
 use crate::finding;

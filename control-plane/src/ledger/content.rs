@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use omnigraph_engine::graph::{GraphId, GraphRoot, Incarnation};
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::Retention;
+use crate::bundle::{ExternalBlobs, Retention};
 use crate::declared::graph_digest;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -36,6 +36,15 @@ pub(crate) struct GraphContent {
     pub(crate) queries: BTreeMap<String, Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retention: Option<Retention>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) external_blobs: Vec<ExternalBlobs>,
+}
+
+impl GraphContent {
+    /// The state of the graph as a resource.
+    pub(crate) fn settings_digest(&self) -> Digest {
+        graph_digest(self.retention.as_ref(), &self.external_blobs)
+    }
 }
 
 impl Content {
@@ -77,7 +86,7 @@ impl Content {
     pub(crate) fn resources(&self) -> BTreeMap<String, Digest> {
         let mut resources = BTreeMap::new();
         for (id, graph) in &self.graphs {
-            let settings = graph_digest(graph.retention.as_ref());
+            let settings = graph.settings_digest();
             resources.insert(format!("graph.{id}"), settings);
             resources.insert(format!("schema.{id}"), graph.schema.clone());
             for (name, digest) in &graph.queries {

@@ -7,7 +7,7 @@ use omnigraph_proto::control::v1::{ChangeOperation, Disposition};
 
 use super::steps::{migration, refusals};
 use super::{Builder, Change};
-use crate::declared::{DeclaredGraph, graph_digest};
+use crate::declared::DeclaredGraph;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::finding;
@@ -96,7 +96,7 @@ impl Builder {
         applied: &GraphContent,
         reason: &str,
     ) {
-        let settings = graph_digest(applied.retention.as_ref());
+        let settings = applied.settings_digest();
         let resource = format!("graph.{}", graph.id);
         let reason = format!("recovery_pending: {reason}");
         let change = Change::new(
@@ -118,7 +118,7 @@ impl Builder {
         let before = self.changes.len();
         let held = self.change_schema(graph, applied, live);
         let waits = held.then(|| format!("waits for schema.{id}"));
-        let (old, new) = (graph_digest(applied.retention.as_ref()), graph.digest());
+        let (old, new) = (applied.settings_digest(), graph.digest());
         if old != new {
             let resource = format!("graph.{id}");
             let change = Change::new(resource, ChangeOperation::Update, Some(&old), Some(&new));
@@ -219,7 +219,7 @@ impl Builder {
     }
 
     pub(super) fn delete_graph(&mut self, id: &GraphId, applied: &GraphContent) {
-        let settings = graph_digest(applied.retention.as_ref());
+        let settings = applied.settings_digest();
         let resource = format!("graph.{id}");
         let mut change = Change::new(resource, ChangeOperation::Delete, Some(&settings), None);
         change.disposition = Disposition::ApprovalRequired;

@@ -66,6 +66,19 @@ fn contents() {
 }
 
 #[test]
+fn contents_with_external_blobs() {
+    let graph = GRAPH.replace(
+        r#","retention""#,
+        r#","external_blobs":[{"base":"s3://m/p/"},{"base":"s3://m/q/","scope":"copy"}],"retention""#,
+    );
+    let text = format!(r#"{{"format":1,"cluster_name":"shop","graphs":{{"shop":{graph}}}}}"#);
+    let with: Content = golden(&fill(&text));
+    let text = format!(r#"{{"format":1,"cluster_name":"shop","graphs":{{"shop":{GRAPH}}}}}"#);
+    let without: Content = golden(&fill(&text));
+    assert_ne!(with.resources(), without.resources());
+}
+
+#[test]
 fn sidecars() {
     let text = format!(
         r#"{{"format":1,"id":"ID","operation_id":"ID","operation":"apply","graph":"shop","actor":"ann","epoch":4,"created_at":1,"commit_id":"ID","expected_head":"ID","before":{GRAPH},"after":{GRAPH},"message":""}}"#

@@ -357,6 +357,22 @@ impl GraphService for Fake {
         self.frames(frames.into())
     }
 
+    async fn stat_blob(
+        &self,
+        request: Request<StatBlobRequest>,
+    ) -> Result<Response<StatBlobResponse>, Status> {
+        self.admit(&request)?;
+        self.answer(super::blob::stat(request.into_inner())?)
+    }
+
+    async fn get_blob(
+        &self,
+        request: Request<GetBlobRequest>,
+    ) -> Result<Response<BoxStream<GetBlobResponse>>, Status> {
+        self.admit(&request)?;
+        self.frames(super::blob::frames(request.into_inner())?)
+    }
+
     async fn get_snapshot(
         &self,
         request: Request<GetSnapshotRequest>,

@@ -224,7 +224,10 @@ impl<'a> Descriptors<'a> {
                 path: uri,
                 size: self.sizes.value(row),
             })),
-            kind if kind == BlobKind::External as u8 => Some(KeptBlob::External { uri }),
+            // A part of an external object is nothing that this program writes.
+            kind if kind == BlobKind::External as u8 => (self.positions.value(row) == 0
+                && self.sizes.value(row) == 0)
+                .then_some(KeptBlob::External { uri }),
             _ => None,
         }
     }
