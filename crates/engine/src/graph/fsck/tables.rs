@@ -9,7 +9,7 @@ use omnigraph_lang::schema::TypeId;
 use super::super::{Commit, Graph, TableRef};
 use super::{FsckOptions, FsckReport, Survey};
 use crate::error::{ErrorKind, Result};
-use crate::table::{arrow_schema, live_rows};
+use crate::table::{References, arrow_schema, live_rows, references};
 
 const RESTORE: &str = "restore the graph from a backup, or revert to a commit that is whole";
 
@@ -26,7 +26,7 @@ impl Graph {
         } else {
             survey.heads.iter().map(|(_, head)| head).collect()
         };
-        let mut named: BTreeSet<Path> = BTreeSet::new();
+        let mut named = References::default();
         let mut seen: BTreeSet<(String, u64)> = BTreeSet::new();
         for commit in commits {
             let place = format!("commit {}", commit.id);
@@ -74,7 +74,7 @@ impl Graph {
             .path(&format!("{}/tables", self.shared.root.path()));
         let left = objects
             .iter()
-            .filter(|(path, _)| path.prefix_matches(&tables) && !named.contains(*path));
+            .filter(|(path, _)| path.prefix_matches(&tables) && !named.covers(path));
         for (_, size) in left {
             report.unreferenced_objects += 1;
             report.unreferenced_bytes += size;
@@ -88,7 +88,7 @@ impl Graph {
         table: &TableRef,
         columns: &[&str],
         objects: &BTreeMap<Path, u64>,
-        named: &mut BTreeSet<Path>,
+        named: &mut References,
         report: &mut FsckReport,
     ) -> Result<()> {
         let dataset = match Box::pin(self.tables().open(table)).await {
@@ -114,61 +114,15 @@ impl Graph {
                 report.error(place, format!("has no column {column}"), RESTORE);
             }
         }
-        for file in references(
-            &self.store().path(&self.tables().relative_path(&table.path)),
-            &dataset,
-            objects,
-        )
-        .await?
+        let needed = references(&dataset).await?;
+        for file in needed
+            .files
+            .iter()
+            .filter(|file| !objects.contains_key(*file))
         {
-            if !objects.contains_key(&file) {
-                report.error(place, format!("needs {file}, which is missing"), RESTORE);
-            }
-            named.insert(file);
+            report.error(place, format!("needs {file}, which is missing"), RESTORE);
         }
+        named.extend(needed);
         Ok(())
     }
-}
-
-async fn references(
-    root: &Path,
-    dataset: &Arc<lance::Dataset>,
-    objects: &BTreeMap<Path, u64>,
-) -> Result<Vec<Path>> {
-    use lance::index::DatasetIndexExt as _;
-
-    let below = |directory: &Path, relative: &str| -> Path {
-        directory
-            .parts()
-            .chain(Path::from(relative).parts())
-            .collect()
-    };
-    let mut files = vec![dataset.manifest_location().path.clone()];
-    if let Some(name) = &dataset.manifest().transaction_file {
-        files.push(dataset.transactions_dir().join(name.as_str()));
-    }
-    for fragment in dataset.iter_fragments() {
-        for file in &fragment.files {
-            files.push(below(&dataset.data_dir(), &file.path));
-        }
-        if let Some(deletion) = &fragment.deletion_file {
-            files.push(lance_table::io::deletion::deletion_file_path(
-                root,
-                fragment.id,
-                deletion,
-            ));
-        }
-    }
-    for index in dataset.load_indices().await?.iter() {
-        let directory = dataset.indices_dir().join(index.uuid.to_string());
-        let known = objects
-            .range(directory.clone()..)
-            .take_while(|(path, _)| path.prefix_matches(&directory));
-        let before = files.len();
-        files.extend(known.map(|(path, _)| path.clone()));
-        if files.len() == before {
-            files.push(directory);
-        }
-    }
-    Ok(files)
 }
