@@ -149,6 +149,8 @@ pub(crate) enum Command {
     Commit(verb::commit::Command),
     /// Merge small files and extend indexes
     Optimize(verb::optimize::Args),
+    /// Check that a graph holds what its logs promise
+    Fsck(verb::fsck::Args),
     /// Show the versions of this program and its storage format
     Version,
 }
@@ -238,6 +240,7 @@ impl Command {
                 ("graph show", Uses::of(Plane::Data, RECORD))
             }
             Command::Snapshot(_) => ("snapshot", Uses::of(Plane::Data, LIST)),
+            Command::Fsck(_) => ("fsck", Uses::of(Plane::Data, DOCUMENT)),
             Command::Schema(schema::Command::Show(_)) => {
                 ("schema show", Uses::of(Plane::Data, DOCUMENT))
             }

@@ -6,6 +6,7 @@ mod call;
 pub(crate) mod convert;
 mod errors;
 mod export;
+mod fsck;
 mod graphs;
 mod history;
 mod load;
@@ -292,6 +293,12 @@ impl GraphService for Service {
 
 #[tonic::async_trait]
 impl MaintenanceService for Service {
+    async fn fsck(&self, request: Request<FsckRequest>) -> Result<Response<FsckResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Unbounded)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(fsck::fsck(&graph, message)).await
+    }
+
     async fn optimize(
         &self,
         request: Request<OptimizeRequest>,

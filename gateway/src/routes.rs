@@ -3,6 +3,7 @@
 mod blob;
 mod branches;
 mod export;
+mod fsck;
 mod graphs;
 mod health;
 mod history;
@@ -59,4 +60,5 @@ fn graph() -> Router<AppState> {
         .route("/commits", get(history::commits))
         .route("/commits/{id}", get(history::commit))
         .route("/maintenance/optimize", post(maintenance::optimize))
+        .route("/maintenance/fsck", post(fsck::fsck))
 }

@@ -4,6 +4,7 @@
 //! results are not here: their rows are passed through as text (`formats`).
 
 mod commits;
+mod fsck;
 mod maintenance;
 mod requests;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use commits::present;
 pub use commits::{CommitListOutput, CommitOutput, TypeCount};
+pub use fsck::{FsckFindingOutput, FsckOutput, FsckRequest};
 pub use maintenance::{DatasetMaintenance, OptimizeOutput, OptimizeRequest};
 pub use omnigraph_proto::error::{ErrorOutput, MergeConflictOutput};
 pub use requests::{

@@ -94,6 +94,8 @@ impl Upstream {
     /// A client of the maintenance of its graphs.
     pub fn maintenance(&self) -> MaintenanceServiceClient<Transport> {
         MaintenanceServiceClient::new(self.transport.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// A client of the replica's readiness.

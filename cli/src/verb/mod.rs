@@ -5,6 +5,7 @@ pub(crate) mod blob;
 pub(crate) mod branch;
 pub(crate) mod commit;
 pub(crate) mod export;
+pub(crate) mod fsck;
 pub(crate) mod graph;
 pub(crate) mod lint;
 pub(crate) mod load;
@@ -62,6 +63,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Branch(command) => branch::run(command, context).await,
         Command::Commit(command) => commit::run(command, context).await,
         Command::Optimize(args) => optimize::run(args, context).await,
+        Command::Fsck(args) => fsck::run(args, context).await,
         Command::Version => version::run(context),
     }
 }

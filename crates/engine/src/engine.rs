@@ -43,6 +43,16 @@ impl Default for EngineOptions {
     }
 }
 
+impl EngineOptions {
+    /// Little memory: nothing is looked at twice.
+    pub(crate) fn for_checks() -> Self {
+        Self {
+            cache_bytes: 64 << 20,
+            ..Self::default()
+        }
+    }
+}
+
 /// On whose behalf something is written.
 #[derive(Clone, Debug, Default)]
 pub struct Authorship {
@@ -107,11 +117,7 @@ impl Engine {
 
     /// An engine over the same root that knows nothing yet.
     pub(crate) fn without_caches(&self) -> Self {
-        let options = EngineOptions {
-            cache_bytes: 64 << 20,
-            ..EngineOptions::default()
-        };
-        Self::new(self.shared.store.clone(), options)
+        Self::new(self.shared.store.clone(), EngineOptions::for_checks())
     }
 
     /// The storage root.

@@ -22,7 +22,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 
 use super::{BranchName, Commit, CommitId, Graph};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineOptions};
 use crate::error::{Error, Result};
 
 /// Findings that one report lists; all are counted.
@@ -136,6 +136,12 @@ impl Engine {
 }
 
 impl Graph {
+    /// Checks this graph through fresh handles, so that nothing comes from a cache.
+    pub async fn fsck(&self, options: &FsckOptions) -> Result<FsckReport> {
+        let engine = Engine::new(self.store().clone(), EngineOptions::for_checks());
+        engine.open_graph(self.root()).await?.check(options).await
+    }
+
     async fn check(&self, options: &FsckOptions) -> Result<FsckReport> {
         let mut report = FsckReport::default();
         let survey = self.check_logs(&mut report).await?;
