@@ -113,6 +113,14 @@ impl Replicas {
             .collect()
     }
 
+    /// The names of those that serve and are not about to stop.
+    pub(crate) fn live(&self) -> Vec<String> {
+        let all = self.all().into_iter();
+        all.filter(|(_, replica, live)| *live && !replica.draining)
+            .map(|(id, _, _)| id)
+            .collect()
+    }
+
     /// Wakes at every change.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

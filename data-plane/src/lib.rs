@@ -9,6 +9,7 @@
 //! | `generation` | one graph, ready to serve |
 //! | [`revision_source`] | where revisions come from |
 //! | `sync` | the stream to the control plane |
+//! | `upkeep` | automatic maintenance of the graphs |
 //! | `service` | gRPC: graphs, readiness |
 //! | `serve` | [`serve`]: gRPC and the embedded gateway on their listeners, and their end |
 //!
@@ -28,6 +29,7 @@ mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 pub use options::{Access, Boot, Control, Options};
 pub use replica::{BootError, Replica};

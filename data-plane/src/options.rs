@@ -23,6 +23,8 @@ pub struct Options {
     pub require_all_graphs: bool,
     /// How often the ledger is looked at without being told to.
     pub poll_interval: Duration,
+    /// How often graphs are looked after by themselves; `None`: never.
+    pub maintenance: Option<Duration>,
     /// Budget of reads without a deadline.
     pub read_timeout: Duration,
     /// Budget of writes without a deadline.
@@ -78,6 +80,7 @@ impl Options {
         Options {
             engine: Some(engine),
             boot: Boot::Fail,
+            maintenance: None,
             ..Self::served(Access::Embedded(actor))
         }
     }
@@ -92,6 +95,7 @@ impl Options {
             boot: Boot::Wait,
             require_all_graphs: false,
             poll_interval: Duration::from_secs(30),
+            maintenance: crate::upkeep::interval_from_env(),
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(300),
             timeout_max: Duration::from_secs(3600),

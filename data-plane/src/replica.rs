@@ -17,7 +17,7 @@ use crate::loader::Loader;
 use crate::options::{Boot, Options};
 use crate::service::{self, HealthBoard};
 use crate::state::{Phase, View};
-use crate::sync;
+use crate::{sync, upkeep};
 
 /// How long the first revision may take when the start must not wait.
 const BOOT_MAX: Duration = Duration::from_secs(120);
@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) tasks: TaskTracker,
     pub(crate) exports: Arc<Semaphore>,
     pub(crate) health: HealthBoard,
+    /// Replicas that the control plane says are live; empty: not known.
+    pub(crate) peers: watch::Sender<Vec<String>>,
 }
 
 /// What a replica serves, at one moment. Cheap to clone.
@@ -98,6 +100,7 @@ impl Replica {
             tasks: TaskTracker::new(),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             health: HealthBoard::new(),
+            peers: watch::Sender::new(Vec::new()),
             options,
         });
         let replica = Replica { inner };
@@ -110,6 +113,10 @@ impl Replica {
             replica.inner.tasks.spawn(follow);
         }
         replica.inner.tasks.spawn(loader.run());
+        replica
+            .inner
+            .tasks
+            .spawn(upkeep::run(replica.inner.clone()));
         replica
             .inner
             .tasks
@@ -240,6 +247,14 @@ impl Inner {
         ];
         let holds = reasons.into_iter().filter(|(holds, _)| *holds);
         holds.map(|(_, code)| code).collect()
+    }
+
+    /// The live replicas, as far as they are known now.
+    pub(crate) fn live_peers(&self) -> Vec<String> {
+        match self.status.borrow().control_connected {
+            true => self.peers.borrow().clone(),
+            false => Vec::new(),
+        }
     }
 
     /// The generation of a graph, if one is served.

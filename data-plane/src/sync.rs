@@ -224,7 +224,10 @@ impl Session<'_> {
                     .send_modify(|s| s.control_connected = true);
             }
             Some(Frame::Revision(notice)) => self.hear_of(notice.revision),
-            Some(Frame::Ack(ack)) => self.hear_of(ack.latest_revision),
+            Some(Frame::Ack(ack)) => {
+                self.inner.peers.send_replace(ack.live_replicas);
+                self.hear_of(ack.latest_revision);
+            }
             Some(Frame::Reregister(elsewhere)) => {
                 return match elsewhere.leader.is_empty() {
                     true => Err(RpcStatus::unavailable(elsewhere.reason)),

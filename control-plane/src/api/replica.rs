@@ -205,6 +205,7 @@ impl Session {
                 self.send(sync_response::Frame::Ack(pb::HeartbeatAck {
                     sequence: beat.sequence,
                     latest_revision,
+                    live_replicas: replicas.live(),
                 }))
                 .await?;
             }

@@ -47,7 +47,7 @@ pub use graph::{
     FeedPosition, FeedRequest,
 };
 pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
-pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
+pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance, Upkeep};
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
     LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress,

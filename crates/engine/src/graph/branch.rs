@@ -175,6 +175,16 @@ impl Branches {
         state_of(name, last, seq, event)
     }
 
+    /// Living branches that this process knows of, with the end of their logs as it knows it.
+    pub(crate) fn known_living(&self) -> Vec<(BranchName, Seq)> {
+        let known = self.known.lock();
+        let living = known.iter().filter_map(|(name, known)| match &known.last {
+            Some((BranchState::Living(head), _)) => Some((name.clone(), head.seq)),
+            _ => None,
+        });
+        living.collect()
+    }
+
     /// Names of branches that seem to live: markers are hints, the logs decide.
     pub(crate) async fn names(&self) -> Result<Vec<BranchName>> {
         let prefix = self.store.path(&format!("{}/live", self.root));

@@ -138,33 +138,13 @@ impl Graph {
         Ok(Commit::clone(&*self.find_commit(id).await?))
     }
 
-    /// Looks in the cache, then through the histories of the living branches.
+    /// Looks in the cache, then in the index segments, then through the histories of the living
+    /// branches.
     pub(super) async fn find_commit(&self, id: &CommitId) -> Result<Arc<Commit>> {
         if let Some(commit) = self.shared.commits.get(id) {
             return Ok(commit);
         }
-        for (_, head) in self.shared.branches.living().await? {
-            let mut walk = Walk::from(self, &head.commit);
-            while let Some(commit) = walk.next().await? {
-                if commit.id == *id {
-                    return Ok(commit);
-                }
-            }
-        }
-        Err(Error::not_found(format!("commit '{id}' not found")))
-    }
-
-    /// Some commit that has `id` as a parent.
-    pub(super) async fn child_of(&self, id: &CommitId) -> Result<Arc<Commit>> {
-        for (_, head) in self.shared.branches.living().await? {
-            let mut walk = Walk::from(self, &head.commit);
-            while let Some(commit) = walk.next().await? {
-                if commit.parents.iter().any(|parent| parent.id == *id) {
-                    return Ok(commit);
-                }
-            }
-        }
-        Err(Error::not_found(format!("commit '{id}' not found")))
+        Ok(self.locate_commit(id).await?.1)
     }
 
     /// Whether `wanted` is reachable from `head`; nothing behind `searched` is looked at again.

@@ -36,7 +36,10 @@ impl Graph {
                 let head = self.shared.branches.head(source).await?;
                 (head.at, Commit::clone(&head.commit))
             }
-            Target::Commit(id) => self.locate(id).await?,
+            Target::Commit(id) => {
+                let (at, commit) = self.locate_commit(id).await?;
+                (at, Commit::clone(&commit))
+            }
         };
         let queue = self.queue(name);
         let _turn = queue.lock().await;
@@ -162,23 +165,6 @@ impl Graph {
             self.shared.branches.unmark_live(&name).await;
         }
         Ok(())
-    }
-
-    /// Where a commit lies, and the commit.
-    async fn locate(&self, id: &CommitId) -> Result<(ParentRef, Commit)> {
-        for (_, head) in self.shared.branches.living().await? {
-            if head.commit.id == *id {
-                return Ok((head.at, Commit::clone(&head.commit)));
-            }
-        }
-        let child = self.child_of(id).await?;
-        let at = child
-            .parents
-            .iter()
-            .find(|parent| parent.id == *id)
-            .cloned()
-            .ok_or_else(|| Error::internal("a child does not name its parent"))?;
-        Ok((at, self.commit(id).await?))
     }
 }
 

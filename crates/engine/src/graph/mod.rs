@@ -3,6 +3,7 @@
 mod blob;
 mod branch;
 mod changes;
+mod commit_index;
 mod conflict;
 pub(crate) mod delta;
 mod feed;
@@ -38,6 +39,7 @@ pub use self::feed::{Baseline, FEED_COMMITS, FeedEnd, FeedPage, FeedPosition, Fe
 pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
 pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
+pub use self::maintain::Upkeep;
 pub use self::maintain::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
 pub use self::merge::{
     ConflictImage, ConflictKind, Conflicts, MergeConflict, MergeOptions, MergeOutcome, MergeResult,
@@ -54,6 +56,7 @@ pub(crate) use self::writer::{Attempt, Base, CommitRequest, Staged};
 
 use self::branch::Branches;
 use self::changes::DeltaCache;
+use self::commit_index::CommitIndex;
 use self::history::CommitCache;
 use self::schema::Schemas;
 use crate::engine;
@@ -79,6 +82,8 @@ struct Shared {
     tables: Tables,
     commits: CommitCache,
     deltas: DeltaCache,
+    commit_index: CommitIndex,
+    idle_tables: maintain::IdleTables,
     /// Orders the writers of this process, one queue a branch, so that only other processes
     /// conflict.
     queues: Mutex<HashMap<BranchName, Arc<tokio::sync::Mutex<()>>>>,
@@ -106,6 +111,8 @@ impl Graph {
                 tables: Tables::new(store.clone(), engine.session.clone(), &root),
                 commits: CommitCache::default(),
                 deltas: DeltaCache::default(),
+                commit_index: CommitIndex::new(store.clone(), &root),
+                idle_tables: maintain::IdleTables::default(),
                 queues: Mutex::default(),
                 running: idempotency::Running::default(),
                 root,

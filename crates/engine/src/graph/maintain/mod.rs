@@ -7,12 +7,15 @@
 
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use omnigraph_lang::schema::TypeId;
 
+pub(super) use self::upkeep::IdleTables;
+pub use self::upkeep::Upkeep;
 use super::branch::{Head, living};
 use super::model::BranchEvent;
 use super::writer::{Appended, append_deadline, commit_event};
@@ -169,10 +172,19 @@ impl Graph {
             snapshot = self.open(head.commit.clone(), Some(branch.clone())).await?;
             left.retain(|candidate| snapshot.commit.tables.contains_key(&candidate.id));
         }
+        self.index_history(branch).await;
         outcome
             .tables
             .sort_by(|a, b| (a.edge, &a.type_name).cmp(&(b.edge, &b.type_name)));
         Ok(outcome)
+    }
+
+    /// Makes the index segments of commits. A failure costs later readers time, nothing else.
+    async fn index_history(&self, branch: &BranchName) {
+        if let Err(error) = Box::pin(self.index_commits(branch)).await {
+            let graph = &self.root().id;
+            tracing::warn!(%graph, %branch, %error, "the history was not indexed");
+        }
     }
 
     async fn forecast(
@@ -243,11 +255,16 @@ impl Graph {
         candidate: &Candidate,
         policy: &Policy,
     ) -> Result<(Outlook, Option<TableWork>)> {
+        let table = snapshot.table(candidate.id)?;
+        let idle = &self.shared.idle_tables;
+        if idle.has(table, policy) {
+            return Ok((Outlook::default(), None));
+        }
         let outlook = self.outlook(snapshot, candidate, policy).await?;
         if outlook.is_idle() {
+            idle.add(table, policy);
             return Ok((outlook, None));
         }
-        let table = snapshot.table(candidate.id)?;
         let entity = entity(snapshot, candidate)?;
         let work = Box::pin(self.tables().maintain(table, entity, policy)).await?;
         let done = work.as_ref().map(|work| work.outlook.clone());

@@ -677,3 +677,219 @@ async fn an_insert_costs_the_same_with_many_index_segments() {
     // The first one has the list of indexes at hand.
     assert_eq!((plain.total(), costs), (6, vec![5, 6, 6]));
 }
+
+fn small_steps() -> Policy {
+    Policy {
+        min_fragments: 4,
+        min_deleted: 1,
+        min_unindexed: 8,
+        ..Policy::incremental()
+    }
+}
+
+#[tokio::test]
+async fn by_itself_it_waits_until_it_is_worth_it_and_then_costs_nothing_more() {
+    let f = fixture().await;
+    let mut upkeep = Upkeep::new(f.graph.clone());
+    for n in 0..3 {
+        add(&f.graph, &format!("p{n}"), n).await;
+    }
+    assert!(upkeep.pass_with(&small_steps()).await.unwrap().is_empty());
+    let review = BranchName::parse("review").unwrap();
+    let by = Authorship::default();
+    f.graph
+        .create_branch(&review, &Target::default(), &by)
+        .await
+        .unwrap();
+    for n in 3..12 {
+        add(&f.graph, &format!("p{n}"), n).await;
+        let given = serde_json::json!({"n": format!("r{n}"), "a": n});
+        run(&f.graph, &review, ADD, given).await;
+    }
+    let done = upkeep.pass_with(&small_steps()).await.unwrap();
+    let names: Vec<&str> = done.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["main", "review"]);
+    let commit = done[0].1.commit.as_ref().unwrap();
+    assert_eq!(commit.kind, CommitKind::Maintenance);
+    assert_eq!(
+        commit.actor.as_ref().map(ToString::to_string).as_deref(),
+        Some("omnigraph:maintenance")
+    );
+    assert_eq!(people(&f.graph).await.len(), 12);
+    assert!(dataset(&f.graph, "Person").await.fragments().len() < 5);
+    // Nothing has moved since: a look at main.
+    let idle = cost(&f, async {
+        assert!(upkeep.pass_with(&small_steps()).await.unwrap().is_empty());
+    })
+    .await;
+    assert_eq!((idle.get, idle.total()), (1, 1), "{idle}");
+}
+
+#[tokio::test]
+async fn work_that_is_given_up_leaves_the_graph_as_it_was() {
+    let f = fixture().await;
+    for n in 0..4 {
+        add(&f.graph, &format!("p{n}"), n).await;
+    }
+    let before = head(&f.graph).await.commit_id();
+    let begun = std::sync::atomic::AtomicBool::new(false);
+    let options = OptimizeOptions::default();
+    {
+        let tell = |_| begun.store(true, std::sync::atomic::Ordering::Relaxed);
+        let branch = main_branch();
+        let mut work = Box::pin(f.graph.optimize(&branch, &options, &tell));
+        // Polled until it has begun, then dropped.
+        std::future::poll_fn(|context| {
+            let _ = work.as_mut().poll(context);
+            match begun.load(std::sync::atomic::Ordering::Relaxed) {
+                true => std::task::Poll::Ready(()),
+                false => std::task::Poll::Pending,
+            }
+        })
+        .await;
+    }
+    assert_eq!(head(&f.graph).await.commit_id(), before);
+    assert_eq!(
+        optimize(&f.graph).await.commit.map(|c| c.parents[0].id),
+        Some(before)
+    );
+}
+
+mod random {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u8, i64),
+        Remove(u8),
+        Thorough,
+        Incremental,
+        /// Work that lands after these writes.
+        Late(Vec<Step>),
+    }
+
+    fn write() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..12u8, 0..100i64).prop_map(|(name, age)| Step::Put(name, age)),
+            1 => (0..12u8).prop_map(Step::Remove),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => write(),
+            1 => Just(Step::Thorough),
+            1 => Just(Step::Incremental),
+            1 => prop::collection::vec(write(), 1..4).prop_map(Step::Late),
+        ]
+    }
+
+    type Model = BTreeMap<String, i64>;
+
+    async fn put(graph: &Graph, model: &mut Model, step: &Step) {
+        match step {
+            Step::Put(name, age) => {
+                let name = format!("p{name:02}");
+                let given = serde_json::json!({"n": name, "a": age});
+                let source = if model.contains_key(&name) { AGE } else { ADD };
+                run(graph, &main_branch(), source, given).await;
+                model.insert(name, *age);
+            }
+            Step::Remove(name) => {
+                let name = format!("p{name:02}");
+                remove(graph, &name).await;
+                model.remove(&name);
+            }
+            _ => {}
+        }
+    }
+
+    async fn maintain(graph: &Graph, policy: &Policy) {
+        let options = OptimizeOptions::default();
+        let branch = main_branch();
+        let outcome = Box::pin(graph.optimize_with(&branch, &options, policy, &|_| {}))
+            .await
+            .unwrap();
+        assert!(outcome.tables.iter().all(|table| table.error.is_none()));
+    }
+
+    async fn check(graph: &Graph, target: &Target, model: &Model) {
+        let found = rows(graph, target, ALL).await;
+        let expected: Vec<String> = model
+            .iter()
+            .map(|(name, age)| format!(r#"{{"name":"{name}","age":{age},"bio":"{name}"}}"#))
+            .collect();
+        let found: Vec<String> = found.iter().map(|row| row.replace("p.", "")).collect();
+        assert_eq!(found, expected);
+    }
+
+    async fn play(steps: &[Step]) {
+        let f = fixture().await;
+        let mut model = Model::new();
+        let mut past: Vec<(Target, Model)> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Put(..) | Step::Remove(_) => put(&f.graph, &mut model, step).await,
+                Step::Thorough => maintain(&f.graph, &Policy::thorough()).await,
+                Step::Incremental => maintain(&f.graph, &small_steps()).await,
+                Step::Late(writes) => {
+                    let head = f.graph.shared.branches.head(&main_branch()).await.unwrap();
+                    let snapshot = f.graph.open(head.commit.clone(), None).await.unwrap();
+                    let all = candidates(&snapshot, &[]).unwrap();
+                    let policy = Policy::thorough();
+                    let worked = f.graph.work(&snapshot, &all, &policy, &|_| {});
+                    let (works, _) = Box::pin(worked).await;
+                    for write in writes {
+                        put(&f.graph, &mut model, write).await;
+                    }
+                    land(&f.graph, &Round { head, works }).await;
+                }
+            }
+            check(&f.graph, &Target::default(), &model).await;
+            past.push((
+                Target::Commit(super::head(&f.graph).await.commit_id()),
+                model.clone(),
+            ));
+        }
+        let cold = engine(f.engine.store())
+            .open_graph(f.graph.root())
+            .await
+            .unwrap();
+        for (target, model) in &past {
+            check(&f.graph, target, model).await;
+            check(&cold, target, model).await;
+        }
+        // Through the indexes, as others read it.
+        for name in (0..12).map(|name| format!("p{name:02}")) {
+            let expected: Vec<String> = model.keys().filter(|key| **key == name).cloned().collect();
+            assert_eq!(
+                by_filter(&cold, &format!("name = '{name}'")).await,
+                expected
+            );
+            assert_eq!(by_word(&cold, &name).await, expected);
+        }
+        let old: Vec<String> = model
+            .iter()
+            .filter(|(_, age)| **age >= 50)
+            .map(|(name, _)| name.clone())
+            .collect();
+        assert_eq!(by_filter(&cold, "age >= 50").await, old);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        #[test]
+        fn writes_and_maintenance_in_any_order_answer_as_the_writes_alone(
+            steps in prop::collection::vec(step(), 1..30)
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(Box::pin(play(&steps)));
+        }
+    }
+}
