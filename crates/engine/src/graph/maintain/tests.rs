@@ -862,20 +862,27 @@ mod random {
             check(&cold, target, model).await;
         }
         // Through the indexes, as others read it.
+        by_indexes(&cold, &model).await;
+        maintain(&f.graph, &Policy::thorough()).await;
+        by_indexes(&f.graph, &model).await;
         for name in (0..12).map(|name| format!("p{name:02}")) {
             let expected: Vec<String> = model.keys().filter(|key| **key == name).cloned().collect();
-            assert_eq!(
-                by_filter(&cold, &format!("name = '{name}'")).await,
-                expected
-            );
-            assert_eq!(by_word(&cold, &name).await, expected);
+            assert_eq!(by_word(&f.graph, &name).await, expected);
+        }
+    }
+
+    async fn by_indexes(graph: &Graph, model: &Model) {
+        for name in (0..12).map(|name| format!("p{name:02}")) {
+            let expected: Vec<String> = model.keys().filter(|key| **key == name).cloned().collect();
+            let found = by_filter(graph, &format!("name = '{name}'")).await;
+            assert_eq!(found, expected);
         }
         let old: Vec<String> = model
             .iter()
             .filter(|(_, age)| **age >= 50)
             .map(|(name, _)| name.clone())
             .collect();
-        assert_eq!(by_filter(&cold, "age >= 50").await, old);
+        assert_eq!(by_filter(graph, "age >= 50").await, old);
     }
 
     proptest! {
