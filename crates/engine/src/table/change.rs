@@ -246,7 +246,9 @@ fn operation(added: Vec<Fragment>, gone: Gone) -> Option<Operation> {
             fields_modified: Vec::new(),
             compacted_sstables: Vec::new(),
             fields_for_preserving_frag_bitmap: Vec::new(),
-            update_mode: Some(lance::dataset::transaction::UpdateMode::RewriteRows),
+            // Naming a mode would say that the new fragments are the old rows under their old
+            // ids, and full-text segments would count as covering what they do not have.
+            update_mode: None,
             inserted_rows_filter: None,
             updated_fragment_offsets: None,
         }),

@@ -354,6 +354,22 @@ async fn deletions_are_materialised_and_deleted_rows_stay_away() {
     assert_eq!(people(&f.graph).await.len(), 3);
 }
 
+/// The simpler rule, to tell Lance that rows are rewritten in place, made it count the new row as
+/// covered by a segment that does not have it.
+#[tokio::test]
+async fn an_updated_row_is_found_by_its_words() {
+    let f = fixture().await;
+    add(&f.graph, "ann", 1).await;
+    add(&f.graph, "bob", 1).await;
+    optimize(&f.graph).await;
+    let given = serde_json::json!({"n": "ann", "a": 2});
+    run(&f.graph, &main_branch(), AGE, given).await;
+    assert!(!coverage(&f.graph, "bio_fts").await.1);
+    assert_eq!(by_word(&f.graph, "ann").await, ["ann"]);
+    optimize(&f.graph).await;
+    assert_eq!(by_word(&f.graph, "ann").await, ["ann"]);
+}
+
 #[tokio::test]
 async fn a_table_that_lost_all_its_rows_can_be_maintained() {
     let f = fixture().await;
@@ -865,10 +881,6 @@ mod random {
         by_indexes(&cold, &model).await;
         maintain(&f.graph, &Policy::thorough()).await;
         by_indexes(&f.graph, &model).await;
-        for name in (0..12).map(|name| format!("p{name:02}")) {
-            let expected: Vec<String> = model.keys().filter(|key| **key == name).cloned().collect();
-            assert_eq!(by_word(&f.graph, &name).await, expected);
-        }
     }
 
     async fn by_indexes(graph: &Graph, model: &Model) {
@@ -876,6 +888,7 @@ mod random {
             let expected: Vec<String> = model.keys().filter(|key| **key == name).cloned().collect();
             let found = by_filter(graph, &format!("name = '{name}'")).await;
             assert_eq!(found, expected);
+            assert_eq!(by_word(graph, &name).await, expected);
         }
         let old: Vec<String> = model
             .iter()
