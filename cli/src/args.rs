@@ -151,6 +151,8 @@ pub(crate) enum Command {
     Optimize(verb::optimize::Args),
     /// Check that a graph holds what its logs promise
     Fsck(verb::fsck::Args),
+    /// Reclaim what no kept commit needs; without --confirm, say what that is
+    Cleanup(verb::cleanup::Args),
     /// Show the versions of this program and its storage format
     Version,
 }
@@ -284,6 +286,7 @@ impl Command {
                 ("commit show", Uses::of(Plane::Data, RECORD))
             }
             Command::Optimize(_) => ("optimize", Uses::of(Plane::Data, LIST)),
+            Command::Cleanup(_) => ("cleanup", Uses::of(Plane::Data, RECORD).consent()),
             Command::Version => ("version", Uses::of(Plane::Local, DOCUMENT)),
         }
     }

@@ -3,6 +3,7 @@
 mod blob;
 mod branches;
 mod call;
+mod cleanup;
 pub(crate) mod convert;
 mod errors;
 mod export;
@@ -307,6 +308,16 @@ impl MaintenanceService for Service {
         let (call, graph) = call.graph(&message.graph_id)?;
         let inner = self.replica.inner();
         let begun = maintenance::optimize(inner, graph, message, call.author());
+        call.respond(begun)
+    }
+
+    async fn cleanup(
+        &self,
+        request: Request<CleanupRequest>,
+    ) -> Result<Response<BoxStream<CleanupResponse>>, Status> {
+        let (call, message) = self.call(request, Budget::Unbounded)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let begun = cleanup::cleanup(self.replica.inner(), graph, message);
         call.respond(begun)
     }
 }

@@ -2,6 +2,7 @@
 
 mod blob;
 mod branches;
+mod cleanup;
 mod export;
 mod fsck;
 mod graphs;
@@ -61,4 +62,5 @@ fn graph() -> Router<AppState> {
         .route("/commits/{id}", get(history::commit))
         .route("/maintenance/optimize", post(maintenance::optimize))
         .route("/maintenance/fsck", post(fsck::fsck))
+        .route("/maintenance/cleanup", post(cleanup::cleanup))
 }

@@ -3,6 +3,7 @@
 //! Answers can be read back, so that a client written in Rust speaks the same shapes. Query
 //! results are not here: their rows are passed through as text (`formats`).
 
+mod cleanup;
 mod commits;
 mod fsck;
 mod maintenance;
@@ -10,6 +11,7 @@ mod requests;
 
 use serde::{Deserialize, Serialize};
 
+pub use cleanup::{CleanupOutput, CleanupRequest};
 pub(crate) use commits::present;
 pub use commits::{CommitListOutput, CommitOutput, TypeCount};
 pub use fsck::{FsckFindingOutput, FsckOutput, FsckRequest};

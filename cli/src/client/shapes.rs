@@ -232,3 +232,26 @@ pub(crate) struct DatasetMaintenance {
     #[serde(default)]
     pub(crate) error: Option<String>,
 }
+
+/// What `cleanup` did, or would do.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CleanupOutput {
+    pub(crate) dry_run: bool,
+    pub(crate) objects_removed: u64,
+    pub(crate) bytes_removed: u64,
+    pub(crate) condemned_objects: u64,
+    pub(crate) condemned_bytes: u64,
+    pub(crate) removable_at: Option<i64>,
+    pub(crate) log_entries_removed: u64,
+    pub(crate) oldest_retained_commit_id: Option<String>,
+    #[serde(default)]
+    pub(crate) datasets: Vec<CleanedTable>,
+}
+
+/// What `cleanup` found in one table.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CleanedTable {
+    pub(crate) type_name: String,
+    pub(crate) bytes_removed: u64,
+    pub(crate) objects_removed: u64,
+}

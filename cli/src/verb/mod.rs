@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod blob;
 pub(crate) mod branch;
+pub(crate) mod cleanup;
 pub(crate) mod commit;
 pub(crate) mod export;
 pub(crate) mod fsck;
@@ -64,6 +65,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Commit(command) => commit::run(command, context).await,
         Command::Optimize(args) => optimize::run(args, context).await,
         Command::Fsck(args) => fsck::run(args, context).await,
+        Command::Cleanup(args) => cleanup::run(args, context).await,
         Command::Version => version::run(context),
     }
 }

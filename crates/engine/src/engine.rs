@@ -216,17 +216,40 @@ impl Engine {
             .await
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn tables(&self, root: &GraphRoot) -> Tables {
         Tables::new(self.shared.store.clone(), self.shared.session.clone(), root)
     }
 
     async fn put_graph_file(&self, root: &GraphRoot, created_at: i64) -> Result<()> {
+        self.put_graph_file_from(root, created_at, None).await
+    }
+
+    /// What makes a restored graph one.
+    pub(crate) async fn put_restored_file(
+        &self,
+        root: &GraphRoot,
+        created_at: i64,
+        from: String,
+    ) -> Result<()> {
+        self.put_graph_file_from(root, created_at, Some(from)).await
+    }
+
+    async fn put_graph_file_from(
+        &self,
+        root: &GraphRoot,
+        created_at: i64,
+        restored_from: Option<String>,
+    ) -> Result<()> {
         let file = model::GraphFile {
             format: model::STORAGE_FORMAT,
             graph_id: root.id.clone(),
             incarnation: root.incarnation,
             created_at,
-            restored_from: None,
+            restored_from,
         };
         let bytes = serde_json::to_vec(&file)
             .map_err(|error| Error::internal("graph.json cannot be written").with_source(error))?;

@@ -68,6 +68,8 @@ pub struct ErrorDetail {
     pub limit: Option<(String, u64, u64)>,
     /// What a write lost to.
     pub write_conflict: Option<WriteConflict>,
+    /// The oldest commit that is kept, where an older one was asked for.
+    pub oldest_retained: Option<String>,
     /// Why an idempotency key was refused.
     pub idempotency: Option<IdempotencyConflict>,
     /// Why changes cannot be listed.

@@ -108,7 +108,7 @@ fn event(event: Event) -> OptimizeResponse {
     OptimizeResponse { event: Some(event) }
 }
 
-fn stopping() -> WireError {
+pub(super) fn stopping() -> WireError {
     WireError::new(
         ErrorReason::Unavailable,
         "the replica is stopping; what was not committed has no effect",

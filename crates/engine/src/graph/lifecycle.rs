@@ -1,6 +1,6 @@
 //! Making and ending branches: one append each.
 
-use super::branch::{BranchInfo, BranchState};
+use super::branch::{BranchInfo, BranchState, Head};
 use super::model::{BranchEvent, CreatedRef, ParentRef};
 use super::{BranchName, Commit, CommitId, Graph, Incarnation, Target};
 use crate::engine::Authorship;
@@ -41,6 +41,10 @@ impl Graph {
                 (at, Commit::clone(&commit))
             }
         };
+        let old = matches!(from, Target::Commit(_));
+        if old {
+            self.refuse_reclaimed(&commit).await?;
+        }
         let queue = self.queue(name);
         let _turn = queue.lock().await;
         // A name that was never used needs no look: the append itself finds out.
@@ -72,6 +76,9 @@ impl Graph {
             {
                 Appended::Landed(BranchState::Living(head)) => {
                     self.shared.branches.mark_live(name).await;
+                    if old {
+                        self.withdraw_if_reclaimed(name, &head, &commit, by).await?;
+                    }
                     return Ok(BranchInfo::of(name, &head));
                 }
                 Appended::Landed(_) => {
@@ -80,6 +87,32 @@ impl Graph {
                 Appended::Taken => state = self.shared.branches.state(name).await?,
             }
         }
+    }
+
+    /// A head is kept for a day after it was one. An older commit may have been reclaimed between
+    /// the look at it and the append, so that it is looked at again: then the branch is withdrawn,
+    /// because what it stands on may be gone in a day.
+    async fn withdraw_if_reclaimed(
+        &self,
+        name: &BranchName,
+        head: &Head,
+        base: &Commit,
+        by: &Authorship,
+    ) -> Result<()> {
+        let Err(reclaimed) = self.refuse_reclaimed(base).await else {
+            return Ok(());
+        };
+        let event = BranchEvent::Deleted {
+            incarnation: head.incarnation,
+            last: head.at.clone(),
+            control_epoch: head.control_epoch,
+            actor: by.actor.clone(),
+            created_at: self.store().clock().now_micros(),
+        };
+        self.append_event(name, Some(head.seq), event, append_deadline())
+            .await?;
+        self.shared.branches.unmark_live(name).await;
+        Err(reclaimed)
     }
 
     /// Ends a branch. Its history stays reachable where others inherited it.

@@ -1,9 +1,11 @@
 //! One graph: branches of commits over tables.
 
+pub(crate) mod backup;
 mod blob;
 mod branch;
 mod changes;
 mod commit_index;
+pub(crate) mod collect;
 mod conflict;
 pub(crate) mod delta;
 mod feed;
@@ -29,11 +31,17 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub use self::backup::{
+    BackupCheck, BackupInfo, BackupOptions, BackupScope, Restored, list_backups, verify_backup,
+};
 pub use self::blob::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use self::branch::BranchInfo;
 pub use self::changes::{
     ChangeBlock, ChangeCause, ChangeFilter, ChangeOp, ChangePage, CommitChanges, Diff, DiffOptions,
     DiffSide, EntityChange, EntityImage,
+};
+pub use self::collect::{
+    Amount, CollectOptions, CollectOutcome, CollectProgress, CollectedTable, Removal, Retention,
 };
 pub use self::feed::{Baseline, FEED_COMMITS, FeedEnd, FeedPage, FeedPosition, FeedRequest};
 pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
@@ -89,6 +97,7 @@ struct Shared {
     queues: Mutex<HashMap<BranchName, Arc<tokio::sync::Mutex<()>>>>,
     /// Idempotency keys of requests under way.
     running: idempotency::Running,
+    collection: collect::Collection,
 }
 
 impl std::fmt::Debug for Graph {
@@ -115,6 +124,7 @@ impl Graph {
                 idle_tables: maintain::IdleTables::default(),
                 queues: Mutex::default(),
                 running: idempotency::Running::default(),
+                collection: collect::Collection::new(store, &root),
                 root,
                 engine,
             }),

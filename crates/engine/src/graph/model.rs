@@ -217,6 +217,37 @@ pub(crate) enum BranchEvent {
     },
 }
 
+impl BranchEvent {
+    /// The commit that it brings, if it brings one.
+    pub(crate) fn into_commit(self) -> Option<Box<Commit>> {
+        match self {
+            Self::Commit { commit, .. } => Some(commit),
+            Self::Created { first, .. } => first,
+            Self::Swept { .. } | Self::Void | Self::Deleted { .. } => None,
+        }
+    }
+
+    /// Epochs count per cluster: in another one they begin anew.
+    pub(crate) fn set_control_epoch(&mut self, epoch: u64) {
+        match self {
+            Self::Commit { commit, .. } => commit.control_epoch = epoch,
+            Self::Created {
+                first,
+                base_commit,
+                control_epoch,
+                ..
+            } => {
+                *control_epoch = epoch;
+                for commit in first.iter_mut().chain(base_commit) {
+                    commit.control_epoch = epoch;
+                }
+            }
+            Self::Deleted { control_epoch, .. } => *control_epoch = epoch,
+            Self::Swept { .. } | Self::Void => {}
+        }
+    }
+}
+
 /// Where and when the branch's present life began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CreatedRef {

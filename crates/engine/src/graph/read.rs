@@ -26,6 +26,7 @@ impl Graph {
                     ));
                 }
                 let commit = self.find_commit(id).await?;
+                self.refuse_old_if_reclaimed(&commit).await?;
                 self.open(commit, None).await
             }
             Target::Branch(name) => {

@@ -297,6 +297,8 @@ impl ObjectStore for FaultStore {
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         self.take(Op::Put, location);
+        let shift = *self.shared.shift.lock();
+        self.shared.shifts.lock().insert(location.clone(), shift);
         self.shared.inner.put_multipart_opts(location, opts).await
     }
 

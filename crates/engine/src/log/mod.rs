@@ -10,6 +10,7 @@
 //! | `append` | appending, and finding out what became of an append |
 //! | `head` | finding the newest entry in few requests |
 //! | `truncate` | deleting old entries so that nobody appends into, or reads across, a hole |
+//! | `import` | writing a log that was read elsewhere |
 //! | `codec`, `key` | bytes and names of the objects |
 //! | `clock` | the injected clock |
 //!
@@ -23,6 +24,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fault;
 mod head;
+mod import;
 mod key;
 #[cfg(test)]
 mod tests;

@@ -80,7 +80,7 @@ impl<T: Entry> Log<T> {
         bounded(&path, self.shared.store.head(&path)).await
     }
 
-    async fn announce(&self, floor: Seq) -> Result<(), Error> {
+    pub(super) async fn announce(&self, floor: Seq) -> Result<(), Error> {
         let path = self.shared.keys.floor(floor);
         let put = self
             .shared

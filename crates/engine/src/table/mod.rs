@@ -25,7 +25,7 @@ pub(crate) use self::change::{Appended, FragmentWriter, StagedFragments, TableCh
 pub(crate) use self::layout::{arrow_field, arrow_schema};
 pub(crate) use self::maintain::{Outlook, Policy, TableWork};
 pub(crate) use self::migrate::{Fills, TypeChange, or_value};
-pub(crate) use self::references::{References, references};
+pub(crate) use self::references::{References, Seen, references, references_beside};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{GraphRoot, TableRef};
 use crate::store::Store;

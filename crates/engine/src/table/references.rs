@@ -1,21 +1,25 @@
 //! Every file that a version of a table needs: what may not be collected, what a backup copies and
 //! what a check looks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
+use arrow_array::BooleanArray;
 use lance::Dataset;
+use lance::dataset::fragment::FileFragment;
 use lance_table::format::{DataFile, Fragment, IndexMetadata};
 use lance_table::io::deletion::deletion_file_path;
 use lance_table::io::manifest::read_manifest_indexes;
 use object_store::path::Path;
+use parking_lot::Mutex;
 
+use super::blob::managed_paths;
 use super::child;
 use crate::error::{Error, Result};
+use crate::exec::read_fragments;
 
 const DATA: &str = "data";
 const INDICES: &str = "_indices";
-/// Payloads that several data files may share.
-const SHARED_BLOBS: &str = "_blobs";
 /// Row maps of indexes whose fragments were rewritten.
 const ROW_MAPS: &str = "_fri";
 
@@ -52,9 +56,21 @@ impl References {
     }
 }
 
+/// Fragments whose blobs are known. Versions share most of their fragments, and each is read once.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    fragments: Mutex<HashSet<String>>,
+}
+
 /// What an opened version refers to: manifest, transaction, data, overlay and deletion files,
-/// index segments and blobs. At most one request, for the list of indexes.
-pub(crate) async fn references(dataset: &Dataset) -> Result<References> {
+/// index segments and blobs. At most one request, for the list of indexes; blobs are read from
+/// the cells that name them.
+pub(crate) async fn references(dataset: &Arc<Dataset>) -> Result<References> {
+    references_beside(dataset, &Seen::default()).await
+}
+
+/// The same, without the blobs of fragments that were seen before.
+pub(crate) async fn references_beside(dataset: &Arc<Dataset>, seen: &Seen) -> Result<References> {
     let manifest = dataset.manifest();
     let root = root_of(dataset)?;
     let mut found = References::default();
@@ -72,9 +88,80 @@ pub(crate) async fn references(dataset: &Dataset) -> Result<References> {
     }
     found.directories.insert(root.clone().join(ROW_MAPS));
     if manifest.has_managed_blobs() {
-        found.directories.insert(root.join(SHARED_BLOBS));
+        add_blobs(dataset, &root, seen, &mut found).await?;
     }
     Ok(found)
+}
+
+/// The objects that the cells of live rows name.
+async fn add_blobs(
+    dataset: &Arc<Dataset>,
+    root: &Path,
+    seen: &Seen,
+    found: &mut References,
+) -> Result<()> {
+    let columns: Vec<String> = dataset
+        .schema()
+        .fields
+        .iter()
+        .filter(|field| field.is_blob_v2())
+        .map(|field| field.name.clone())
+        .collect();
+    for fragment in dataset.get_fragments() {
+        let name = name_of(&fragment);
+        if seen.fragments.lock().contains(&name) {
+            continue;
+        }
+        let mut paths = BTreeSet::new();
+        for column in &columns {
+            for cells in live_cells(dataset, fragment.clone(), column).await? {
+                managed_paths(&cells, &mut paths)?;
+            }
+        }
+        found
+            .files
+            .extend(paths.iter().map(|path| child(root, path)));
+        seen.fragments.lock().insert(name);
+    }
+    Ok(())
+}
+
+/// Files of a fragment, which decide what is in it.
+fn name_of(fragment: &FileFragment) -> String {
+    let metadata = fragment.metadata();
+    let mut name = String::new();
+    for file in metadata.referenced_lance_files() {
+        name.push_str(&file.path);
+        name.push(' ');
+    }
+    if let Some(deletion) = &metadata.deletion_file {
+        name.push_str(&format!(
+            "{}-{}-{}",
+            metadata.id, deletion.read_version, deletion.id
+        ));
+    }
+    name
+}
+
+async fn live_cells(
+    dataset: &Arc<Dataset>,
+    fragment: FileFragment,
+    column: &str,
+) -> Result<Vec<arrow_array::ArrayRef>> {
+    let deleted = fragment.get_deletion_vector().await?;
+    let cells = read_fragments(dataset, vec![fragment], column).await?;
+    let Some(deleted) = deleted else {
+        return Ok(cells);
+    };
+    cells
+        .into_iter()
+        .map(|cells| {
+            let rows = u32::try_from(cells.len()).unwrap_or(u32::MAX);
+            let live = (0..rows).map(|row| Some(!deleted.contains(row)));
+            let live: BooleanArray = live.collect();
+            Ok(arrow_select::filter::filter(&cells, &live)?)
+        })
+        .collect()
 }
 
 fn add_fragment(

@@ -73,7 +73,6 @@ pub(crate) fn with_sizes(array: &ArrayRef, sizes: &HashMap<String, u64>) -> Resu
 }
 
 /// Paths, relative to the table, of the objects that these cells name.
-#[allow(dead_code)] // For the collector.
 pub(crate) fn managed_paths(array: &ArrayRef, into: &mut BTreeSet<String>) -> Result<()> {
     let columns = Descriptors::new(structs(array)?)?;
     for row in 0..array.len() {

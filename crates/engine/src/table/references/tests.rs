@@ -79,7 +79,7 @@ async fn table_files(store: &Store, graph: &Graph) -> Vec<Path> {
 async fn needed(graph: &Graph) -> References {
     let mut all = References::default();
     for table in snapshot(graph).await.commit().tables.values() {
-        let dataset = graph.tables().load(table).await.unwrap();
+        let dataset = std::sync::Arc::new(graph.tables().load(table).await.unwrap());
         all.extend(references(&dataset).await.unwrap());
     }
     all
