@@ -42,16 +42,16 @@ pub use graph::{
     Touched, WriteOptions,
 };
 pub use graph::{
+    Amount, BackupCheck, BackupInfo, BackupOptions, BackupScope, CollectOptions, CollectOutcome,
+    CollectProgress, CollectedTable, Removal, Restored, Retention, list_backups, verify_backup,
+};
+pub use graph::{
     Baseline, ChangeBlock, ChangeCause, ChangeFilter, ChangeOp, ChangePage, CommitChanges, Diff,
     DiffOptions, DiffSide, EntityChange, EntityImage, FEED_COMMITS, FeedEnd, FeedPage,
     FeedPosition, FeedRequest,
 };
 pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance, Upkeep};
-pub use graph::{
-    Amount, BackupCheck, BackupInfo, BackupOptions, BackupScope, CollectOptions, CollectOutcome,
-    CollectProgress, CollectedTable, Removal, Restored, Retention, list_backups, verify_backup,
-};
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
     LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress,
