@@ -122,8 +122,9 @@ impl GraphService for Service {
         &self,
         request: Request<InvokeQueryRequest>,
     ) -> Result<Response<BoxStream<InvokeQueryResponse>>, Status> {
-        let (call, message) = self.call(request, Budget::OfKind)?;
+        let (call, mut message) = self.call(request, Budget::OfKind)?;
         let (mut call, graph) = call.graph(&message.graph_id)?;
+        call.keyed(&mut message.write_options)?;
         let mutation = graph.queries.get(&message.name).is_some_and(|q| q.mutation);
         call.set_kind(mutation);
         let invocation = stored::Invocation {
@@ -143,8 +144,9 @@ impl GraphService for Service {
         &self,
         request: Request<MutateRequest>,
     ) -> Result<Response<MutateResponse>, Status> {
-        let (call, message) = self.call(request, Budget::Write)?;
+        let (call, mut message) = self.call(request, Budget::Write)?;
         let (call, graph) = call.graph(&message.graph_id)?;
+        call.keyed(&mut message.options)?;
         let (author, left) = (call.author(), call.left());
         let write = async move { mutate::mutate(&graph, message, author, left).await };
         call.write(write).await
@@ -266,8 +268,9 @@ impl GraphService for Service {
         &self,
         request: Request<MergeBranchesRequest>,
     ) -> Result<Response<MergeBranchesResponse>, Status> {
-        let (call, message) = self.call(request, Budget::Write)?;
+        let (call, mut message) = self.call(request, Budget::Write)?;
         let (call, graph) = call.graph(&message.graph_id)?;
+        call.keyed(&mut message.options)?;
         let (author, left) = (call.author(), call.left());
         call.write(async move { merge::merge(&graph, message, author, left).await })
             .await

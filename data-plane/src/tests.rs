@@ -1,6 +1,7 @@
 //! A replica over the real engine and the real control plane, through its own doors.
 
 mod following;
+mod repeats;
 mod requests;
 
 use std::time::Duration;
@@ -92,6 +93,8 @@ impl World {
 /// An answer of the embedded gateway.
 struct Got {
     status: StatusCode,
+    /// Whether the answer is that of an earlier request.
+    replayed: bool,
     commit: String,
     body: String,
 }
@@ -131,6 +134,7 @@ async fn call_with(
     let commit = parts.headers.get("omnigraph-graph-commit");
     Got {
         status: parts.status,
+        replayed: parts.headers.contains_key("idempotency-replayed"),
         commit: commit.map_or(String::new(), |id| id.to_str().expect("ascii").to_owned()),
         body: String::from_utf8(body.into()).expect("text"),
     }

@@ -7,6 +7,8 @@
 //! | [`cluster`] | a copy of the shipped example, and the daemons that serve it |
 //! | [`load`] | a steady stream of reads that must not fail |
 //! | [`reflect`] | a gRPC client that knows no `.proto` file |
+//! | [`s3`] | an S3 server |
+//! | [`writers`] | many writing processes, some of which are killed |
 //!
 //! The tests need the workspace's binaries beside themselves: `cargo build --workspace --bins`.
 
@@ -15,6 +17,8 @@ pub mod cluster;
 pub mod load;
 pub mod process;
 pub mod reflect;
+pub mod s3;
+pub mod writers;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -28,8 +28,8 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
-/// A read is tried so often when the replica is not ready or away.
-const READ_TRIES: u32 = 4;
+/// What may be repeated is tried so often when the replica is not ready or away.
+pub(crate) const TRIES: u32 = 4;
 /// The longest pause between tries.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -120,10 +120,31 @@ impl Call {
         self
     }
 
+    /// Makes a write repeatable by a key: the caller's, or one of its own.
+    pub(crate) fn keyed(mut self, key: Option<&str>) -> Call {
+        self.safe = true;
+        let key = key.map_or_else(fresh_key, str::to_owned);
+        self.headers.push(("idempotency-key", key));
+        self
+    }
+
     fn body(&self) -> Body {
         let bytes = self.body.as_ref().map(|body| Bytes::from(body.to_string()));
         full(bytes.unwrap_or_default())
     }
+}
+
+/// A key that nobody else uses.
+pub(crate) fn fresh_key() -> String {
+    format!("omnigraphctl-{}", ulid::Ulid::new())
+}
+
+/// Whether it may be answered when it is sent again: the replica is away or not ready, or still
+/// works on the first one.
+pub(crate) fn may_pass(error: &Error) -> bool {
+    let running = error.detail.get("idempotency_conflict");
+    let running = running.is_some_and(|conflict| conflict["cause"] == "in_progress");
+    running || matches!(error.reason.as_str(), "unavailable" | "graph_loading")
 }
 
 /// `review/x` as one path segment.
@@ -236,8 +257,8 @@ impl DataClient {
         self.send(request(call)?).await
     }
 
-    /// Sends a call and refuses every answer but success. Reads are repeated while the replica says
-    /// that it is not ready.
+    /// Sends a call and refuses every answer but success. Reads, and writes with a key, are repeated
+    /// while the replica says that it is not ready.
     pub(crate) async fn open(&self, call: &Call) -> Result<Answer> {
         let mut tries = 1;
         loop {
@@ -251,10 +272,7 @@ impl DataClient {
                 Err(error) => (error, None),
             };
             let pause = pause.unwrap_or(Duration::from_millis(200 * u64::from(tries)));
-            if !call.safe
-                || tries == READ_TRIES
-                || !matches!(error.reason.as_str(), "unavailable" | "graph_loading")
-            {
+            if !call.safe || tries == TRIES || !may_pass(&error) {
                 return Err(error);
             }
             tokio::time::sleep(pause.min(RETRY_PAUSE_MAX)).await;

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Only if the branch's head is this commit; else exit with 4
     #[arg(long, value_name = "COMMIT")]
     if_commit: Option<String>,
-    /// Makes a repeat of this request safe
+    /// Makes a repeat of this command safe (default: a fresh one, for its own retries)
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Note for the history
@@ -74,5 +74,5 @@ fn call(args: &Args, source: Option<&str>, params: Map<String, Value>, session: 
     }
     Call::post(path, Value::Object(body))
         .header("omnigraph-if-graph-commit", args.if_commit.as_deref())
-        .header("idempotency-key", args.idempotency_key.as_deref())
+        .keyed(args.idempotency_key.as_deref())
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use omnigraph_engine::{ActorId, Authorship};
 use omnigraph_policy::Actor;
+use omnigraph_proto::common::v1 as pb;
 use omnigraph_proto::common::v1::ErrorReason;
 use omnigraph_proto::error::WireError;
 use tonic::metadata::{MetadataMap, MetadataValue};
@@ -37,6 +38,8 @@ pub(super) struct Call {
     graph_id: Option<String>,
     begun: Instant,
     asked: Option<Duration>,
+    /// The idempotency keys in the metadata.
+    keys: Vec<String>,
     budget: Budget,
     stale: bool,
 }
@@ -54,6 +57,7 @@ impl Service {
             graph_id: None,
             begun: Instant::now(),
             asked: grpc_timeout(&metadata),
+            keys: idempotency_keys(&metadata),
             budget,
             stale: false,
         };
@@ -128,6 +132,19 @@ impl Call {
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
             None => self.inner.options.write_timeout,
         }
+    }
+
+    /// Puts the idempotency key of the metadata into the options of a write.
+    ///
+    /// # Errors
+    /// There are two keys, and they differ.
+    pub(super) fn keyed(&self, options: &mut Option<pb::WriteOptions>) -> Result<(), Status> {
+        let own = options.as_ref().map(|own| own.idempotency_key.as_str());
+        let key = one_key(own.unwrap_or_default(), &self.keys).map_err(|e| self.fail(e))?;
+        if let Some(key) = key {
+            options.get_or_insert_default().idempotency_key = key;
+        }
+        Ok(())
     }
 
     /// The author of what this call writes.
@@ -231,7 +248,9 @@ fn outcome_unknown() -> WireError {
         ErrorReason::DeadlineExceeded,
         "the time budget ended while the write was running: outcome unknown",
     )
-    .with_hint("look at the branch's commits before you repeat it")
+    .with_hint(
+        "with an idempotency key, repeat it; without one, look at the branch's commits first",
+    )
 }
 
 fn authenticate(access: &Access, metadata: &MetadataMap) -> Result<Actor, WireError> {
@@ -252,6 +271,31 @@ fn authenticate(access: &Access, metadata: &MetadataMap) -> Result<Actor, WireEr
         WireError::new(ErrorReason::Unauthenticated, refused.to_string())
             .with_hint("send 'Authorization: Bearer <token>'")
     })
+}
+
+fn idempotency_keys(metadata: &MetadataMap) -> Vec<String> {
+    let values = metadata.get_all("idempotency-key").iter();
+    let text = values.map(|value| value.to_str().unwrap_or_default().to_owned());
+    text.collect()
+}
+
+/// The key of a request that may have one in its message and some in its metadata.
+fn one_key(message: &str, metadata: &[String]) -> Result<Option<String>, WireError> {
+    let Some(first) = metadata.first() else {
+        return Ok(None);
+    };
+    let of_message = (!message.is_empty()).then_some(message);
+    if metadata.iter().any(|key| key != first) || of_message.is_some_and(|key| key != first) {
+        return Err(WireError::invalid_request(
+            "the request has two idempotency keys that differ: send one",
+        ));
+    }
+    if first.is_empty() {
+        return Err(WireError::invalid_request(
+            "the idempotency key must be 1 to 255 visible ascii characters",
+        ));
+    }
+    Ok(Some(first.clone()))
 }
 
 fn text<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
@@ -296,6 +340,24 @@ mod tests {
             metadata.insert("grpc-timeout", text.parse().expect("ascii"));
             assert_eq!(grpc_timeout(&metadata), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_request_has_one_idempotency_key() {
+        let keys = |given: &[&str]| {
+            given
+                .iter()
+                .map(|key| (*key).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let one = |message: &str, given: &[&str]| one_key(message, &keys(given)).ok();
+        assert_eq!(one("", &[]), Some(None));
+        assert_eq!(one("k", &[]), Some(None));
+        assert_eq!(one("", &["k"]), Some(Some("k".to_owned())));
+        assert_eq!(one("k", &["k", "k"]), Some(Some("k".to_owned())));
+        assert_eq!(one("k", &["l"]), None);
+        assert_eq!(one("", &["k", "l"]), None);
+        assert_eq!(one("", &[""]), None);
     }
 
     #[test]

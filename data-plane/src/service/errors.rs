@@ -1,6 +1,9 @@
 //! The engine's errors on the wire. The only place that knows both.
 
-use omnigraph_engine::{Error, ErrorDetail, ErrorKind, RefusalCause};
+use omnigraph_engine::{
+    Error, ErrorDetail, ErrorKind, IdempotencyCause, IdempotencyConflict, Overlap, RefusalCause,
+    WriteConflict,
+};
 use omnigraph_lang::{Diagnostic, Severity};
 use omnigraph_proto::common::v1 as pb;
 use omnigraph_proto::common::v1::error_detail::Detail;
@@ -55,6 +58,12 @@ pub(super) fn wire(error: Error, about: About) -> WireError {
     if let Some(found) = history_detail(detail).filter(|_| wire.detail.is_none()) {
         wire = wire.with_detail(found);
     }
+    if let Some(conflict) = &detail.write_conflict {
+        wire = wire.with_detail(Detail::WriteConflict(write_conflict(conflict)));
+    }
+    if let Some(conflict) = &detail.idempotency {
+        wire = wire.with_detail(Detail::IdempotencyConflict(idempotency(conflict)));
+    }
     match hint(detail) {
         Some(hint) => wire.with_hint(hint),
         None => wire,
@@ -80,6 +89,40 @@ fn history_detail(detail: &ErrorDetail) -> Option<Detail> {
         cursor: cursor.clone().unwrap_or_default(),
         first_unreadable_commit_id: unreadable.clone(),
     }))
+}
+
+fn write_conflict(conflict: &WriteConflict) -> pb::WriteConflict {
+    let entity = |overlap: &Overlap| pb::ConflictEntity {
+        entity: Some(EntityRef {
+            kind: entity_kind(overlap.entity.edge).into(),
+            type_name: overlap.entity.type_name.clone(),
+            entity_id: overlap.entity.id.clone().unwrap_or_default(),
+        }),
+        cause: match overlap.constraint {
+            None => pb::conflict_entity::Cause::SameEntity,
+            Some(_) => pb::conflict_entity::Cause::SameConstraint,
+        }
+        .into(),
+        constraint: overlap.constraint.clone().unwrap_or_default(),
+    };
+    pb::WriteConflict {
+        base_commit_id: conflict.base.clone(),
+        head_commit_id: conflict.head.clone(),
+        entities: conflict.entities.iter().map(entity).collect(),
+        truncated: conflict.truncated,
+    }
+}
+
+fn idempotency(conflict: &IdempotencyConflict) -> pb::IdempotencyConflict {
+    pb::IdempotencyConflict {
+        key: conflict.key.clone(),
+        cause: match conflict.cause {
+            IdempotencyCause::PayloadMismatch => pb::idempotency_conflict::Cause::PayloadMismatch,
+            IdempotencyCause::InProgress => pb::idempotency_conflict::Cause::InProgress,
+        }
+        .into(),
+        graph_commit_id: conflict.commit.clone().unwrap_or_default(),
+    }
 }
 
 /// Kind by kind. Diagnostics say more than the kind where there are any.
@@ -266,6 +309,46 @@ mod tests {
             wired.detail.as_deref(),
             Some(Detail::PreconditionFailure(p)) if p.expected == "A" && p.actual == "B"
         ));
+        let overlap = |id: Option<&str>, constraint: Option<&str>| Overlap {
+            entity: omnigraph_engine::EntityName {
+                edge: false,
+                type_name: "Item".to_owned(),
+                id: id.map(str::to_owned),
+            },
+            constraint: constraint.map(str::to_owned),
+        };
+        let lost = Error::new(ErrorKind::WriteConflict, "lost").with_detail(|d| {
+            d.write_conflict = Some(WriteConflict {
+                base: "A".to_owned(),
+                head: "B".to_owned(),
+                entities: vec![overlap(Some("x"), None), overlap(None, Some("endpoints"))],
+                truncated: true,
+            });
+        });
+        let wired = wire(lost, About::Source);
+        assert_eq!(wired.retry_after, Some(std::time::Duration::from_secs(1)));
+        let output = omnigraph_proto::error::ErrorOutput::from(&wired);
+        let conflict = serde_json::to_value(output.write_conflict).expect("json");
+        let expected = serde_json::json!({
+            "base_commit_id": "A", "head_commit_id": "B", "truncated": true,
+            "entities": [
+                {"entity_kind": "node", "type_name": "Item", "entity_id": "x", "cause": "same_entity"},
+                {"entity_kind": "node", "type_name": "Item", "cause": "same_constraint", "constraint": "endpoints"},
+            ],
+        });
+        assert_eq!(conflict, expected);
+        let taken = Error::new(ErrorKind::IdempotencyConflict, "taken").with_detail(|d| {
+            d.idempotency = Some(IdempotencyConflict {
+                key: "k".to_owned(),
+                cause: IdempotencyCause::PayloadMismatch,
+                commit: Some("A".to_owned()),
+            });
+        });
+        let output = omnigraph_proto::error::ErrorOutput::from(&wire(taken, About::Source));
+        let conflict = serde_json::to_value(output.idempotency_conflict).expect("json");
+        let expected =
+            serde_json::json!({"key": "k", "cause": "payload_mismatch", "graph_commit_id": "A"});
+        assert_eq!(conflict, expected);
         let large = Error::new(ErrorKind::ResourceLimit, "large")
             .with_detail(|d| d.limit = Some(("result_rows".to_owned(), 1, 2)));
         assert!(matches!(

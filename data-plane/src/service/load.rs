@@ -42,8 +42,9 @@ pub(super) async fn load(
         Ok(first) => header(first?),
         Err(_) => Err(WireError::invalid_request("the load's header did not come")),
     };
-    let header = header.map_err(|error| call.fail(error))?;
+    let mut header = header.map_err(|error| call.fail(error))?;
     let (call, generation) = call.graph(&header.graph_id)?;
+    call.keyed(&mut header.options)?;
     let begun = begin(&call, &generation.graph, header).await;
     let (session, accepted, mode) = begun.map_err(|error| call.fail(error))?;
     let (answers, receiver) = mpsc::channel(ANSWERS_MAX);
@@ -165,6 +166,11 @@ async fn run(
     mut frames: Streaming<LoadRequest>,
     answers: &Answers,
 ) -> Result<Option<LoadOutcome>, WireError> {
+    // A repeat: what the client sends is not needed, and it need not send it to the end.
+    if session.is_answered() {
+        let answered = session.finish().await;
+        return answered.map(Some).map_err(|error| wire(error, About::Load));
+    }
     let mut report = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
     report.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut received = 0;

@@ -206,7 +206,10 @@ impl Invocation {
             || self.inner.options.write_timeout,
             |deadline| deadline.saturating_duration_since(Instant::now()),
         );
-        let options = convert::write_options(message.write_options.clone(), self.by.clone(), left)?;
+        let mut options =
+            convert::write_options(message.write_options.clone(), self.by.clone(), left)?;
+        // A repeat is one by its name and parameters, even if the query was edited in between.
+        options.operation = Some(format!("query {}", stored.name));
         let graph = &generation.graph;
         let name = Some(stored.name.as_str());
         let outcome = graph

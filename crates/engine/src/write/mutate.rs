@@ -165,10 +165,12 @@ impl Write for Mutation<'_> {
     }
 
     fn keyed(&self, options: &WriteOptions) -> Result<Option<Keyed>> {
+        // An operation with a name of its own stands for its source.
+        let source = options.operation.is_none().then_some(self.source);
         Keyed::of(options, "mutate", |request| {
             request
                 .field(self.branch.as_str())
-                .field(self.source)
+                .maybe(source)
                 .maybe(self.name)
                 .field(&self.params.to_string())
         })
