@@ -2,21 +2,25 @@
 //!
 //! `--data FILE` loads an NDJSON file with the schema of the shipped example into a fresh local
 //! store and measures the engine in this process; `--url URL` measures stored queries of a running
-//! server over HTTP.
+//! server over HTTP; `writers` measures commits per second of concurrent processes.
 
 mod engine_cases;
 mod http_cases;
 mod record;
+mod writers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// Measures Omnigraph.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
+    #[command(subcommand)]
+    mode: Option<Mode>,
+
     /// NDJSON file in the shape of examples/debian, to load and query in this process
     #[arg(long)]
     data: Option<PathBuf>,
@@ -46,12 +50,27 @@ struct Args {
     cases: Vec<String>,
 }
 
+#[derive(Subcommand)]
+enum Mode {
+    /// Commits per second of concurrent writers
+    Writers(writers::Writers),
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
     if cfg!(debug_assertions) {
         eprintln!("error: this is a debug build, whose times mean nothing\n\nhint: make bench");
         return ExitCode::from(2);
+    }
+    if let Some(Mode::Writers(writers)) = &args.mode {
+        return match writers::run(writers).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     if args.data.is_none() && args.url.is_none() {
         eprintln!("error: nothing to measure\n\nhint: give --data FILE or --url URL");

@@ -431,11 +431,8 @@ mod tests {
         const LOADING: &str =
             r#"{"error":"graph 'g' is loading","code":"graph_loading","request_id":"r"}"#;
         for (call, expected) in [
-            (Call::get("/graphs/g"), READ_TRIES),
-            (
-                Call::ask("/graphs/g/query", serde_json::json!({})),
-                READ_TRIES,
-            ),
+            (Call::get("/graphs/g"), TRIES),
+            (Call::ask("/graphs/g/query", serde_json::json!({})), TRIES),
             (Call::post("/graphs/g/mutate", serde_json::json!({})), 1),
         ] {
             let tries = Arc::new(Mutex::new(0));

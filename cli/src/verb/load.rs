@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::ValueEnum;
@@ -13,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::ReaderStream;
 
 use super::{Context, Session};
-use crate::client::data::{Body, escape, refused, understand};
+use crate::client::data::{Body, TRIES, escape, fresh_key, may_pass, refused, understand};
 use crate::client::shapes::LoadOutput;
 use crate::error::{Error, Result};
 use crate::progress::Transfer;
@@ -21,6 +22,8 @@ use crate::render;
 
 /// Read from the file at once.
 const CHUNK: usize = 256 * 1024;
+/// Before a load is sent again; longer each time.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Chunks between the reader and the connection.
 const CHUNKS_AHEAD: usize = 4;
 
@@ -47,7 +50,7 @@ pub(crate) struct Args {
     /// Create the branch from this one if it is missing
     #[arg(long, value_name = "BASE")]
     from: Option<String>,
-    /// Makes a repeat of this request safe
+    /// Makes a repeat of this command safe (default: a fresh one, for its own retries)
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Note for the history
@@ -138,12 +141,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
         (None, Some(edge)) => Some(Of::Edge(edge)),
         (None, None) => None,
     };
+    let key = args.idempotency_key.clone().unwrap_or_else(fresh_key);
     let job = Job {
         of,
         mode: args.mode,
         branch,
         from: args.from.as_deref(),
-        idempotency_key: args.idempotency_key.as_deref(),
+        idempotency_key: Some(&key),
         message: args.message.as_deref(),
     };
     // Before anything is opened: a wrong path is a usage error.
@@ -161,13 +165,37 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
             context
                 .output
                 .note(&session.client.target("load", &session.graph, branch));
-            let (output, json) = send(&job, source, session, context).await?;
+            let (output, json) = send_until_answered(&args, &job, source, session, context).await?;
             Ok((session.graph.clone(), output, json))
         })
         .await?;
     context
         .output
         .show(&render::query::load(&graph, &output, &json))
+}
+
+/// Sends the file again while the replica is away or not ready: the key makes that safe. What came
+/// from stdin is gone.
+async fn send_until_answered(
+    args: &Args,
+    job: &Job<'_>,
+    source: Source,
+    session: &Session,
+    context: &Context,
+) -> Result<(LoadOutput, String)> {
+    let mut source = source;
+    for again in 1..TRIES {
+        let error = match send(job, source, session, context).await {
+            Err(error) if may_pass(&error) && args.data != Path::new("-") => error,
+            answer => return answer,
+        };
+        tokio::time::sleep(RETRY_PAUSE * again).await;
+        context
+            .output
+            .note(&format!("{}: sending it again", error.message));
+        source = Source::open(&args.data, args.format).await?;
+    }
+    send(job, source, session, context).await
 }
 
 /// Sends the file and waits for the commit.

@@ -51,6 +51,8 @@ fn write_and_look(store: &str, env: &Env, branches: &[String], steps: usize, kil
     println!("{} answers, {} kills", acks.steps.len(), acks.kills);
     assert_eq!(acks.steps.len(), branches.len() * steps);
     assert!(acks.kills > 0, "nobody was killed");
+    let wrong = auditor(&["check", store, &incarnation], env);
+    assert!(wrong.is_empty(), "{wrong}");
     for branch in distinct {
         let told = auditor(&["tell", store, &incarnation, branch], env);
         let told: Value = serde_json::from_str(&told).expect("json");
@@ -60,7 +62,6 @@ fn write_and_look(store: &str, env: &Env, branches: &[String], steps: usize, kil
 
 /// The history and the state of one branch against the answers.
 fn look(branches: &[String], branch: &str, acks: &Acks, told: &Value) {
-    assert_eq!(told["errors"], 0, "{}", told["findings"]);
     let history = told["history"].as_array().expect("a history");
     let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
     let mut keys: BTreeMap<&str, usize> = BTreeMap::new();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{LoadFormat, LoadOptions, LoadOutcome};
+use super::{LoadFormat, LoadOptions, LoadOutcome, LoadType};
 use crate::error::Result;
 use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::{BranchName, Commit, Graph};
@@ -31,11 +31,8 @@ pub(super) struct Fingerprinting {
 impl Fingerprinting {
     /// `None` without a key.
     pub(super) fn begin(branch: &BranchName, options: &LoadOptions) -> Result<Option<Self>> {
+        let (format, of) = words(&options.format);
         let keyed = Keyed::of(&options.write, "load", |request| {
-            let request = match &options.format {
-                LoadFormat::Ndjson => request,
-                format => request.field(&format!("{format:?}")),
-            };
             request
                 .field(branch.as_str())
                 .maybe(options.from.as_ref().map(BranchName::as_str))
@@ -43,8 +40,9 @@ impl Fingerprinting {
                 .field(if options.permissive {
                     "permissive"
                 } else {
-                    "lines"
+                    format
                 })
+                .maybe(of)
         })?;
         Ok(keyed.map(|keyed| Self {
             keyed,
@@ -85,6 +83,18 @@ impl Fingerprinting {
                 Ok(Some(answer.outcome(branch, options, Some(&commit))))
             }
         }
+    }
+}
+
+/// What the input holds, and the type of its rows.
+fn words(format: &LoadFormat) -> (&'static str, Option<&str>) {
+    let (word, of) = match format {
+        LoadFormat::Ndjson => return ("ndjson", None),
+        LoadFormat::Arrow(of) => ("arrow", of),
+        LoadFormat::Parquet(of) => ("parquet", of),
+    };
+    match of {
+        LoadType::Node(name) | LoadType::Edge(name) => (word, Some(name)),
     }
 }
 
