@@ -9,7 +9,8 @@ use ulid::Ulid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{PlanCache, SnapshotCache};
 use crate::graph::{
-    ActorId, BranchName, CommitId, Graph, GraphId, GraphRoot, Incarnation, model, schema_of,
+    ActorId, BranchName, CommitId, Graph, GraphId, GraphRoot, Incarnation, model, read_stored,
+    schema_of,
 };
 use crate::store::Store;
 use crate::table::Tables;
@@ -190,16 +191,7 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         };
-        let file: model::GraphFile = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::corrupt(format!("{path} cannot be read")).with_source(error))?;
-        if file.format > model::STORAGE_FORMAT {
-            return Err(Error::corrupt(format!(
-                "{path} has format {}, this program reads up to {}",
-                file.format,
-                model::STORAGE_FORMAT
-            ))
-            .with_hint("upgrade this program"));
-        }
+        let file: model::GraphFile = read_stored(path.as_ref(), &bytes)?;
         if file.graph_id != root.id || file.incarnation != root.incarnation {
             return Err(Error::corrupt(format!(
                 "{path} belongs to graph '{}', incarnation {}",

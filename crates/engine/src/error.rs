@@ -160,6 +160,9 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// What to do about an object that a newer release wrote.
+pub(crate) const UPGRADE: &str = "a newer release wrote it: upgrade this program";
+
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

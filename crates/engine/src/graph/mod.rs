@@ -9,6 +9,7 @@ mod commit_index;
 mod conflict;
 pub(crate) mod delta;
 mod feed;
+mod formats;
 mod fsck;
 mod history;
 pub(crate) mod idempotency;
@@ -44,6 +45,7 @@ pub use self::collect::{
     Amount, CollectOptions, CollectOutcome, CollectProgress, CollectedTable, Removal, Retention,
 };
 pub use self::feed::{Baseline, FEED_COMMITS, FeedEnd, FeedPage, FeedPosition, FeedRequest};
+pub(crate) use self::formats::read as read_stored;
 pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
 pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};

@@ -8,8 +8,9 @@ use omnigraph_lang::schema::Catalog;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use super::formats;
 use super::model::{GraphRoot, STORAGE_FORMAT, SchemaFile};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::store::Store;
 
 /// One version of a graph's schema.
@@ -94,19 +95,7 @@ impl Schemas {
                 self.directory
             )));
         }
-        let file: SchemaFile = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::corrupt(format!("schema {digest} cannot be read")).with_source(error)
-        })?;
-        if file.format > STORAGE_FORMAT {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!(
-                    "schema {digest} has format {}, this program reads up to {STORAGE_FORMAT}",
-                    file.format
-                ),
-            )
-            .with_hint("upgrade this program"));
-        }
+        let file: SchemaFile = formats::read(&format!("{}/{digest}.json", self.directory), &bytes)?;
         let version = Arc::new(SchemaVersion {
             digest: digest.to_owned(),
             meaning: file.catalog.digest(),

@@ -22,7 +22,7 @@ pub enum Error {
         path: String,
     },
     /// The entry was written by a newer release.
-    #[error("log entry {path} has format {format}, which this release cannot read: upgrade it")]
+    #[error("log entry {path} has format {format}, which this program cannot read")]
     Format {
         /// The object.
         path: String,
@@ -113,6 +113,11 @@ impl From<Error> for EngineError {
             }
             Error::Encode { .. } => ErrorKind::Internal,
         };
-        EngineError::new(kind, error.to_string()).with_source(error)
+        let remedy = matches!(error, Error::Format { .. });
+        let shown = EngineError::new(kind, error.to_string()).with_source(error);
+        match remedy {
+            true => shown.with_hint(crate::error::UPGRADE),
+            false => shown,
+        }
     }
 }

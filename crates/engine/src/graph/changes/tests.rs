@@ -23,6 +23,7 @@ async fn fixture() -> (Engine, Graph) {
         store,
         EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         },
     );
     let id = GraphId::parse("g").unwrap();

@@ -27,6 +27,7 @@ async fn fixture() -> (Store, Engine, Graph) {
         store.clone(),
         EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         },
     );
     let id = GraphId::parse("g").unwrap();

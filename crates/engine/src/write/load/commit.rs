@@ -10,12 +10,15 @@ use omnigraph_lang::schema::TypeId;
 use rustc_hash::FxHashSet;
 
 use super::LoadMode;
+use super::afresh::still_fits;
 use super::plan::{Plan, TypePlan};
 use super::repeat::Answer;
 use crate::error::{EntityName, Error, ErrorKind, Result};
 use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::writer::Write;
-use crate::graph::{Attempt, Base, Commit, CommitKind, Graph, Staged, Touched, WriteOptions};
+use crate::graph::{
+    Attempt, Base, Commit, CommitKind, Graph, SchemaVersion, Staged, Touched, WriteOptions,
+};
 use crate::table::{Appended, StagedFragments, TableChange};
 use crate::write::added::{Added, AddedType};
 use crate::write::shape::shorten;
@@ -28,8 +31,10 @@ use crate::write::violations::{Check, Unit, Violation, Violations};
 pub(super) struct Load<'a> {
     pub(super) graph: &'a Graph,
     pub(super) plan: &'a Plan,
-    /// Digest of that schema.
-    pub(super) schema: &'a str,
+    /// That schema.
+    pub(super) schema: &'a SchemaVersion,
+    /// Set when a run met another schema that the rows do not fit.
+    pub(super) schema_moved: bool,
     pub(super) mode: LoadMode,
     /// The request, if it came with a key.
     pub(super) keyed: Option<Keyed>,
@@ -46,7 +51,8 @@ impl Write for Load<'_> {
     type Answer = Answer;
 
     async fn attempt(&mut self, base: &Base) -> Result<(Answer, Attempt)> {
-        if base.snapshot.schema.digest != self.schema {
+        if !self.fits(&base.snapshot.schema) {
+            self.schema_moved = true;
             return Err(Error::new(
                 ErrorKind::WriteConflict,
                 "the schema changed while the load ran; nothing was written",
@@ -97,6 +103,16 @@ impl Write for Load<'_> {
 }
 
 impl Load<'_> {
+    /// Whether the written rows are rows of this version of the schema.
+    fn fits(&self, schema: &SchemaVersion) -> bool {
+        let fits = |position: &usize| {
+            let plan = self.plan.types.get(*position);
+            plan.is_some_and(|plan| still_fits(plan.id, &self.schema.catalog, &schema.catalog))
+        };
+        schema.digest == self.schema.digest
+            || (!self.staged.is_empty() && self.staged.keys().all(fits))
+    }
+
     fn answer(&self, branch_created: bool) -> Answer {
         let [nodes, edges] = self.counts();
         Answer {

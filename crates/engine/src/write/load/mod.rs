@@ -4,6 +4,7 @@
 //! collected in order; their rows go to one writer of fragments per type. What the checks at the
 //! end need of each row is noted.
 
+mod afresh;
 mod collect;
 mod columnar;
 mod columns;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::afresh::KeptInput;
 use super::collect::{Collected, Collector, Progress};
 use super::columnar::position_of;
 use super::commit::Load;
@@ -15,7 +16,9 @@ use super::plan::Plan;
 use super::repeat::Fingerprinting;
 use super::{LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::{BranchName, CommitRequest, Graph, ReadOptions, Snapshot, Target};
+use crate::graph::{
+    BranchName, CommitRequest, Graph, ReadOptions, SchemaVersion, Snapshot, Target,
+};
 use crate::write::blobs::ExternalRule;
 use crate::write::view::AddedBatches;
 
@@ -25,17 +28,29 @@ const WAITING: usize = 4;
 /// Larger pieces are handed on in parts, so that their lines are parsed in parallel.
 const PIECE: usize = 1 << 20;
 
+/// How many changes of schema one load follows.
+const SCHEMAS: usize = 3;
+
+/// How a load ended.
+enum Finished {
+    Done(Box<LoadOutcome>),
+    /// The rows do not fit the schema that the branch has now; nothing was written.
+    SchemaMoved(Error),
+}
+
 /// A load that takes its input piece by piece. Dropping it commits nothing.
 pub struct LoadSession {
     graph: Graph,
     branch: BranchName,
     options: LoadOptions,
-    schema: String,
+    schema: Arc<SchemaVersion>,
     plan: Arc<Plan>,
     progress: Arc<Progress>,
     fingerprint: Option<Fingerprinting>,
     /// The answer of an earlier load with the same key: the input is not looked at.
     answered: Option<LoadOutcome>,
+    /// For starting again when the schema changes meanwhile.
+    kept: KeptInput,
     input: mpsc::Sender<Bytes>,
     work: AbortOnDropHandle<Result<Collected>>,
 }
@@ -88,7 +103,8 @@ impl Graph {
             graph: self.clone(),
             branch: branch.clone(),
             options,
-            schema: snapshot.schema.digest.clone(),
+            schema: snapshot.schema.clone(),
+            kept: KeptInput::default(),
             plan,
             progress,
             fingerprint,
@@ -122,6 +138,7 @@ impl LoadSession {
         if let Some(fingerprint) = &mut self.fingerprint {
             fingerprint.push(&bytes);
         }
+        self.kept.push(&bytes);
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE));
             if self.input.send(piece).await.is_err() {
@@ -145,15 +162,41 @@ impl LoadSession {
         self.progress.read()
     }
 
-    /// Ends the input, checks the whole and commits it.
+    /// Ends the input, checks the whole and commits it. If the schema has changed meanwhile, a small
+    /// load is parsed again, against the new one.
     ///
     /// # Errors
-    /// `LoadInvalid` with diagnostics by line, `KeyConflict` if ids exist already; then nothing is
-    /// written.
+    /// `LoadInvalid` with diagnostics by line, `KeyConflict` if ids exist already, `WriteConflict`
+    /// if the schema of the loaded types has changed and the input is too large to be kept; then
+    /// nothing is written.
     pub async fn finish(self) -> Result<LoadOutcome> {
+        let mut session = self;
+        for _ in 0..SCHEMAS {
+            let graph = session.graph.clone();
+            let (branch, options) = (session.branch.clone(), session.options.clone());
+            let kept = std::mem::take(&mut session.kept).into_pieces();
+            let moved = match session.finish_once().await? {
+                Finished::Done(outcome) => return Ok(*outcome),
+                Finished::SchemaMoved(moved) => moved,
+            };
+            let Some(pieces) = kept else {
+                return Err(moved);
+            };
+            session = Box::pin(graph.load(&branch, options)).await?;
+            for piece in pieces {
+                session.push(piece).await?;
+            }
+        }
+        match session.finish_once().await? {
+            Finished::Done(outcome) => Ok(*outcome),
+            Finished::SchemaMoved(moved) => Err(moved),
+        }
+    }
+
+    async fn finish_once(self) -> Result<Finished> {
         drop(self.input);
         if let Some(outcome) = self.answered {
-            return Ok(outcome);
+            return Ok(Finished::Done(Box::new(outcome)));
         }
         let collected = self
             .work
@@ -171,19 +214,23 @@ impl LoadSession {
             added: collected.added,
             staged: collected.staged,
             last: None,
+            schema_moved: false,
         };
         let request = CommitRequest {
             branch: &self.branch,
             options: &self.options.write,
             fork_from: self.options.from.as_ref(),
         };
-        let (answer, commit) = self.graph.commit_with(request, &mut load).await?;
+        let (answer, commit) = match self.graph.commit_with(request, &mut load).await {
+            Err(error) if load.schema_moved => return Ok(Finished::SchemaMoved(error)),
+            landed => landed?,
+        };
         if let (Some(_), false, Some((view, staged))) = (&commit, answer.replayed, &load.last) {
             view.remember(staged, &AddedBatches::new()).await;
         }
         let mut outcome = answer.outcome(&self.branch, &self.options, commit.as_deref());
         outcome.memory_peak = self.progress.meter.peak();
         outcome.spilled_bytes = self.progress.meter.spilled();
-        Ok(outcome)
+        Ok(Finished::Done(Box::new(outcome)))
     }
 }

@@ -104,6 +104,137 @@ async fn a_sweep_in_between_makes_a_change_start_afresh() {
         .unwrap();
 }
 
+/// A mutation that started before the change is run again, against the new schema.
+#[tokio::test]
+async fn a_writer_starts_from_scratch_against_the_new_schema() {
+    let f = fixture(BEFORE).await;
+    load(&f.graph, "main", &p("a", 1)).await.unwrap();
+    let mut session = f
+        .graph
+        .load(&branch("main"), crate::write::LoadOptions::default())
+        .await
+        .unwrap();
+    session.push(Bytes::from(p("b", 2))).await.unwrap();
+    let desired = BEFORE.replace("n: I64?", "n: I64? @unique  x: I64 @default(4)");
+    apply(&f.elsewhere().await, &desired).await.unwrap();
+    session.finish().await.unwrap();
+    let rows = exported(&f.graph, &on("main"), "P").await;
+    assert_eq!(rows["a"], json!({"k": "a", "n": 1, "x": 4}));
+    assert_eq!(rows["b"], json!({"k": "b", "n": 2, "x": 4}));
+}
+
+/// Started before, refused after: the new rules count.
+#[tokio::test]
+async fn a_load_is_held_against_the_rules_that_came_meanwhile() {
+    for (desired, line, code) in [
+        (
+            BEFORE.replace("n: I64?", "n: I64?  @range(n, ..9)"),
+            p("b", 10),
+            "R412",
+        ),
+        (
+            BEFORE.replace("n: I64?", "n: I64? @unique"),
+            p("b", 1),
+            "R414",
+        ),
+        (
+            BEFORE.replace("n: I64?", "m: I64? @rename_from(\"n\")"),
+            p("b", 2),
+            "R405",
+        ),
+        (
+            BEFORE
+                .replace("node P {", "node R @rename_from(\"P\") {")
+                .replace("E: P -> P", "E: R -> R"),
+            p("b", 2),
+            "R404",
+        ),
+    ] {
+        let f = fixture(BEFORE).await;
+        load(&f.graph, "main", &p("a", 1)).await.unwrap();
+        let mut session = f
+            .graph
+            .load(&branch("main"), crate::write::LoadOptions::default())
+            .await
+            .unwrap();
+        session.push(Bytes::from(line)).await.unwrap();
+        apply(&f.elsewhere().await, &desired).await.unwrap();
+        let error = session.finish().await.unwrap_err();
+        let (found, _) = findings(&error);
+        assert!(found[0].starts_with(code), "{code}: {found:?}");
+    }
+}
+
+/// Types that the change leaves alone are loaded as if nothing had happened, whatever the size.
+#[tokio::test]
+async fn a_large_load_of_other_types_goes_on() {
+    let f = fixture(BEFORE).await;
+    let row = |k: usize| {
+        let k = format!("{k}{}", "x".repeat(4000));
+        json!({"type": "Q", "data": {"k": k}}).to_string() + "\n"
+    };
+    let text: String = (0..2200).map(row).collect();
+    assert!(text.len() > 8 << 20);
+    for (desired, works) in [
+        (
+            BEFORE.replace("n: I64?", "n: I64? @unique  x: I64 @default(4)"),
+            true,
+        ),
+        (BEFORE.replace("node Q { ", "node Q { m: I64?  "), false),
+    ] {
+        let mut session = f
+            .graph
+            .load(&branch("main"), crate::write::LoadOptions::default())
+            .await
+            .unwrap();
+        let text = text.replace("x", if works { "y" } else { "z" });
+        session.push(Bytes::from(text)).await.unwrap();
+        apply(&f.elsewhere().await, &desired).await.unwrap();
+        let result = session.finish().await;
+        match works {
+            true => assert_eq!(result.unwrap().total, 2200),
+            false => assert_eq!(result.unwrap_err().kind(), ErrorKind::WriteConflict),
+        }
+    }
+    assert_eq!(exported(&f.graph, &on("main"), "Q").await.len(), 2200);
+}
+
+/// A mutation takes the new schema's defaults and rules when it is run again.
+#[tokio::test]
+async fn mutations_and_schema_changes_take_turns() {
+    let f = fixture(BEFORE).await;
+    let insert = |k: usize| format!("query q() {{ insert P {{ k: \"m{k}\", n: {k} }} }}");
+    let other = f.elsewhere().await;
+    let writes = async {
+        for k in 0..12 {
+            mutate(&f.graph, "main", &insert(k)).await.unwrap();
+        }
+    };
+    let changes = async {
+        for x in 0..4 {
+            let desired = (0..=x).fold(BEFORE.to_owned(), |schema, x| {
+                schema.replace("n: I64?", &format!("n: I64?  x{x}: I64 @default({x})"))
+            });
+            for _ in 0..50 {
+                let change = other
+                    .stage_schema(&desired, CommitId::new(), &leader())
+                    .await
+                    .unwrap();
+                if other.commit_schema(change).await.is_ok() {
+                    break;
+                }
+            }
+        }
+    };
+    tokio::join!(writes, changes);
+    let rows = exported(&f.graph, &on("main"), "P").await;
+    assert_eq!(rows.len(), 12);
+    for (id, row) in rows {
+        assert_eq!(row["x0"], 0, "{id} {row}");
+        assert_eq!(row["x3"], 3, "{id} {row}");
+    }
+}
+
 /// Dying before the append leaves nothing that can be seen, dying after it leaves all of it.
 #[tokio::test]
 async fn a_change_is_there_with_its_append_and_not_before() {

@@ -46,6 +46,7 @@ pub(super) async fn fixture(schema: &str) -> Fixture {
 fn engine(store: &Store) -> Engine {
     let options = EngineOptions {
         cache_bytes: 64 << 20,
+        ..EngineOptions::default()
     };
     Engine::new(store.clone(), options)
 }

@@ -148,6 +148,7 @@ fn engine(store: &Store) -> Engine {
         store.clone(),
         EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         },
     )
 }
