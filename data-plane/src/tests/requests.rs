@@ -73,6 +73,51 @@ async fn from_load_to_answer() {
 }
 
 #[tokio::test]
+async fn optimize_changes_files_and_no_answer() {
+    let world = World::new().await;
+    world.apply(SCHEMA, QUERIES).await;
+    let replica = world.replica().await;
+    assert!(replica.ready(LONG).await);
+    ok(&replica, "POST", "/graphs/shop/load/ndjson", ITEMS).await;
+    for price in ["3", "4"] {
+        let reprice = json!({"params": {"name": "nail", "price": price}}).to_string();
+        ok(&replica, "POST", "/graphs/shop/queries/reprice", &reprice).await;
+    }
+    let before = ok(&replica, "POST", "/graphs/shop/export", "{}").await;
+
+    let route = "/graphs/shop/maintenance/optimize";
+    let dry = ok(&replica, "POST", route, r#"{"dry_run":true}"#).await;
+    assert_eq!(dry.json()["commit"], json!(null));
+    let done = ok(&replica, "POST", route, "").await;
+    assert_eq!(done.json()["datasets"], dry.json()["datasets"]);
+    let item = done.json()["datasets"][0].clone();
+    assert_eq!(item["type_name"], "Item");
+    assert_eq!(item["fragments_added"], 1);
+    assert_eq!(done.json()["commit"]["kind"], "maintenance");
+    assert_eq!(done.json()["commit"]["graph_commit_id"], done.commit);
+    let again = ok(&replica, "POST", route, r#"{"branch":"main"}"#).await;
+    assert_eq!(again.json()["commit"], json!(null));
+
+    let after = ok(&replica, "POST", "/graphs/shop/export", "{}").await;
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&after.body), sorted(&before.body));
+
+    for (body, status) in [
+        (r#"{"branch":"nope"}"#, StatusCode::NOT_FOUND),
+        (r#"{"type_names":["Nope"]}"#, StatusCode::NOT_FOUND),
+        (r#"{"brunch":"main"}"#, StatusCode::BAD_REQUEST),
+    ] {
+        let refused = call(&replica, "POST", route, body).await;
+        assert_eq!(refused.status, status, "{body}: {}", refused.body);
+    }
+    assert!(replica.stop(LONG).await);
+}
+
+#[tokio::test]
 async fn arrow_and_ndjson_carry_the_same_rows() {
     let world = World::new().await;
     world.apply(SCHEMA, QUERIES).await;
