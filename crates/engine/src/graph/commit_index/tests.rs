@@ -37,6 +37,7 @@ fn engine(store: &Store) -> Engine {
         store.clone(),
         EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         },
     )
 }

@@ -38,6 +38,7 @@ impl Fixture {
             .unwrap();
         let options = EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         };
         let engine = Engine::new(store.clone(), options);
         let id = GraphId::parse("merged").unwrap();

@@ -68,6 +68,7 @@ async fn a_cold_merge_reads_neither_the_table_nor_the_history() {
         let fixture = big(rows, history).await;
         let options = EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         };
         let engine = Engine::new(fixture.store.clone(), options);
         let cold = engine.open_graph(&fixture.root).await.unwrap();
