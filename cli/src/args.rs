@@ -278,6 +278,9 @@ impl Command {
                 branch::Command::Merge(_) => {
                     ("branch merge", Uses::of(Plane::Data, RECORD).consent())
                 }
+                branch::Command::Revert(_) => {
+                    ("branch revert", Uses::of(Plane::Data, RECORD).consent())
+                }
             },
             Command::Commit(commit::Command::List(_)) => {
                 ("commit list", Uses::of(Plane::Data, LIST))

@@ -276,6 +276,17 @@ impl GraphService for Service {
             .await
     }
 
+    async fn revert_branch(
+        &self,
+        request: Request<RevertBranchRequest>,
+    ) -> Result<Response<RevertBranchResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Write)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let (author, left) = (call.author(), call.left());
+        call.write(async move { merge::revert(&graph, message, author, left).await })
+            .await
+    }
+
     async fn list_commits(
         &self,
         request: Request<ListCommitsRequest>,

@@ -12,6 +12,7 @@ mod load;
 mod maintenance;
 mod mutate;
 mod query;
+mod revert;
 mod schema;
 mod stored;
 
@@ -58,6 +59,7 @@ fn graph() -> Router<AppState> {
             "/branches/{branch}",
             get(branches::get).delete(branches::delete),
         )
+        .route("/branches/{branch}/revert", post(revert::revert))
         .route("/commits", get(history::commits))
         .route("/commits/{id}", get(history::commit))
         .route("/maintenance/optimize", post(maintenance::optimize))

@@ -19,7 +19,7 @@ pub use maintenance::{DatasetMaintenance, OptimizeOutput, OptimizeRequest};
 pub use omnigraph_proto::error::{ErrorOutput, MergeConflictOutput};
 pub use requests::{
     BranchCreateRequest, BranchMergeRequest, ChangeRequest, ExportRequest, IngestRequest,
-    Int64Style, InvokeStoredQueryRequest, QueryRequest, SchemaApplyRequest,
+    Int64Style, InvokeStoredQueryRequest, QueryRequest, RevertRequest, SchemaApplyRequest,
 };
 
 /// `GET /healthz`.
@@ -254,4 +254,19 @@ pub struct BranchMergeOutput {
     pub conflicts_total: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<TypeCount>,
+}
+
+/// `POST …/branches/{branch}/revert`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RevertOutput {
+    pub branch: String,
+    pub commit: Option<CommitOutput>,
+    pub changes: Vec<TypeCount>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<MergeConflictOutput>,
+    /// How many there are, where not all are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflicts_total: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
 }

@@ -210,6 +210,21 @@ pub(crate) struct BranchMergeOutput {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct RevertOutput {
+    pub(crate) branch: String,
+    #[serde(default)]
+    pub(crate) commit: Option<CommitOutput>,
+    #[serde(default)]
+    pub(crate) changes: Vec<TypeCount>,
+    #[serde(default)]
+    pub(crate) conflicts: Vec<MergeConflictOutput>,
+    #[serde(default)]
+    pub(crate) conflicts_total: Option<u64>,
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct CommitListOutput {
     pub(crate) commits: Vec<Box<RawValue>>,
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::commit::changes;
 use super::words::count;
-use crate::client::shapes::BranchMergeOutput;
+use crate::client::shapes::{BranchMergeOutput, RevertOutput};
 use crate::output::Rendered;
 
 /// `import → main: merged, 1 conflict resolved (theirs), commit 01JDB6`, or what stands in the way.
@@ -43,6 +43,46 @@ pub(crate) fn merged(output: &BranchMergeOutput, json: &str) -> Rendered {
         ("outcome", output.outcome.clone()),
         ("conflicts", total(output).to_string()),
         ("commit", commit),
+    ];
+    Rendered::record(text, &fields, json)
+}
+
+/// What a revert was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reverting<'a> {
+    To(&'a str),
+    Undo(&'a str),
+}
+
+/// `main: undid 01JDB4 (1 change), commit 01JDB7`, or what stands in the way.
+pub(crate) fn reverted(output: &RevertOutput, what: Reverting<'_>, json: &str) -> Rendered {
+    let (past, future, id) = match what {
+        Reverting::To(id) => ("restored", "restore", id),
+        Reverting::Undo(id) => ("undid", "undo", id),
+    };
+    let touched = output.changes.iter();
+    let changed: u64 = touched.map(|t| t.inserted + t.updated + t.deleted).sum();
+    let changed = count(changed, "change");
+    let commit = output.commit.as_ref().map(|c| c.graph_commit_id.clone());
+    let branch = &output.branch;
+    let text = match (&commit, output.conflicts.is_empty()) {
+        (_, false) => {
+            let all = output.conflicts_total;
+            let all = all.unwrap_or(output.conflicts.len() as u64);
+            let mut lines = vec![format!("{branch}: would conflict, {id} was built upon")];
+            lines.extend(conflicts(&output.conflicts, branch, "undoing"));
+            lines.push(count(all, "conflict"));
+            lines.join("\n")
+        }
+        (Some(commit), true) => format!("{branch}: {past} {id} ({changed}), commit {commit}"),
+        (None, true) if output.dry_run => format!("{branch}: would {future} {id} ({changed})"),
+        (None, true) => format!("{branch}: nothing to change"),
+    };
+    let fields = [
+        ("branch", output.branch.clone()),
+        ("commit", commit.unwrap_or_default()),
+        ("changes", changed),
+        ("conflicts", output.conflicts.len().to_string()),
     ];
     Rendered::record(text, &fields, json)
 }
@@ -228,6 +268,22 @@ mod tests {
         );
         let text = [&forward, idle, &conflict, &resolved].map(shown).concat();
         check("merges.txt", &text);
+        let revert = |json: &str, what| {
+            let rendered = reverted(&understand(json).unwrap(), what, json);
+            rendered.stdout(Format::Table).unwrap()
+        };
+        let counts = r#"[{"entity_kind":"node","type_name":"Package","inserted":0,"updated":1,"deleted":0}]"#;
+        let undid = format!(r#"{{"branch":"main","commit":{COMMIT},"changes":{counts}}}"#);
+        let dry = format!(r#"{{"branch":"main","commit":null,"changes":{counts},"dry_run":true}}"#);
+        let stuck = format!(
+            r#"{{"branch":"main","commit":null,"changes":[],"conflicts":{CONFLICTS},"dry_run":true}}"#
+        );
+        let text = [
+            revert(&undid, Reverting::Undo("01JDB4")),
+            revert(&dry, Reverting::To("01JDB4")),
+            revert(&stuck, Reverting::Undo("01JDB4")),
+        ];
+        check("reverts.txt", &text.concat());
         let output: BranchMergeOutput = understand(&conflict).unwrap();
         assert_eq!(
             hint(&output),

@@ -1,4 +1,4 @@
-//! `branch list`, `show`, `create`, `delete`, `merge`.
+//! `branch list`, `show`, `create`, `delete`, `merge`; `revert` has its own file.
 
 use serde_json::{Map, Value, json};
 
@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     /// Merge a branch into another
     Merge(MergeArgs),
+    /// Restore an earlier state, or undo one commit, with a new commit
+    Revert(super::revert::RevertArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,6 +116,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             Command::Create(args) => create(args, session, context).await,
             Command::Delete(args) => delete(args, session, context).await,
             Command::Merge(args) => merge(args, session, context).await,
+            Command::Revert(args) => super::revert::run(args, session, context).await,
         })
         .await?;
     context.output.show(&rendered)

@@ -15,6 +15,7 @@ pub(crate) mod optimize;
 pub(crate) mod plan;
 pub(crate) mod queries;
 pub(crate) mod query;
+pub(crate) mod revert;
 pub(crate) mod rollout;
 pub(crate) mod schema;
 pub(crate) mod snapshot;

@@ -37,7 +37,7 @@ pub use graph::{
     ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, ConflictImage,
     ConflictKind, Conflicts, Consistency, DatasetInfo, FsckFinding, FsckOptions, FsckReport,
     FsckSeverity, Graph, GraphId, GraphRoot, Incarnation, MergeConflict, MergeOptions,
-    MergeOutcome, MergeResult, MergeStrategy, ReadOptions, Resolution, STORAGE_FORMAT,
+    MergeOutcome, MergeResult, MergeStrategy, ReadOptions, Resolution, RevertMode, RevertOptions, RevertResult, STORAGE_FORMAT,
     SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Strategies, Target,
     Touched, WriteOptions,
 };

@@ -1,16 +1,18 @@
-//! Merges, and their conflicts on the wire.
+//! Merges and reverts, and their conflicts on the wire.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use omnigraph_engine as engine;
 use omnigraph_engine::{
-    Authorship, ConflictKind, MergeOptions, MergeResult, Resolution, Strategies,
+    Authorship, ConflictKind, MergeOptions, MergeResult, Resolution, RevertMode, RevertOptions,
+    Strategies,
 };
 use omnigraph_proto::common::v1 as pb;
 use omnigraph_proto::common::v1::{MergeConflictKind, MergeResolution};
 use omnigraph_proto::data::v1::{
-    MergeBranchesRequest, MergeBranchesResponse, MergeOutcome, MergeStrategy,
+    MergeBranchesRequest, MergeBranchesResponse, MergeOutcome, MergeStrategy, RevertBranchRequest,
+    RevertBranchResponse, revert_branch_request,
 };
 use omnigraph_proto::error::WireError;
 
@@ -52,6 +54,41 @@ pub(super) async fn merge(
         merge_base_commit_id: merged.merge_base.to_string(),
         changes: merged.changes.iter().map(convert::touched).collect(),
         replayed: merged.replayed,
+    })
+}
+
+pub(super) async fn revert(
+    generation: &Generation,
+    message: RevertBranchRequest,
+    by: Authorship,
+    left: Duration,
+) -> Result<RevertBranchResponse, WireError> {
+    use revert_branch_request::Mode;
+
+    let branch = convert::branch(&message.branch)?;
+    let mode = match &message.mode {
+        Some(Mode::ToCommitId(id)) => RevertMode::To(convert::commit_id(id)?),
+        Some(Mode::UndoCommitId(id)) => RevertMode::Undo(convert::commit_id(id)?),
+        None => {
+            return Err(WireError::invalid_request(
+                "a revert names the commit to go back to, or the commit to undo",
+            ));
+        }
+    };
+    let options = RevertOptions {
+        mode,
+        dry_run: message.dry_run,
+        write: convert::write_options(message.options, by, left)?,
+    };
+    let reverted = generation.graph.revert(&branch, &options).await;
+    let reverted = reverted.map_err(|error| wire(error, About::Source))?;
+    Ok(RevertBranchResponse {
+        branch: branch.to_string(),
+        commit: reverted.commit.as_ref().map(convert::commit),
+        changes: reverted.changes.iter().map(convert::touched).collect(),
+        conflicts: (reverted.conflicts.total > 0).then(|| conflicts(&reverted.conflicts)),
+        dry_run: options.dry_run,
+        replayed: reverted.replayed,
     })
 }
 

@@ -133,3 +133,19 @@ pub struct SchemaApplyRequest {
     #[serde(default)]
     pub allow_data_loss: bool,
 }
+
+/// `POST …/branches/{branch}/revert`: exactly one of `to` and `undo`. Unknown members are refused.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevertRequest {
+    /// The commit whose entities are restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The commit that is undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
+    #[serde(default)]
+    pub dry_run: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}

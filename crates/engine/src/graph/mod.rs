@@ -53,7 +53,7 @@ pub use self::maintain::Upkeep;
 pub use self::maintain::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
 pub use self::merge::{
     ConflictImage, ConflictKind, Conflicts, MergeConflict, MergeOptions, MergeOutcome, MergeResult,
-    MergeStrategy, Resolution, Strategies,
+    MergeStrategy, Resolution, RevertMode, RevertOptions, RevertResult, Strategies,
 };
 pub use self::migrate::{SchemaCommitError, SchemaPlan, StagedSchema};
 pub use self::model::{

@@ -203,8 +203,8 @@ pub(super) fn check_edges(sides: &Sides, types: &ByType, found: &mut Found) -> R
             };
             let (node, member) = ends[end];
             let whose = match entity.keep {
-                Keep::Ours => "the source",
-                Keep::Theirs => "the target",
+                Keep::Ours => sides.names[1],
+                Keep::Theirs => sides.names[0],
             };
             let about = About {
                 entity: EntityType::Edge(edge),
@@ -284,8 +284,9 @@ pub(super) fn check_unique(
                 kind: ConflictKind::UniqueViolation,
                 resolution: None,
                 message: format!(
-                    "@unique({}): `{other}` of the target has the same values ({})",
+                    "@unique({}): `{other}` of {} has the same values ({})",
                     names.join(", "),
+                    sides.names[0],
                     values.join(", ")
                 ),
             };

@@ -19,6 +19,8 @@ pub(super) struct Sides {
     pub(super) bases: Vec<Side>,
     pub(super) ours: Side,
     pub(super) theirs: Side,
+    /// What our side and theirs are called in messages.
+    pub(super) names: [&'static str; 2],
 }
 
 /// Whose table of a type the result starts from.
@@ -119,14 +121,16 @@ impl Entity {
         }
     }
 
-    fn message(&self) -> &'static str {
+    fn message(&self, [ours, theirs]: [&str; 2]) -> String {
         match (self.conflict(), &self.ours) {
             (ConflictKind::DivergentInsert, _) => {
-                "both branches inserted it, with different values"
+                format!("{ours} and {theirs} insert it with different values")
             }
-            (ConflictKind::DivergentUpdate, _) => "both branches updated it, to different values",
-            (_, None) => "the target deleted it, the source changed it",
-            (_, Some(_)) => "the source deleted it, the target changed it",
+            (ConflictKind::DivergentUpdate, _) => {
+                format!("{ours} and {theirs} change it to different values")
+            }
+            (_, None) => format!("{ours} deletes it, {theirs} changes it"),
+            (_, Some(_)) => format!("{theirs} deletes it, {ours} changes it"),
         }
     }
 }
@@ -215,7 +219,7 @@ impl Graph {
                         id: name,
                         kind: merged.conflict(),
                         resolution,
-                        message: merged.message().to_owned(),
+                        message: merged.message(sides.names),
                     };
                     found.push(about, || merged.images(entity))?;
                 }

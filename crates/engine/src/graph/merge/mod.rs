@@ -13,6 +13,7 @@
 //! | `three_way` | the result's tables |
 //! | `locate`, `gather` | where rows lie, and rows as columns |
 //! | `run` | a merge as a write |
+//! | `revert` | restoring a state, undoing a commit |
 
 mod base;
 mod check;
@@ -21,6 +22,7 @@ mod counts;
 mod entities;
 mod gather;
 mod locate;
+mod revert;
 mod run;
 mod three_way;
 
@@ -32,6 +34,7 @@ use std::collections::BTreeMap;
 use omnigraph_lang::schema::{Catalog, EntityType};
 
 pub use self::conflict::{ConflictImage, ConflictKind, Conflicts, MergeConflict, Resolution};
+pub use self::revert::{RevertMode, RevertOptions, RevertResult};
 use super::{Commit, CommitId, Touched, WriteOptions};
 use crate::error::{Error, Result};
 

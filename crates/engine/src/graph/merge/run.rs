@@ -184,6 +184,7 @@ impl Graph {
                 bases: sides,
                 ours: self.side(into).await?,
                 theirs: self.side(from).await?,
+                names: ["the target", "the source"],
             };
             let combined = self.combine(&sides, &options.strategies).boxed().await?;
             Planned::ThreeWay {

@@ -4,6 +4,7 @@ mod conflicts;
 mod history;
 mod model;
 mod requests;
+mod revert;
 
 use std::collections::BTreeMap;
 
