@@ -6,6 +6,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `base` | common ancestors |
+//! | `carry` | branches with different schemas |
 //! | `entities` | which side's version of an entity stays |
 //! | `check` | what both sides together could break |
 //! | `conflict` | what people and clients are told |
@@ -16,6 +17,7 @@
 //! | `revert` | restoring a state, undoing a commit |
 
 mod base;
+mod carry;
 mod check;
 mod conflict;
 mod counts;

@@ -8,13 +8,13 @@ use futures::FutureExt;
 use omnigraph_lang::schema::TypeId;
 use serde::{Deserialize, Serialize};
 
+use super::carry::Carried;
 use super::conflict::{ConflictKind, Conflicts, MergeConflict, Resolution};
 use super::entities::Sides;
 use super::three_way::{Combined, Ready};
 use super::{MergeOptions, MergeOutcome, MergeResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::branch::{BranchState, Head};
-use crate::graph::delta::Side;
 use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::model::BranchEvent;
 use crate::graph::writer::{
@@ -34,6 +34,8 @@ pub(super) enum Planned {
     ThreeWay {
         sides: Box<Sides>,
         combined: Box<Combined>,
+        /// The target as it is under the source's schema, to which it moves.
+        moved: Option<Arc<Commit>>,
     },
     /// Nothing can be compared.
     Refused(Conflicts),
@@ -164,32 +166,27 @@ impl Graph {
         let base = newest.id;
         let planned = if bases.iter().any(|base| base.id == from.id) {
             Planned::UpToDate
-        } else if bases.iter().any(|base| base.id == into.id) {
+        } else if bases.iter().any(|base| base.id == into.id)
+            && (into.schema == from.schema || !target.is_main())
+        {
             let (into, from) = (self.side(into).await?, self.side(from).await?);
             Planned::FastForward {
                 touched: self.counts(&into, &from).await?,
             }
         } else {
-            if into.schema != from.schema {
-                let planned = Planned::Refused(Conflicts::schema_diverged(
-                    "the branches have different schemas".to_owned(),
-                ));
-                return Ok(Plan { planned, base });
-            }
-            let mut sides: Vec<Side> = Vec::with_capacity(bases.len());
-            for base in bases.iter().filter(|base| base.schema == into.schema) {
-                sides.push(self.side(base).await?);
-            }
-            let sides = Sides {
-                bases: sides,
-                ours: self.side(into).await?,
-                theirs: self.side(from).await?,
-                names: ["the target", "the source"],
+            let (sides, moved) = match self.carried(target, &bases, into, from).boxed().await? {
+                Carried::Sides(sides) => (sides, None),
+                Carried::Moved(sides, commit) => (sides, Some(commit)),
+                Carried::Refused(conflicts) => {
+                    let planned = Planned::Refused(conflicts);
+                    return Ok(Plan { planned, base });
+                }
             };
             let combined = self.combine(&sides, &options.strategies).boxed().await?;
             Planned::ThreeWay {
-                sides: Box::new(sides),
+                sides,
                 combined: Box::new(combined),
+                moved,
             }
         };
         Ok(Plan { planned, base })
@@ -306,11 +303,23 @@ impl Write for Merge<'_> {
                 staged.read = into.tables.keys().copied().collect();
                 self.join.whole = Some(from.commit.clone());
             }
-            Planned::ThreeWay { sides, combined } => {
+            Planned::ThreeWay {
+                sides,
+                combined,
+                moved,
+            } => {
                 let ready = self.graph.stage(&sides, &combined).boxed().await?;
                 staged.tables = ready.tables.clone();
                 staged.read = combined.read;
                 self.join.adopted = combined.adopted;
+                if moved.is_some() {
+                    // Every table is another one, and the changed ones lie over them.
+                    staged.read = into.tables.keys().copied().collect();
+                    let made = staged.tables.iter();
+                    let made = made.map(|(id, (table, _))| (*id, table.clone()));
+                    self.join.adopted.extend(made);
+                }
+                self.join.whole = moved;
                 self.ready = Some(ready);
             }
         }

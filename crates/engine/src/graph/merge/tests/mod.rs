@@ -5,6 +5,7 @@ mod history;
 mod model;
 mod requests;
 mod revert;
+mod schemas;
 
 use std::collections::BTreeMap;
 
