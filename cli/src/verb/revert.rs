@@ -13,7 +13,12 @@ use crate::render;
 pub(crate) struct RevertArgs {
     name: String,
     /// Restore the entities of this commit
-    #[arg(long, value_name = "COMMIT", conflicts_with = "undo", required_unless_present = "undo")]
+    #[arg(
+        long,
+        value_name = "COMMIT",
+        conflicts_with = "undo",
+        required_unless_present = "undo"
+    )]
     to: Option<String>,
     /// Undo this commit and keep what came after it
     #[arg(long, value_name = "COMMIT")]

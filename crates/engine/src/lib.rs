@@ -37,9 +37,9 @@ pub use graph::{
     ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, ConflictImage,
     ConflictKind, Conflicts, Consistency, DatasetInfo, FsckFinding, FsckOptions, FsckReport,
     FsckSeverity, Graph, GraphId, GraphRoot, Incarnation, MergeConflict, MergeOptions,
-    MergeOutcome, MergeResult, MergeStrategy, ReadOptions, Resolution, RevertMode, RevertOptions, RevertResult, STORAGE_FORMAT,
-    SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot, StagedSchema, Strategies, Target,
-    Touched, WriteOptions,
+    MergeOutcome, MergeResult, MergeStrategy, ReadOptions, Resolution, RevertMode, RevertOptions,
+    RevertResult, STORAGE_FORMAT, SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot,
+    StagedSchema, Strategies, Target, Touched, WriteOptions,
 };
 pub use graph::{
     Amount, BackupCheck, BackupInfo, BackupOptions, BackupScope, CollectOptions, CollectOutcome,

@@ -44,7 +44,9 @@ impl Graph {
                 same.push(self.side(base).await?);
             }
             if same.is_empty() {
-                return Ok(diverged("the branches have no common ancestor of their schema"));
+                return Ok(diverged(
+                    "the branches have no common ancestor of their schema",
+                ));
             }
             return Ok(Carried::Sides(Box::new(Sides {
                 bases: same,
@@ -70,7 +72,9 @@ impl Graph {
             }
         };
         let Some(base) = bases.iter().find(|base| base.schema == older.commit.schema) else {
-            return Ok(diverged("the branches have no common ancestor of the older schema"));
+            return Ok(diverged(
+                "the branches have no common ancestor of the older schema",
+            ));
         };
         let base = self.side(base).await?;
         let types = moved(&base, older, newer);

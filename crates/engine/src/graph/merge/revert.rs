@@ -158,9 +158,7 @@ impl Plan {
     fn result(&self) -> RevertResult {
         let (changes, conflicts) = match self {
             Self::Whole { touched, .. } => (touched.clone(), Conflicts::default()),
-            Self::Undone { combined, .. } => {
-                (combined.touched.clone(), combined.conflicts.clone())
-            }
+            Self::Undone { combined, .. } => (combined.touched.clone(), combined.conflicts.clone()),
         };
         RevertResult {
             commit: None,

@@ -4,7 +4,13 @@ use super::*;
 use crate::graph::{CommitId, CommitKind, RevertMode, RevertOptions, RevertResult};
 
 async fn head(fixture: &Fixture) -> CommitId {
-    fixture.graph.branch(&BranchName::main()).await.unwrap().head.id
+    fixture
+        .graph
+        .branch(&BranchName::main())
+        .await
+        .unwrap()
+        .head
+        .id
 }
 
 async fn revert(fixture: &Fixture, mode: RevertMode) -> Result<RevertResult> {
@@ -34,7 +40,10 @@ async fn to_a_commit_restores_every_entity() {
     fixture.run("main", BASE).await;
     let (then, at) = (fixture.state("main").await, head(&fixture).await);
     fixture
-        .run("main", r#"delete Package where name = "b"  update Package set { kb: 5 } where name = "a""#)
+        .run(
+            "main",
+            r#"delete Package where name = "b"  update Package set { kb: 5 } where name = "a""#,
+        )
         .await;
     fixture.run("main", r#"insert Package { name: "c" }"#).await;
     let before = fixture.state("main").await;
@@ -61,11 +70,17 @@ async fn undoing_leaves_what_came_after() {
     let fixture = Fixture::new(SCHEMA).await;
     fixture.run("main", BASE).await;
     fixture
-        .run("main", r#"delete Package where name = "b"  insert Package { name: "c" }"#)
+        .run(
+            "main",
+            r#"delete Package where name = "b"  insert Package { name: "c" }"#,
+        )
         .await;
     let wrong = head(&fixture).await;
     fixture
-        .run("main", r#"update Package set { kb: 5 } where name = "a"  insert Person { email: "q" }"#)
+        .run(
+            "main",
+            r#"update Package set { kb: 5 } where name = "a"  insert Person { email: "q" }"#,
+        )
         .await;
     let done = revert(&fixture, RevertMode::Undo(wrong)).await.unwrap();
     let touched: Vec<_> = done
@@ -78,7 +93,13 @@ async fn undoing_leaves_what_came_after() {
     let keys: Vec<&str> = state.keys().map(String::as_str).collect();
     assert_eq!(
         keys,
-        ["Needs [\"a\",\"b\"]", "Package a", "Package b", "Person p", "Person q"]
+        [
+            "Needs [\"a\",\"b\"]",
+            "Package a",
+            "Package b",
+            "Person p",
+            "Person q"
+        ]
     );
     assert_eq!(state["Package a"][2]["kb"], json!(5));
     // Undoing the undoing brings it back.
@@ -94,13 +115,22 @@ async fn undoing_what_was_changed_since_is_a_conflict() {
     let fixture = Fixture::new(SCHEMA).await;
     fixture.run("main", BASE).await;
     fixture
-        .run("main", r#"update Package set { kb: 1 } where name = "a"  insert Package { name: "c" }"#)
+        .run(
+            "main",
+            r#"update Package set { kb: 1 } where name = "a"  insert Package { name: "c" }"#,
+        )
         .await;
     let wrong = head(&fixture).await;
     fixture
-        .run("main", r#"update Package set { kb: 2 } where name = "a"  insert Needs { from: "a", to: "c" }"#)
+        .run(
+            "main",
+            r#"update Package set { kb: 2 } where name = "a"  insert Needs { from: "a", to: "c" }"#,
+        )
         .await;
-    let expected = ["divergent_update Package a", "orphan_edge Needs [\"a\",\"c\"]"];
+    let expected = [
+        "divergent_update Package a",
+        "orphan_edge Needs [\"a\",\"c\"]",
+    ];
     let dry = tried(&fixture, RevertMode::Undo(wrong)).await.unwrap();
     assert_eq!(kinds(&dry.conflicts), expected);
     let before = fixture.state("main").await;
@@ -119,7 +149,9 @@ async fn a_merge_is_undone_against_its_first_parent() {
     .await;
     let before = fixture.state("main").await;
     let merged = fixture.merge_side().await.unwrap().commit.unwrap().id;
-    fixture.run("main", r#"insert Person { email: "late" }"#).await;
+    fixture
+        .run("main", r#"insert Person { email: "late" }"#)
+        .await;
     revert(&fixture, RevertMode::Undo(merged)).await.unwrap();
     let mut state = fixture.state("main").await;
     state.remove("Person late");
@@ -160,7 +192,11 @@ async fn nothing_is_reverted_across_a_schema_change() {
         .await
         .unwrap();
     fixture.graph.commit_schema(staged).await.unwrap();
-    for mode in [RevertMode::To(old), RevertMode::Undo(old), RevertMode::Undo(head(&fixture).await)] {
+    for mode in [
+        RevertMode::To(old),
+        RevertMode::Undo(old),
+        RevertMode::Undo(head(&fixture).await),
+    ] {
         let error = revert(&fixture, mode).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ChangeDiffRefused, "{mode:?}");
         assert!(error.detail().refusal.is_some());
@@ -180,8 +216,16 @@ async fn a_repeated_revert_commits_once() {
             ..WriteOptions::default()
         },
     };
-    let first = fixture.graph.revert(&BranchName::main(), &options).await.unwrap();
-    let second = fixture.graph.revert(&BranchName::main(), &options).await.unwrap();
+    let first = fixture
+        .graph
+        .revert(&BranchName::main(), &options)
+        .await
+        .unwrap();
+    let second = fixture
+        .graph
+        .revert(&BranchName::main(), &options)
+        .await
+        .unwrap();
     assert_eq!(first.commit, second.commit);
     assert_eq!(first.changes, second.changes);
     assert!(second.replayed && !first.replayed);

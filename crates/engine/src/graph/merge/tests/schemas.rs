@@ -27,7 +27,10 @@ fn newer() -> String {
 
 async fn schema_of(fixture: &Fixture, name: &str) -> String {
     let target = Target::Branch(branch(name));
-    let snapshot = fixture.graph.snapshot(&target, &ReadOptions::default()).await;
+    let snapshot = fixture
+        .graph
+        .snapshot(&target, &ReadOptions::default())
+        .await;
     snapshot.unwrap().schema().digest.clone()
 }
 
@@ -45,7 +48,10 @@ async fn a_branch_behind_its_target_is_carried_forward() {
         .await;
     apply(&fixture, &newer()).await;
     fixture
-        .run("main", r#"update Package set { licence: "gpl" } where name = "a""#)
+        .run(
+            "main",
+            r#"update Package set { licence: "gpl" } where name = "a""#,
+        )
         .await;
     let tried = fixture.merge("side", "main", dry()).await.unwrap();
     assert_eq!(tried.outcome, MergeOutcome::Merged, "{:?}", tried.conflicts);
@@ -91,7 +97,10 @@ async fn conflicts_are_told_in_the_newer_schema() {
         .await;
     apply(&fixture, &newer()).await;
     fixture
-        .run("main", r#"update Package set { size: 21 } where name = "b""#)
+        .run(
+            "main",
+            r#"update Package set { size: 21 } where name = "b""#,
+        )
         .await;
     let tried = fixture.merge("side", "main", dry()).await.unwrap();
     assert_eq!(kinds(&tried.conflicts), ["divergent_update Package b"]);
@@ -109,7 +118,10 @@ async fn a_branch_takes_the_newer_schema_of_its_source() {
     fixture.run("main", BASE).await;
     fixture.fork("side", "main").await;
     fixture
-        .run("side", r#"insert Package { name: "c", kb: 3 }  delete Package where name = "b""#)
+        .run(
+            "side",
+            r#"insert Package { name: "c", kb: 3 }  delete Package where name = "b""#,
+        )
         .await;
     apply(&fixture, &newer()).await;
     fixture
@@ -120,7 +132,10 @@ async fn a_branch_takes_the_newer_schema_of_its_source() {
         .await
         .unwrap();
     assert_eq!(merged.outcome, MergeOutcome::Merged);
-    assert_eq!(schema_of(&fixture, "side").await, schema_of(&fixture, "main").await);
+    assert_eq!(
+        schema_of(&fixture, "side").await,
+        schema_of(&fixture, "main").await
+    );
     let state = fixture.state("side").await;
     let keys: Vec<&str> = state.keys().map(String::as_str).collect();
     assert_eq!(keys, ["Package a", "Package c", "Package d", "Person p"]);
@@ -133,19 +148,32 @@ async fn a_branch_takes_the_newer_schema_of_its_source() {
 #[tokio::test]
 async fn rows_that_do_not_fit_the_newer_schema_are_conflicts() {
     let fixture = Fixture::new(SCHEMA).await;
-    fixture.run("main", r#"insert Package { name: "a", kb: 1 }"#).await;
+    fixture
+        .run("main", r#"insert Package { name: "a", kb: 1 }"#)
+        .await;
     fixture.fork("side", "main").await;
     fixture
         .run("side", r#"insert Package { name: "large", kb: 900 }"#)
         .await;
-    apply(&fixture, &SCHEMA.replace("kb: I64?", "kb: I64? @range(0..100)")).await;
+    let bounded = SCHEMA.replace(
+        "@unique }\nnode Person",
+        "@unique  @range(kb, 0..100) }\nnode Person",
+    );
+    assert_ne!(bounded, SCHEMA);
+    apply(&fixture, &bounded).await;
     let error = fixture.merge_side().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MergeConflict);
     let conflicts = error.detail().merge_conflicts.as_ref().unwrap();
-    assert_eq!(conflicts.listed[0].kind, ConflictKind::ValueConstraintViolation);
+    assert_eq!(
+        conflicts.listed[0].kind,
+        ConflictKind::ValueConstraintViolation
+    );
     assert_eq!(conflicts.listed[0].type_name, "Package");
     fixture
-        .run("side", r#"update Package set { kb: 90 } where name = "large""#)
+        .run(
+            "side",
+            r#"update Package set { kb: 90 } where name = "large""#,
+        )
         .await;
     fixture.merge_side().await.unwrap();
 }
@@ -156,14 +184,21 @@ async fn what_was_dropped_is_gone_and_new_types_stay() {
     fixture.run("main", BASE).await;
     fixture.fork("side", "main").await;
     fixture
-        .run("side", r#"insert Needs { from: "b", to: "a" }  update Package set { kb: 7 } where name = "a""#)
+        .run(
+            "side",
+            r#"insert Needs { from: "b", to: "a" }  update Package set { kb: 7 } where name = "a""#,
+        )
         .await;
     let without = SCHEMA
         .lines()
         .filter(|line| !line.starts_with("edge Needs"))
         .collect::<Vec<_>>()
         .join("\n");
-    apply(&fixture, &format!("{without}\nnode Fresh {{ key: String @key }}")).await;
+    apply(
+        &fixture,
+        &format!("{without}\nnode Fresh {{ key: String @key }}"),
+    )
+    .await;
     fixture.run("main", r#"insert Fresh { key: "f" }"#).await;
     let merged = fixture.merge_side().await.unwrap();
     assert_eq!(merged.outcome, MergeOutcome::Merged);
