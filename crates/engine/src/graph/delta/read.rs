@@ -13,6 +13,7 @@ use super::fragments::{Rows, file_fragment};
 use crate::error::{Error, Result};
 use crate::exec::values::storage_type;
 use crate::graph::SchemaVersion;
+use crate::table::blob;
 
 /// Fragments that are read in parallel.
 const FRAGMENTS_AT_ONCE: usize = 8;
@@ -60,7 +61,7 @@ impl Version {
     }
 
     async fn take(&self, rows: &Rows, columns: &[&str]) -> Result<RecordBatch> {
-        let projection = self.dataset.schema().project(columns)?;
+        let projection = blob::unloaded(self.dataset.schema().project(columns)?);
         let fragment = file_fragment(Some(&self.dataset), &rows.fragment)?;
         let config = FragReadConfig::default().with_ignore_deletions(true);
         let reader = fragment.open(&projection, config).await?;

@@ -10,6 +10,7 @@ use omnigraph_lang::value::Value;
 
 use crate::error::{Error, Result};
 use crate::exec::values::value_at;
+use crate::table::blob;
 use crate::write::rows::Row;
 
 /// One row of a batch whose columns are those of its side's type. Cheap to clone.
@@ -126,6 +127,9 @@ pub(crate) fn same_cell(a: &dyn Array, i: usize, b: &dyn Array, j: usize) -> boo
         (DataType::List(_), DataType::List(_)) => {
             let (a, b) = (a.as_list::<i32>().value(i), b.as_list::<i32>().value(j));
             a.len() == b.len() && (0..a.len()).all(|at| same_cell(a.as_ref(), at, b.as_ref(), at))
+        }
+        (DataType::Struct(_), DataType::Struct(_)) => {
+            blob::same(&value_at(a, i), &value_at(b, j))
         }
         (left, right) if left.equals_datatype(right) => {
             a.slice(i, 1).to_data() == b.slice(j, 1).to_data()
