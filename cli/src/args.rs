@@ -147,6 +147,14 @@ pub(crate) enum Command {
     /// Commits of a graph
     #[command(subcommand)]
     Commit(verb::commit::Command),
+    /// Follow what happens to a branch
+    #[command(subcommand)]
+    Changes(verb::changes::Command),
+    /// Show what differs between two branches, commits or tags
+    Diff(verb::diff::Args),
+    /// Names for commits
+    #[command(subcommand)]
+    Tag(verb::tag::Command),
     /// Merge small files and extend indexes
     Optimize(verb::optimize::Args),
     /// Check that a graph holds what its logs promise
@@ -227,7 +235,7 @@ impl Uses {
 impl Command {
     /// Name of the verb and what it can use.
     pub(crate) fn uses(&self) -> (&'static str, Uses) {
-        use verb::{blob, branch, commit, graph, queries, schema};
+        use verb::{blob, branch, changes, commit, graph, queries, schema, tag};
         match self {
             Command::Up(_) => ("up", Uses::of(Plane::Local, EVENTS).progress().consent()),
             Command::Validate(_) => ("validate", Uses::of(Plane::Local, DOCUMENT)),
@@ -288,6 +296,27 @@ impl Command {
             Command::Commit(commit::Command::Show { .. }) => {
                 ("commit show", Uses::of(Plane::Data, RECORD))
             }
+            Command::Commit(commit::Command::Changes(_)) => {
+                ("commit changes", Uses::of(Plane::Data, EVENTS))
+            }
+            Command::Changes(changes::Command::Poll(_)) => {
+                ("changes poll", Uses::of(Plane::Data, EVENTS))
+            }
+            Command::Changes(changes::Command::Watch(_)) => {
+                ("changes watch", Uses::of(Plane::Data, EVENTS))
+            }
+            Command::Changes(changes::Command::Baseline(_)) => {
+                ("changes baseline", Uses::of(Plane::Data, RECORD))
+            }
+            Command::Diff(_) => ("diff", Uses::of(Plane::Data, EVENTS)),
+            Command::Tag(command) => match command {
+                tag::Command::List(_) => ("tag list", Uses::of(Plane::Data, LIST)),
+                tag::Command::Show { .. } => ("tag show", Uses::of(Plane::Data, RECORD)),
+                tag::Command::Create(_) => ("tag create", Uses::of(Plane::Data, RECORD)),
+                tag::Command::Delete { .. } => {
+                    ("tag delete", Uses::of(Plane::Data, RECORD).consent())
+                }
+            },
             Command::Optimize(_) => ("optimize", Uses::of(Plane::Data, LIST)),
             Command::Cleanup(_) => ("cleanup", Uses::of(Plane::Data, RECORD).consent()),
             Command::Version => ("version", Uses::of(Plane::Local, DOCUMENT)),

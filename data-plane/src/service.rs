@@ -3,6 +3,7 @@
 mod blob;
 mod branches;
 mod call;
+mod changes;
 mod cleanup;
 pub(crate) mod convert;
 mod errors;
@@ -17,6 +18,7 @@ mod mutate;
 mod query;
 mod readiness;
 mod stored;
+mod tags;
 
 use omnigraph_gateway::MESSAGE_BYTES_MAX;
 use omnigraph_proto::common::v1::ErrorReason;
@@ -294,6 +296,84 @@ impl GraphService for Service {
         let (call, message) = self.call(request, Budget::Read)?;
         let (call, graph) = call.graph(&message.graph_id)?;
         call.answer(history::commits(&graph, message)).await
+    }
+
+    async fn get_commit_changes(
+        &self,
+        request: Request<GetCommitChangesRequest>,
+    ) -> Result<Response<GetCommitChangesResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(Box::pin(changes::commit_changes(&graph, message)))
+            .await
+    }
+
+    async fn diff(&self, request: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(Box::pin(changes::diff(&graph, message))).await
+    }
+
+    async fn poll_changes(
+        &self,
+        request: Request<PollChangesRequest>,
+    ) -> Result<Response<PollChangesResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let deadline = call.deadline();
+        call.answer(Box::pin(changes::poll(&graph, message, deadline)))
+            .await
+    }
+
+    async fn capture_baseline(
+        &self,
+        request: Request<CaptureBaselineRequest>,
+    ) -> Result<Response<BoxStream<CaptureBaselineResponse>>, Status> {
+        let (call, message) = self.call(request, Budget::Unbounded)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let permit = self.replica.inner().exports.clone().try_acquire_owned();
+        call.answer(changes::baseline(&graph, message, permit))
+            .await
+    }
+
+    async fn list_tags(
+        &self,
+        request: Request<ListTagsRequest>,
+    ) -> Result<Response<ListTagsResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(tags::list(&graph, message)).await
+    }
+
+    async fn get_tag(
+        &self,
+        request: Request<GetTagRequest>,
+    ) -> Result<Response<GetTagResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Read)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        call.answer(tags::get(&graph, message)).await
+    }
+
+    async fn create_tag(
+        &self,
+        request: Request<CreateTagRequest>,
+    ) -> Result<Response<CreateTagResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Write)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let author = call.author();
+        call.write(async move { tags::create(&graph, message, author).await })
+            .await
+    }
+
+    async fn delete_tag(
+        &self,
+        request: Request<DeleteTagRequest>,
+    ) -> Result<Response<DeleteTagResponse>, Status> {
+        let (call, message) = self.call(request, Budget::Write)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let author = call.author();
+        call.write(async move { tags::delete(&graph, message, author).await })
+            .await
     }
 
     async fn get_commit(

@@ -131,6 +131,8 @@ fn target(header: &ResultHeader) -> TargetOutput {
             branch: None,
             snapshot: Some(id.clone()),
         },
+        // Replicas name the commit that these have meant.
+        Some(Target::Tag(_) | Target::AsOf(_) | Target::Name(_)) => TargetOutput::default(),
     }
 }
 

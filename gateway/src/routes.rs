@@ -2,6 +2,7 @@
 
 mod blob;
 mod branches;
+mod changes;
 mod cleanup;
 mod export;
 mod fsck;
@@ -15,6 +16,7 @@ mod query;
 mod revert;
 mod schema;
 mod stored;
+mod tags;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -62,6 +64,12 @@ fn graph() -> Router<AppState> {
         .route("/branches/{branch}/revert", post(revert::revert))
         .route("/commits", get(history::commits))
         .route("/commits/{id}", get(history::commit))
+        .route("/commits/{id}/changes", get(changes::commit))
+        .route("/changes", get(changes::poll))
+        .route("/changes/baseline", post(changes::baseline))
+        .route("/diff", get(changes::diff))
+        .route("/tags", get(tags::list).post(tags::create))
+        .route("/tags/{tag}", get(tags::get).delete(tags::delete))
         .route("/maintenance/optimize", post(maintenance::optimize))
         .route("/maintenance/fsck", post(fsck::fsck))
         .route("/maintenance/cleanup", post(cleanup::cleanup))

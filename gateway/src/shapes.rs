@@ -3,6 +3,7 @@
 //! Answers can be read back, so that a client written in Rust speaks the same shapes. Query
 //! results are not here: their rows are passed through as text (`formats`).
 
+mod changes;
 mod cleanup;
 mod commits;
 mod fsck;
@@ -11,6 +12,13 @@ mod requests;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::extract::AsOf;
+pub use changes::{
+    BaselineOutput, ChangeBaselineRequest, ChangeBlock, ChangeCause, ChangeFeedOutput,
+    CommitChangesOutput, DiffOutput, DiffSide, Endpoints, EntityChange, Image, TagCreateRequest,
+    TagListOutput, TagOutput, TypeIdentity,
+};
+pub(crate) use changes::{change_block, changes};
 pub use cleanup::{CleanupOutput, CleanupRequest};
 pub(crate) use commits::present;
 pub use commits::{CommitListOutput, CommitOutput, TypeCount};

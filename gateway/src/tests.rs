@@ -1,6 +1,7 @@
 //! The router over a replica that is made up here.
 
 mod blob;
+mod changes;
 mod errors;
 mod fake;
 mod headers;

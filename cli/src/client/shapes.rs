@@ -225,6 +225,116 @@ pub(crate) struct RevertOutput {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct ChangeCause {
+    pub(crate) graph_commit_id: String,
+    pub(crate) authored_branch: String,
+    #[serde(default)]
+    pub(crate) actor_id: Option<String>,
+    pub(crate) authored_at: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct TypeIdentity {
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Endpoints {
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Image {
+    pub(crate) properties: Box<RawValue>,
+    #[serde(default)]
+    pub(crate) endpoints: Option<Endpoints>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct EntityChange {
+    #[serde(rename = "type")]
+    pub(crate) entity_type: TypeIdentity,
+    pub(crate) id: String,
+    pub(crate) op: String,
+    #[serde(default)]
+    pub(crate) before: Option<Image>,
+    #[serde(default)]
+    pub(crate) after: Option<Image>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ChangeBlock {
+    pub(crate) cause: ChangeCause,
+    pub(crate) changes: Vec<Box<RawValue>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CommitChangesOutput {
+    pub(crate) cause: ChangeCause,
+    pub(crate) changes: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub(crate) next_page_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ChangeFeedOutput {
+    pub(crate) blocks: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub(crate) next_page_token: Option<String>,
+    #[serde(default)]
+    pub(crate) cursor: Option<String>,
+    #[serde(default)]
+    pub(crate) caught_up: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct BaselineEnd {
+    pub(crate) snapshot_commit_id: String,
+    pub(crate) resume_cursor: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct BaselineLine {
+    pub(crate) baseline: BaselineEnd,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct DiffSide {
+    pub(crate) graph_commit_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct DiffOutput {
+    pub(crate) from: DiffSide,
+    pub(crate) to: DiffSide,
+    #[serde(default)]
+    pub(crate) merge_base: Option<String>,
+    pub(crate) summary: Vec<TypeCount>,
+    pub(crate) changes: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub(crate) next_page_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct TagOutput {
+    pub(crate) name: String,
+    pub(crate) graph_commit_id: String,
+    #[serde(default)]
+    pub(crate) actor_id: Option<String>,
+    pub(crate) created_at: i64,
+    #[serde(default)]
+    pub(crate) message: Option<String>,
+    #[serde(default)]
+    pub(crate) commit: Option<CommitOutput>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct TagListOutput {
+    pub(crate) tags: Vec<Box<RawValue>>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct CommitListOutput {
     pub(crate) commits: Vec<Box<RawValue>>,
 }

@@ -38,11 +38,17 @@ pub(crate) struct ListArgs {
 pub(crate) struct CreateArgs {
     name: String,
     /// Branch to start from (default: main)
-    #[arg(long, conflicts_with = "from_commit")]
+    #[arg(long, conflicts_with_all = ["from_commit", "from_tag"])]
     from: Option<String>,
     /// Commit to start from
-    #[arg(long, value_name = "COMMIT")]
+    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["from_tag", "from_as_of"])]
     from_commit: Option<String>,
+    /// Tag to start from
+    #[arg(long, value_name = "TAG", conflicts_with = "from_as_of")]
+    from_tag: Option<String>,
+    /// Start from the branch as it was
+    #[arg(long, value_name = "TIME")]
+    from_as_of: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -161,7 +167,12 @@ async fn create(args: CreateArgs, session: &Session, context: &Context) -> Resul
     );
     let mut body = Map::new();
     body.insert("name".into(), json!(args.name));
-    for (member, value) in [("from", &args.from), ("from_commit", &args.from_commit)] {
+    for (member, value) in [
+        ("from", &args.from),
+        ("from_commit", &args.from_commit),
+        ("from_tag", &args.from_tag),
+        ("from_as_of", &args.from_as_of),
+    ] {
         if let Some(value) = value {
             body.insert(member.into(), json!(value));
         }

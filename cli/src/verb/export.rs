@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
 
+use super::target::Target;
 use super::{Context, Session};
 use crate::client::data::{Answer, Call, broken};
 use crate::error::{Error, Result};
@@ -15,12 +16,8 @@ use crate::render::words::{bytes, count};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Branch to export (default: main)
-    #[arg(long, conflicts_with = "snapshot")]
-    branch: Option<String>,
-    /// Commit to export
-    #[arg(long, value_name = "COMMIT")]
-    snapshot: Option<String>,
+    #[command(flatten)]
+    target: Target,
     /// Only this type (repeat for more)
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
@@ -48,11 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
 
 async fn export(args: &Args, session: &Session, context: &Context) -> Result<Option<String>> {
     let mut body = Map::new();
-    for (member, value) in [("branch", &args.branch), ("snapshot", &args.snapshot)] {
-        if let Some(value) = value {
-            body.insert(member.into(), json!(value));
-        }
-    }
+    args.target.fill(&mut body);
     if !args.types.is_empty() {
         body.insert("type_names".into(), json!(args.types));
     }
@@ -73,10 +66,7 @@ async fn export(args: &Args, session: &Session, context: &Context) -> Result<Opt
     let written = to_file(answer, &transfer, path).await;
     transfer.finish();
     let written = written?;
-    let place = match (&args.snapshot, &args.branch) {
-        (Some(_), _) => session.graph.clone(),
-        (None, branch) => format!("{}@{}", session.graph, branch.as_deref().unwrap_or("main")),
-    };
+    let place = args.target.place(&session.graph);
     let records = count(written.records, "record");
     let size = bytes(written.bytes);
     let shown = path.display();

@@ -3,8 +3,10 @@
 pub(crate) mod apply;
 pub(crate) mod blob;
 pub(crate) mod branch;
+pub(crate) mod changes;
 pub(crate) mod cleanup;
 pub(crate) mod commit;
+pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod fsck;
 pub(crate) mod graph;
@@ -20,6 +22,8 @@ pub(crate) mod rollout;
 pub(crate) mod schema;
 pub(crate) mod snapshot;
 pub(crate) mod status;
+pub(crate) mod tag;
+pub(crate) mod target;
 pub(crate) mod up;
 pub(crate) mod validate;
 pub(crate) mod version;
@@ -64,6 +68,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Blob(command) => blob::run(command, context).await,
         Command::Branch(command) => branch::run(command, context).await,
         Command::Commit(command) => commit::run(command, context).await,
+        Command::Changes(command) => changes::run(command, context).await,
+        Command::Diff(args) => diff::run(args, context).await,
+        Command::Tag(command) => tag::run(command, context).await,
         Command::Optimize(args) => optimize::run(args, context).await,
         Command::Fsck(args) => fsck::run(args, context).await,
         Command::Cleanup(args) => cleanup::run(args, context).await,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use super::target::Target;
 use super::{Context, Session};
 use crate::client::data::{Call, escape};
 use crate::client::shapes::ReadOutput;
@@ -18,14 +19,10 @@ pub(crate) struct Args {
     pub(crate) source: Source,
     #[command(flatten)]
     pub(crate) params: Params,
-    /// Branch to read (default: main)
-    #[arg(long, conflicts_with = "snapshot")]
-    branch: Option<String>,
-    /// Commit to read
-    #[arg(long, value_name = "COMMIT")]
-    snapshot: Option<String>,
+    #[command(flatten)]
+    target: Target,
     /// Wait until this commit is in the branch
-    #[arg(long, value_name = "COMMIT", conflicts_with = "snapshot")]
+    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["snapshot", "tag", "as_of"])]
     min_commit: Option<String>,
     /// Refuse a result with more rows
     #[arg(long, value_name = "N")]
@@ -126,12 +123,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
 fn call(args: &Args, source: Option<&str>, params: Map<String, Value>, session: &Session) -> Call {
     let mut body = Map::new();
     body.insert("params".into(), Value::Object(params));
-    if let Some(branch) = &args.branch {
-        body.insert("branch".into(), json!(branch));
-    }
-    if let Some(snapshot) = &args.snapshot {
-        body.insert("snapshot".into(), json!(snapshot));
-    }
+    args.target.fill(&mut body);
     let name = args.source.name.as_deref().unwrap_or_default();
     let call = match source {
         Some(source) => {

@@ -6,6 +6,7 @@ use omnigraph_lang::schema::migrate::{MigrationPlan, Step};
 use omnigraph_lang::{Code, Diagnostic, diagnostic, schema};
 
 use super::Context;
+use super::target::Target;
 use crate::address::Address;
 use crate::client::data::Call;
 use crate::client::embedded::{self, Embedded};
@@ -24,9 +25,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
-    /// Branch (default: main)
-    #[arg(long)]
-    branch: Option<String>,
+    #[command(flatten)]
+    target: Target,
 }
 
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
 async fn show(args: ShowArgs, context: &Context) -> Result<()> {
     let (schema, json): (SchemaOutput, _) = context
         .with_session(async |session| {
-            let call = Call::get(session.path("/schema")).query("branch", args.branch.as_deref());
+            let call = args.target.query(Call::get(session.path("/schema")));
             session.client.json(&call).await
         })
         .await?;

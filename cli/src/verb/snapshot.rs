@@ -1,5 +1,6 @@
 //! `snapshot`: the tables behind a branch, for tools that open them directly.
 
+use super::target::Target;
 use super::{Context, raw};
 use crate::client::data::Call;
 use crate::client::shapes::SnapshotOutput;
@@ -8,15 +9,14 @@ use crate::render;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Branch (default: main)
-    #[arg(long)]
-    branch: Option<String>,
+    #[command(flatten)]
+    target: Target,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let (snapshot, json): (SnapshotOutput, _) = context
         .with_session(async |session| {
-            let call = Call::get(session.path("/snapshot")).query("branch", args.branch.as_deref());
+            let call = args.target.query(Call::get(session.path("/snapshot")));
             session.client.json(&call).await
         })
         .await?;

@@ -48,7 +48,7 @@ pub use graph::{
 pub use graph::{
     Baseline, ChangeBlock, ChangeCause, ChangeFilter, ChangeOp, ChangePage, CommitChanges, Diff,
     DiffOptions, DiffSide, EntityChange, EntityImage, FEED_COMMITS, FeedEnd, FeedPage,
-    FeedPosition, FeedRequest,
+    FeedPosition, FeedRequest, TagInfo, TagName,
 };
 pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance, Upkeep};

@@ -63,6 +63,7 @@ pub(super) async fn create(
             ));
         }
         Some(id) => Target::Commit(id),
+        None if message.from_target.is_some() => convert::target(message.from_target)?,
         None => Target::Branch(convert::branch(&message.from_branch)?),
     };
     let branch = generation.graph.create_branch(&name, &from, &by).await;
@@ -72,6 +73,9 @@ pub(super) async fn create(
         from: match from {
             Target::Branch(name) => name.to_string(),
             Target::Commit(id) => id.to_string(),
+            Target::Tag(name) => name.to_string(),
+            Target::AsOf { branch, .. } => branch.to_string(),
+            Target::Named(text) => text,
         },
         actor_id: by.actor.map(|actor| actor.to_string()),
         uri: generation.graph.uri(),

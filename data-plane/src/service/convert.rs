@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use omnigraph_engine as engine;
 use omnigraph_engine::{
-    Authorship, BranchName, CommitId, Consistency, ReadOptions, Target, WriteOptions,
+    Authorship, BranchName, CommitId, Consistency, ReadOptions, TagName, Target, WriteOptions,
 };
 use omnigraph_proto::common::v1 as pb;
 use omnigraph_proto::common::v1::{CommitKind, GraphState, read_target};
@@ -58,14 +58,22 @@ pub(super) fn target(target: Option<pb::ReadTarget>) -> Result<Target, WireError
         None => Ok(Target::default()),
         Some(read_target::Target::Branch(name)) => Ok(Target::Branch(branch(&name)?)),
         Some(read_target::Target::CommitId(id)) => Ok(Target::Commit(commit_id(&id)?)),
+        Some(read_target::Target::Tag(name)) => Ok(Target::Tag(
+            TagName::parse(&name).map_err(|error| wire(error, About::Source))?,
+        )),
+        Some(read_target::Target::AsOf(as_of)) => Ok(Target::AsOf {
+            branch: branch(&as_of.branch)?,
+            at: as_of.at_us,
+        }),
+        Some(read_target::Target::Name(text)) => Ok(Target::Named(text)),
     }
 }
 
-/// What was read.
-pub(super) fn read_target(target: &Target) -> pb::ReadTarget {
+/// What was read: the branch, or else the commit that the target meant.
+pub(super) fn read_target(target: &Target, read: CommitId) -> pb::ReadTarget {
     let target = match target {
         Target::Branch(name) => read_target::Target::Branch(name.to_string()),
-        Target::Commit(id) => read_target::Target::CommitId(id.to_string()),
+        _ => read_target::Target::CommitId(read.to_string()),
     };
     pb::ReadTarget {
         target: Some(target),

@@ -73,7 +73,7 @@ fn frame(frame: Frame) -> ExportResponse {
     ExportResponse { frame: Some(frame) }
 }
 
-fn too_many() -> WireError {
+pub(super) fn too_many() -> WireError {
     const MAX: u64 = 16;
     let limit = ResourceLimit {
         resource: "stream_export_transport_bytes".to_owned(),

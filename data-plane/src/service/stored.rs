@@ -135,10 +135,9 @@ impl Invocation {
 
     fn check_kind(&self, stored: &StoredQuery) -> Result<(), WireError> {
         let name = &stored.name;
-        let pinned =
-            self.message.target.as_ref().is_some_and(|target| {
-                matches!(target.target, Some(read_target::Target::CommitId(_)))
-            });
+        let pinned = self.message.target.as_ref().is_some_and(|target| {
+            !matches!(target.target, None | Some(read_target::Target::Branch(_)))
+        });
         let refuse = |message: String| Err(WireError::new(ErrorReason::InvalidRequest, message));
         match (stored.mutation, self.message.expect_mutation) {
             (true, Some(false)) => refuse(format!(
@@ -199,7 +198,7 @@ impl Invocation {
         let message = &self.message;
         let branch = match convert::target(message.target.clone())? {
             Target::Branch(branch) => branch,
-            Target::Commit(_) => return Err(WireError::internal().into()),
+            _ => return Err(WireError::internal().into()),
         };
         let params = convert::params(&message.params_json)?;
         let left = self.options.deadline.map_or_else(

@@ -22,6 +22,12 @@ impl QueryParams {
         Ok(first.map(|(_, value)| value.as_str()))
     }
 
+    /// All values of a parameter that may be repeated.
+    pub(crate) fn many<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let values = self.0.iter().filter(move |(key, _)| key == name);
+        values.map(|(_, value)| value.as_str())
+    }
+
     /// The value of a parameter as text of its own.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
         Ok(self.one(name)?.map(str::to_owned))

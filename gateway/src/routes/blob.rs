@@ -19,7 +19,6 @@ use omnigraph_proto::error::WireError;
 use tonic::Streaming;
 use tonic::metadata::MetadataMap;
 
-use super::query::read_target;
 use crate::answer::Answer;
 use crate::errors::ApiError;
 use crate::extract::{Budget, GraphCall, QueryParams};
@@ -126,11 +125,11 @@ impl Wanted {
             id: named("id")?,
             property: named("property")?,
         };
-        let snapshot = params.text("snapshot")?;
-        let options = graph.read_options(snapshot.is_some())?;
+        let chosen = params.selector()?;
+        let options = graph.read_options(chosen.is_pinned())?;
         Ok(Wanted {
             selector,
-            target: read_target(params.text("branch")?, snapshot)?,
+            target: chosen.target()?,
             options,
         })
     }

@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::answer::Answer;
 use crate::errors::ApiError;
-use crate::extract::{Budget, GraphCall, JsonBody, QueryParams, branch_name};
+use crate::extract::{Budget, GraphCall, JsonBody, QueryParams, Selector, branch_name};
 use crate::shapes::{
     BranchCreateOutput, BranchCreateRequest, BranchDeleteOutput, BranchListOutput,
     BranchMergeOutput, BranchMergeRequest, BranchOutput, present,
@@ -59,15 +59,28 @@ pub(crate) async fn create(
             "'from' and 'from_commit' exclude each other",
         ));
     }
+    let timeless = body.from_tag.is_none() && body.from_as_of.is_none();
     let from_branch = match body.from_commit {
-        Some(_) => String::new(),
-        None => branch_name(body.from.as_deref(), "main")?,
+        None if timeless => branch_name(body.from.as_deref(), "main")?,
+        _ => String::new(),
     };
+    let selector = Selector {
+        branch: body.from,
+        snapshot: body.from_commit.clone(),
+        tag: body.from_tag,
+        as_of: body.from_as_of,
+    };
+    let from_target = match timeless {
+        true => None,
+        false => Some(selector.target()?),
+    };
+    let from_commit_id = body.from_commit.filter(|_| timeless);
     let message = CreateBranchRequest {
         graph_id: graph.graph_id.clone(),
         name: branch_name(Some(&body.name), "")?,
         from_branch,
-        from_commit_id: body.from_commit.unwrap_or_default(),
+        from_commit_id: from_commit_id.unwrap_or_default(),
+        from_target,
     };
     let request = graph.request(message, Budget::Write);
     let mut graphs = graph.graphs();

@@ -6,10 +6,9 @@ use futures::stream;
 use omnigraph_proto::data::v1::{ExportRequest as ExportMessage, ExportResponse, export_response};
 use tonic::Streaming;
 
-use super::query::read_target;
 use crate::answer::Answer;
 use crate::errors::ApiError;
-use crate::extract::{Budget, GraphCall, JsonBody};
+use crate::extract::{Budget, GraphCall, JsonBody, Selector};
 use crate::formats::aborted;
 use crate::shapes::ExportRequest;
 
@@ -17,9 +16,15 @@ pub(crate) async fn export(
     graph: GraphCall,
     JsonBody(body): JsonBody<ExportRequest>,
 ) -> Result<Response, ApiError> {
+    let selector = Selector {
+        branch: body.branch,
+        snapshot: body.snapshot,
+        tag: body.tag,
+        as_of: body.as_of,
+    };
     let message = ExportMessage {
         graph_id: graph.graph_id.clone(),
-        target: Some(read_target(body.branch, body.snapshot)?),
+        target: Some(selector.target()?),
         type_names: body.type_names.unwrap_or_default(),
     };
     let request = graph.request(message, Budget::Unbounded);

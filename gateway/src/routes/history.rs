@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::stream;
-use omnigraph_proto::common::v1::{Commit, ReadTarget, read_target};
+use omnigraph_proto::common::v1::Commit;
 use omnigraph_proto::data::v1::{
     GetCommitRequest, GetSnapshotRequest, ListCommitsRequest, ListCommitsResponse, SnapshotDataset,
 };
@@ -20,13 +20,12 @@ use crate::shapes::{CommitListOutput, CommitOutput, DatasetOutput, SnapshotOutpu
 const PAGE_MAX: u32 = 1000;
 
 pub(crate) async fn snapshot(graph: GraphCall, params: QueryParams) -> Result<Response, ApiError> {
-    let target = read_target::Target::Branch(params.branch("branch")?);
+    let selector = params.selector()?;
+    let pinned = selector.is_pinned();
     let message = GetSnapshotRequest {
         graph_id: graph.graph_id.clone(),
-        target: Some(ReadTarget {
-            target: Some(target),
-        }),
-        options: Some(graph.read_options(false)?),
+        target: Some(selector.target()?),
+        options: Some(graph.read_options(pinned)?),
     };
     let request = graph.request(message, Budget::Read);
     let mut graphs = graph.graphs();

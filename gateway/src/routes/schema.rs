@@ -1,7 +1,6 @@
 //! The schema: read here, changed through the control plane.
 
 use axum::response::Response;
-use omnigraph_proto::common::v1::{ReadTarget, read_target};
 use omnigraph_proto::data::v1::{ApplySchemaRequest, GetSchemaRequest};
 use tonic::metadata::MetadataMap;
 
@@ -11,12 +10,11 @@ use crate::extract::{Budget, GraphCall, JsonBody, QueryParams};
 use crate::shapes::{SchemaApplyRequest, SchemaOutput};
 
 pub(crate) async fn get(graph: GraphCall, params: QueryParams) -> Result<Response, ApiError> {
-    // Without a branch it is the schema of the served generation, which the replica knows.
-    let target = match params.one("branch")? {
-        None => None,
-        Some(_) => Some(ReadTarget {
-            target: Some(read_target::Target::Branch(params.branch("branch")?)),
-        }),
+    // Without a target it is the schema of the served generation, which the replica knows.
+    let selector = params.selector()?;
+    let target = match selector.branch.is_some() || selector.is_pinned() {
+        false => None,
+        true => Some(selector.target()?),
     };
     let message = GetSchemaRequest {
         graph_id: graph.graph_id.clone(),

@@ -6,10 +6,9 @@ use omnigraph_proto::common::v1::WriteOptions;
 use omnigraph_proto::data::v1::{InvokeQueryRequest, ListQueriesRequest, QueryParam, StoredQuery};
 
 use super::mutate::changed;
-use super::query::read_target;
 use crate::answer::Answer;
 use crate::errors::ApiError;
-use crate::extract::{Budget, GraphCall, OptionalJsonBody, RequestId, object_text};
+use crate::extract::{Budget, GraphCall, OptionalJsonBody, RequestId, Selector, object_text};
 use crate::formats::{Frame, Frames, negotiate};
 use crate::shapes::{
     Int64Style, InvokeStoredQueryRequest, ParamDescriptor, QueriesCatalogOutput, StoredQueryOutput,
@@ -58,12 +57,18 @@ async fn run(
     require_mutation: bool,
 ) -> Result<Response, ApiError> {
     let format = negotiate(graph.headers())?;
-    let pinned = body.snapshot.is_some();
+    let selector = Selector {
+        branch: body.branch,
+        snapshot: body.snapshot,
+        tag: body.tag,
+        as_of: body.as_of,
+    };
+    let pinned = selector.is_pinned();
     let message = InvokeQueryRequest {
         graph_id: graph.graph_id.clone(),
         name: graph.segment("name").to_owned(),
         params_json: object_text("params", body.params)?,
-        target: Some(read_target(body.branch, body.snapshot)?),
+        target: Some(selector.target()?),
         read_options: Some(graph.read_options(pinned)?),
         write_options: Some(options),
         encoding: format.encoding().into(),

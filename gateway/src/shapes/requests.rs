@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::extract::AsOf;
+
 /// How 64-bit integers are written in rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +32,11 @@ pub struct QueryRequest {
     pub branch: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Reads the branch as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<AsOf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub int64: Option<Int64Style>,
 }
@@ -58,6 +65,11 @@ pub struct InvokeStoredQueryRequest {
     pub branch: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Reads the branch as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<AsOf>,
     /// What the caller takes the query for; refused when it is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect_mutation: Option<bool>,
@@ -92,6 +104,11 @@ pub struct ExportRequest {
     pub type_names: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Reads the branch as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<AsOf>,
 }
 
 /// `POST …/branches`.
@@ -102,6 +119,11 @@ pub struct BranchCreateRequest {
     pub from: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_commit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_tag: Option<String>,
+    /// Begins at `from` as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_as_of: Option<AsOf>,
 }
 
 /// `POST …/branches/merge`.

@@ -191,6 +191,43 @@ fn mutation() -> MutationResult {
     }
 }
 
+fn tag(name: &str) -> Tag {
+    Tag {
+        name: name.to_owned(),
+        graph_commit_id: COMMIT.to_owned(),
+        created_at_us: 1_700_000_000_000_002,
+        ..Default::default()
+    }
+}
+
+/// One edge that was moved.
+fn block() -> ChangeBlock {
+    let image = |to: &str| common::EntityImage {
+        properties_json: r#"{"n": 18446744073709551615}"#.to_owned(),
+        from_id: "a".to_owned(),
+        to_id: to.to_owned(),
+    };
+    ChangeBlock {
+        cause: Some(ChangeCause {
+            graph_commit_id: COMMIT.to_owned(),
+            authored_branch: "main".to_owned(),
+            authored_at_us: 1_700_000_000_000_001,
+            ..Default::default()
+        }),
+        changes: vec![common::EntityChange {
+            kind: common::EntityKind::Edge.into(),
+            r#type: Some(common::EntityType {
+                id: "7".to_owned(),
+                name: "DependsOn".to_owned(),
+            }),
+            id: "e".to_owned(),
+            op: common::ChangeOp::Update.into(),
+            before: Some(image("b")),
+            after: Some(image("c")),
+        }],
+    }
+}
+
 #[tonic::async_trait]
 impl GraphService for Fake {
     async fn who_am_i(
@@ -483,6 +520,107 @@ impl GraphService for Fake {
         self.answer(ListCommitsResponse {
             commits: vec![commit()],
             next_page_token,
+        })
+    }
+
+    async fn get_commit_changes(
+        &self,
+        request: Request<GetCommitChangesRequest>,
+    ) -> Result<Response<GetCommitChangesResponse>, Status> {
+        self.admit(&request)?;
+        self.answer(GetCommitChangesResponse {
+            block: Some(block()),
+            next_page_token: "next".to_owned(),
+        })
+    }
+
+    async fn diff(&self, request: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
+        self.admit(&request)?;
+        self.answer(DiffResponse {
+            from_branch: "main".to_owned(),
+            from_commit_id: COMMIT.to_owned(),
+            to_commit_id: COMMIT.to_owned(),
+            summary: vec![common::TypeCount {
+                kind: common::EntityKind::Node.into(),
+                type_name: "Package".to_owned(),
+                inserted: 1,
+                ..Default::default()
+            }],
+            changes: block().changes,
+            ..Default::default()
+        })
+    }
+
+    async fn poll_changes(
+        &self,
+        request: Request<PollChangesRequest>,
+    ) -> Result<Response<PollChangesResponse>, Status> {
+        self.admit(&request)?;
+        self.answer(PollChangesResponse {
+            blocks: vec![block()],
+            cursor: "cursor".to_owned(),
+            caught_up: Some(true),
+            ..Default::default()
+        })
+    }
+
+    async fn capture_baseline(
+        &self,
+        request: Request<CaptureBaselineRequest>,
+    ) -> Result<Response<BoxStream<CaptureBaselineResponse>>, Status> {
+        use capture_baseline_response::Frame;
+        self.admit(&request)?;
+        let frames = [
+            Frame::Ndjson(Bytes::from_static(b"{}\n")),
+            Frame::Baseline(Baseline {
+                snapshot_commit_id: COMMIT.to_owned(),
+                resume_cursor: "cursor".to_owned(),
+            }),
+        ];
+        let frames = frames.map(|frame| CaptureBaselineResponse { frame: Some(frame) });
+        self.frames(frames.into())
+    }
+
+    async fn list_tags(
+        &self,
+        request: Request<ListTagsRequest>,
+    ) -> Result<Response<ListTagsResponse>, Status> {
+        self.admit(&request)?;
+        let more = request.get_ref().page_token.is_empty();
+        self.answer(ListTagsResponse {
+            tags: vec![tag("v1")],
+            next_page_token: if more { "2".to_owned() } else { String::new() },
+        })
+    }
+
+    async fn get_tag(
+        &self,
+        request: Request<GetTagRequest>,
+    ) -> Result<Response<GetTagResponse>, Status> {
+        self.admit(&request)?;
+        self.answer(GetTagResponse {
+            tag: Some(tag(&request.get_ref().name)),
+            commit: Some(commit()),
+        })
+    }
+
+    async fn create_tag(
+        &self,
+        request: Request<CreateTagRequest>,
+    ) -> Result<Response<CreateTagResponse>, Status> {
+        self.admit(&request)?;
+        self.answer(CreateTagResponse {
+            tag: Some(tag(&request.get_ref().name)),
+        })
+    }
+
+    async fn delete_tag(
+        &self,
+        request: Request<DeleteTagRequest>,
+    ) -> Result<Response<DeleteTagResponse>, Status> {
+        self.admit(&request)?;
+        self.answer(DeleteTagResponse {
+            tag: Some(tag(&request.get_ref().name)),
         })
     }
 

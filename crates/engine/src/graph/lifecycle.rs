@@ -36,12 +36,12 @@ impl Graph {
                 let head = self.shared.branches.head(source).await?;
                 (head.at, Commit::clone(&head.commit))
             }
-            Target::Commit(id) => {
-                let (at, commit) = self.locate_commit(id).await?;
+            pinned => {
+                let (at, commit) = self.locate_target(pinned).await?;
                 (at, Commit::clone(&commit))
             }
         };
-        let old = matches!(from, Target::Commit(_));
+        let old = !matches!(from, Target::Branch(_));
         if old {
             self.refuse_reclaimed(&commit).await?;
         }

@@ -22,6 +22,7 @@ pub(crate) mod model;
 mod read;
 mod schema;
 mod snapshot;
+mod tag;
 pub(crate) mod writer;
 
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use self::model::{
 };
 pub use self::schema::SchemaVersion;
 pub use self::snapshot::{Consistency, DatasetInfo, ReadOptions, Snapshot, Target};
+pub use self::tag::{TagInfo, TagName};
 pub use self::writer::WriteOptions;
 pub(crate) use self::writer::{Attempt, Base, CommitRequest, Staged};
 
@@ -91,6 +93,7 @@ struct Shared {
     schemas: Schemas,
     tables: Tables,
     commits: CommitCache,
+    tags: tag::Tags,
     deltas: DeltaCache,
     commit_index: CommitIndex,
     idle_tables: maintain::IdleTables,
@@ -121,6 +124,7 @@ impl Graph {
                 schemas: Schemas::new(store.clone(), &root),
                 tables: Tables::new(store.clone(), engine.session.clone(), &root),
                 commits: CommitCache::default(),
+                tags: tag::Tags::new(store.clone(), &root),
                 deltas: DeltaCache::default(),
                 commit_index: CommitIndex::new(store.clone(), &root),
                 idle_tables: maintain::IdleTables::default(),

@@ -19,13 +19,17 @@ impl Graph {
     /// Opens a snapshot: one request when the head has not moved.
     pub async fn snapshot(&self, target: &Target, read: &ReadOptions) -> Result<Snapshot> {
         match target {
-            Target::Commit(id) => {
+            Target::Named(text) => {
+                let target = self.what_is(text).await?;
+                Box::pin(self.snapshot(&target, read)).await
+            }
+            Target::Commit(_) | Target::Tag(_) | Target::AsOf { .. } => {
                 if read.min_commit.is_some() {
                     return Err(Error::invalid(
                         "a minimal commit can be asked for on branches only",
                     ));
                 }
-                let commit = self.find_commit(id).await?;
+                let commit = self.pinned(target).await?;
                 self.refuse_old_if_reclaimed(&commit).await?;
                 self.open(commit, None).await
             }

@@ -10,6 +10,7 @@ use omnigraph_lang::schema::TypeId;
 use super::ids::{BranchName, CommitId};
 use super::model::{Commit, TableRef};
 use super::schema::SchemaVersion;
+use super::tag::TagName;
 use crate::error::{Error, Result};
 use crate::exec::{TableKey, TableSource};
 use crate::table::Tables;
@@ -21,6 +22,17 @@ pub enum Target {
     Branch(BranchName),
     /// One commit.
     Commit(CommitId),
+    /// The commit that a tag names.
+    Tag(TagName),
+    /// The newest commit of a branch's first-parent chain that is not younger.
+    AsOf {
+        /// The branch.
+        branch: BranchName,
+        /// Microseconds since the Unix epoch.
+        at: i64,
+    },
+    /// Whatever has this name: a commit, else a branch, else a tag.
+    Named(String),
 }
 
 impl Default for Target {

@@ -49,7 +49,10 @@ pub(crate) fn encode<M: Send + 'static>(
     let columns = &answered.result.columns;
     let header = ResultHeader {
         query_name: answered.query.name.clone(),
-        target: Some(convert::read_target(&answered.target)),
+        target: Some(convert::read_target(
+            &answered.target,
+            answered.snapshot.commit_id(),
+        )),
         graph_commit_id: answered.snapshot.commit_id().to_string(),
         columns: columns.iter().map(|column| column.name.clone()).collect(),
     };

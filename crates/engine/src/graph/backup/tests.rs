@@ -123,6 +123,7 @@ async fn engine(root: &str, clock: Arc<TestClock>) -> Engine {
         store,
         EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         },
     )
 }

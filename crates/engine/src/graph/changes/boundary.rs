@@ -79,6 +79,14 @@ fn refused(message: String, refusal: DiffRefusal) -> Error {
         .with_detail(|detail| detail.refusal = Some(refusal))
 }
 
+/// A gap where the error says that a commit is not kept any more.
+pub(crate) fn or_gap(error: Error, commit: CommitId) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => gap(None, commit),
+        _ => error,
+    }
+}
+
 /// The history that a request needs is not kept any more.
 pub(crate) fn gap(cursor: Option<&str>, unreadable: CommitId) -> Error {
     Error::new(

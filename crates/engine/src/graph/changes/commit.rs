@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::boundary::gap;
+use super::boundary::{gap, or_gap};
 use super::token::{bound, open, seal};
 use super::{
     Budget, ChangeBlock, ChangeCause, ChangeFilter, ChangePage, CommitChanges, Position, Walked,
@@ -56,6 +56,8 @@ impl Graph {
             Some(parent) => parent,
             None => return Err(gap(None, commit.parents[0].id)),
         };
+        let kept = self.refuse_old_if_reclaimed(&parent).await;
+        kept.map_err(|error| or_gap(error, parent.id))?;
         let (from, to) = (self.side(&parent).await?, self.side(&commit).await?);
         let selection = filter.between(&from, &to)?;
         if says_nothing(&commit) {

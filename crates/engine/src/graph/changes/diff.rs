@@ -151,11 +151,12 @@ impl Graph {
     }
 }
 
+/// A name that meant a branch on the first page keeps meaning it.
 fn side_of(asked: &Target, found: &Snapshot) -> DiffSide {
     DiffSide {
         branch: match asked {
             Target::Branch(name) => Some(name.clone()),
-            Target::Commit(_) => None,
+            _ => found.branch().cloned(),
         },
         commit: found.commit_id(),
     }
@@ -167,6 +168,9 @@ fn digest_of(target: &Target) -> String {
     let text = match target {
         Target::Branch(name) => format!("branch {name}"),
         Target::Commit(id) => format!("commit {id}"),
+        Target::Tag(name) => format!("tag {name}"),
+        Target::AsOf { branch, at } => format!("at {at} {branch}"),
+        Target::Named(text) => format!("named {text}"),
     };
     hex::encode(&Sha256::digest(text)[..8])
 }

@@ -15,7 +15,7 @@ mod tests;
 
 use omnigraph_lang::schema::TypeId;
 
-pub(super) use self::boundary::{gap, parentless, refuse_boundary};
+pub(super) use self::boundary::{gap, or_gap, parentless, refuse_boundary};
 pub(super) use self::cache::DeltaCache;
 pub(super) use self::commit::says_nothing;
 pub use self::diff::{Diff, DiffOptions, DiffSide};

@@ -211,8 +211,8 @@ impl Graph {
     }
 
     /// The commits that tags name.
-    #[expect(clippy::unused_async, reason = "tags are read from a log")]
     async fn tagged_commits(&self) -> Result<Vec<CommitId>> {
-        Ok(Vec::new())
+        let tags = self.tags().await?;
+        Ok(tags.into_iter().map(|tag| tag.commit).collect())
     }
 }

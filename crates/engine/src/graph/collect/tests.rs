@@ -254,6 +254,7 @@ pub(super) fn engine(store: &Store) -> Engine {
         store.clone(),
         EngineOptions {
             cache_bytes: 64 << 20,
+            ..EngineOptions::default()
         },
     )
 }

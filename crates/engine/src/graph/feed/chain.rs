@@ -11,19 +11,19 @@ use crate::log::{self, Seq};
 
 /// A commit and where it lies.
 #[derive(Clone, Debug)]
-pub(super) struct Placed {
+pub(in crate::graph) struct Placed {
     pub(super) at: ParentRef,
     pub(super) commit: Arc<Commit>,
 }
 
 /// A stretch of one life of a branch.
 #[derive(Clone, Debug)]
-struct Span {
-    branch: BranchName,
-    incarnation: Incarnation,
+pub(in crate::graph) struct Span {
+    pub(in crate::graph) branch: BranchName,
+    pub(in crate::graph) incarnation: Incarnation,
     /// The entry that began this life.
-    first: Seq,
-    last: Seq,
+    pub(in crate::graph) first: Seq,
+    pub(in crate::graph) last: Seq,
 }
 
 /// What was read forward.
@@ -150,7 +150,7 @@ impl Graph {
     }
 
     /// The stretch of the chain that ends at this commit; `None` if its end was reclaimed.
-    async fn span(&self, end: &ParentRef) -> Result<Option<Span>> {
+    pub(in crate::graph) async fn span(&self, end: &ParentRef) -> Result<Option<Span>> {
         let entry = self.shared.branches.log(&end.branch).get(end.seq).await?;
         let first = match entry.map(|entry| entry.event) {
             None => return Ok(None),
@@ -171,7 +171,7 @@ impl Graph {
         }))
     }
 
-    async fn begins(&self, span: &Span) -> Result<Begins> {
+    pub(in crate::graph) async fn begins(&self, span: &Span) -> Result<Begins> {
         let log = self.shared.branches.log(&span.branch);
         match log.get(span.first).await?.map(|entry| entry.event) {
             None => Ok(Begins::Reclaimed),
@@ -243,13 +243,23 @@ impl Graph {
 }
 
 /// What is before a stretch.
-enum Begins {
+pub(in crate::graph) enum Begins {
     /// The branch was made from this commit.
     From(ParentRef),
     /// Nothing: the history begins with this commit.
     Here(Box<Placed>),
     /// The entry is gone.
     Reclaimed,
+}
+
+impl Begins {
+    /// The commit that the branch was made from.
+    pub(in crate::graph) fn base(self) -> Option<ParentRef> {
+        match self {
+            Self::From(base) => Some(base),
+            Self::Here(_) | Self::Reclaimed => None,
+        }
+    }
 }
 
 impl Span {

@@ -184,7 +184,13 @@ impl Graph {
         };
         if !next.is_empty() {
             let before = self.parent(&delivery.page.cursor.at).await?;
-            delivery.before = Some(before.ok_or_else(unreadable)?);
+            let before = before.ok_or_else(unreadable)?;
+            let kept = self.refuse_old_if_reclaimed(&before).await;
+            kept.map_err(|error| match error.kind() {
+                ErrorKind::NotFound => unreadable(),
+                _ => error,
+            })?;
+            delivery.before = Some(before);
         }
         for placed in next {
             match delivery.commit(self, request, placed).await {

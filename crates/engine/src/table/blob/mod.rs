@@ -45,7 +45,6 @@ pub(crate) fn describe(value: &Value) -> serde_json::Value {
 }
 
 /// Whether two cells hold the same content, wherever it lies.
-#[allow(dead_code)] // For change images.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (
