@@ -100,6 +100,32 @@ pub(super) async fn check(seed: &World, operation: &Operation) -> usize {
     cases
 }
 
+/// Runs an operation under every fault and then again, twice, in a fresh process: `verdict` gets the
+/// number of commits of `main` afterwards.
+pub(super) async fn repeated(seed: &World, run: Run, verdict: impl Fn(usize)) {
+    let operation = Operation {
+        name: "repeated",
+        run,
+        between: Vec::new(),
+    };
+    let (writes, after) = undisturbed(seed, &operation).await;
+    for at in 0..writes {
+        for trouble in TROUBLES {
+            let case = format!("repeated: write {at} of {writes}, {trouble:?}");
+            let world = seed.fork().await;
+            run_under(&world, run, at, trouble).await;
+            let world = world.reopen().await;
+            for _ in 0..2 {
+                let again = run(world.graph.clone()).await;
+                assert!(again.is_ok(), "{case}: {again:?}");
+            }
+            assert_eq!(world.state().await, after, "{case}");
+            verdict(world.history().await);
+            sound(&world, &case).await;
+        }
+    }
+}
+
 /// The number of durable writes, and what the operation leaves behind.
 async fn undisturbed(seed: &World, operation: &Operation) -> (usize, State) {
     let world = seed.fork().await;

@@ -11,7 +11,9 @@ use serde_json::Value;
 use super::world::{World, load};
 use crate::engine::Authorship;
 use crate::error::{ErrorKind, Result};
-use crate::graph::{BranchName, Commit, CommitId, MergeOptions, ReadOptions, Target, WriteOptions};
+use crate::graph::{
+    BranchName, Commit, CommitId, MergeOptions, OptimizeOptions, ReadOptions, Target, WriteOptions,
+};
 use crate::write::LoadMode;
 
 const SCHEMA: &str = "
@@ -67,6 +69,9 @@ enum Step {
         from: usize,
         into: usize,
     },
+    Optimize {
+        branch: usize,
+    },
     Reopen,
 }
 
@@ -83,6 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (branch(), branch()).prop_map(|(branch, from)| Step::Create { branch, from }),
         1 => branch().prop_map(|branch| Step::Delete { branch }),
         4 => (branch(), branch()).prop_map(|(from, into)| Step::Merge { from, into }),
+        1 => branch().prop_map(|branch| Step::Optimize { branch }),
         1 => Just(Step::Reopen),
     ]
 }
@@ -237,6 +243,16 @@ impl Pair {
             Step::Create { branch, from } => self.create(*branch, *from).await,
             Step::Delete { branch } => self.delete(*branch).await,
             Step::Merge { from, into } => self.merge(*from, *into).await,
+            Step::Optimize { branch } => {
+                let branch = branch_name(*branch);
+                let Some(data) = self.data(&branch) else {
+                    return Ok(());
+                };
+                let options = OptimizeOptions::default();
+                let done = self.world.graph.optimize(&branch, &options, &|_| {}).await;
+                let commit = done.map(|done| done.commit);
+                self.expect(&branch, commit, Some(data))
+            }
             Step::Reopen => {
                 let engine = self.world.engine.without_caches();
                 self.world.graph = engine.open_graph(&self.world.root).await.unwrap();

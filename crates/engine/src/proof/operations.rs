@@ -3,12 +3,13 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::matrix::{Operation, Run, check};
+use super::matrix::{Operation, Run, check, repeated};
 use super::world::{SCHEMA, State, World, load};
 use crate::engine::Authorship;
 use crate::error::Result;
 use crate::graph::{
-    BranchName, CommitId, Graph, MergeOptions, ReadOptions, SchemaCommitError, Target, WriteOptions,
+    BranchName, CommitId, Graph, MergeOptions, OptimizeOptions, ReadOptions, SchemaCommitError,
+    Target, WriteOptions,
 };
 use crate::write::LoadMode;
 
@@ -199,6 +200,68 @@ async fn merging_and_deleting_the_source() {
         between: vec![merged],
     };
     check(&seed, &operation).await;
+}
+
+#[tokio::test]
+async fn merging_three_way() {
+    matrix("three-way merge", |graph| {
+        boxed(merge(graph, "side", false))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn optimizing() {
+    let seed = seed().await;
+    for n in 0..3 {
+        seed.mutate(
+            "main",
+            &format!(r#"query q() {{ insert Package {{ name: "m{n}" }} }}"#),
+        )
+        .await;
+    }
+    let operation = Operation {
+        name: "optimize",
+        run: |graph| {
+            boxed(async move {
+                let options = OptimizeOptions::default();
+                let main = BranchName::main();
+                let done = graph.optimize(&main, &options, &|_| {}).await?;
+                assert!(done.commit.is_some(), "there was something to do");
+                Ok(())
+            })
+        },
+        between: Vec::new(),
+    };
+    check(&seed, &operation).await;
+}
+
+/// One write with a key.
+async fn keyed(graph: Graph) -> Result<()> {
+    let options = WriteOptions {
+        idempotency_key: Some("once".to_owned()),
+        ..WriteOptions::default()
+    };
+    let source = r#"query q() { update Package set { size: 77 } where name = "a" }"#;
+    let params = serde_json::Map::new();
+    graph
+        .mutate(&BranchName::main(), source, None, &params, &options)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_with_a_key_is_done_once_however_often_it_is_repeated() {
+    let seed = seed().await;
+    let before = seed.history().await;
+    repeated(
+        &seed,
+        |graph| boxed(keyed(graph)),
+        |history| {
+            assert_eq!(history, before + 1, "one commit, no more");
+        },
+    )
+    .await;
 }
 
 const NEXT_SCHEMA: &str = "

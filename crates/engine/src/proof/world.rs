@@ -188,6 +188,13 @@ impl World {
             .collect()
     }
 
+    /// Commits that `main` has.
+    pub(super) async fn history(&self) -> usize {
+        let main = BranchName::main();
+        let page = self.graph.commits(&main, None, None).await.unwrap();
+        page.commits.len()
+    }
+
     pub(super) async fn fsck(&self) -> FsckReport {
         let options = FsckOptions {
             history: true,
