@@ -1,6 +1,6 @@
 //! The first phase: writing down what nothing needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -146,6 +146,22 @@ impl Graph {
         Ok(list)
     }
 
+    /// Keys that another request has claimed anew behind an older claim: the claims of a key are
+    /// read in order, so they go together or not at all.
+    async fn claims_in_use(&self, root: &str, than: i64) -> Result<BTreeSet<String>> {
+        let prefix = self.store().path(&format!("{root}/idempotency"));
+        let mut objects = self.store().object_store().list(Some(&prefix));
+        let mut in_use = BTreeSet::new();
+        while let Some(object) = objects.try_next().await? {
+            let young = object.last_modified.timestamp_micros() >= than;
+            let name = object.location.filename().unwrap_or_default();
+            if young && name.contains('-') {
+                in_use.insert(claim_of(&object.location).to_owned());
+            }
+        }
+        Ok(in_use)
+    }
+
     /// Tells of every object that is old enough and that nothing needs: files of tables, and claims
     /// of requests that are older than the kept history.
     async fn unneeded(
@@ -159,12 +175,11 @@ impl Graph {
         let old = |object: &ObjectMeta, than: i64| object.last_modified.timestamp_micros() < than;
         let root = self.root().path();
         let mut listed = 0;
+        let forgotten = now.saturating_sub(grace).min(marked.oldest_at);
+        let in_use = self.claims_in_use(&root, forgotten).await?;
         for (directory, than) in [
             ("tables", now.saturating_sub(grace)),
-            (
-                "idempotency",
-                now.saturating_sub(grace).min(marked.oldest_at),
-            ),
+            ("idempotency", forgotten),
         ] {
             let prefix = self.store().path(&format!("{root}/{directory}"));
             let mut objects = self.store().object_store().list(Some(&prefix));
@@ -173,7 +188,10 @@ impl Graph {
                 if let Some(tell) = tell.filter(|_| listed % TOLD_EVERY == 0) {
                     tell(progress("listing", listed));
                 }
-                let needed = directory == "tables" && marked.needs(&object.location);
+                let needed = match directory {
+                    "tables" => marked.needs(&object.location),
+                    _ => in_use.contains(claim_of(&object.location)),
+                };
                 if needed || !old(&object, than) {
                     continue;
                 }
@@ -329,4 +347,10 @@ async fn newest_time(store: &Store, directory: &str) -> Result<i64> {
         Err(object_store::Error::NotFound { .. }) => Ok(now),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The key that a claim is for: `<sha256>` and `<sha256>-1` are of the same.
+fn claim_of(location: &object_store::path::Path) -> &str {
+    let name = location.filename().unwrap_or_default();
+    name.split_once('-').map_or(name, |(key, _)| key)
 }

@@ -1,6 +1,7 @@
 //! A load in progress, fed by its owner.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -25,6 +26,10 @@ use crate::write::view::AddedBatches;
 /// Pieces of the input that wait to be cut.
 const WAITING: usize = 4;
 
+/// Files that no version names are kept at least so long: what an older load has written may be
+/// collected (storage protocol, section 7).
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
 /// Larger pieces are handed on in parts, so that their lines are parsed in parallel.
 const PIECE: usize = 1 << 20;
 
@@ -46,6 +51,8 @@ pub struct LoadSession {
     schema: Arc<SchemaVersion>,
     plan: Arc<Plan>,
     progress: Arc<Progress>,
+    /// When it began, by the store's clock.
+    begun: Duration,
     fingerprint: Option<Fingerprinting>,
     /// The answer of an earlier load with the same key: the input is not looked at.
     answered: Option<LoadOutcome>,
@@ -107,6 +114,7 @@ impl Graph {
             kept: KeptInput::default(),
             plan,
             progress,
+            begun: self.store().clock().monotonic(),
             fingerprint,
             answered,
             input,
@@ -203,6 +211,14 @@ impl LoadSession {
             .await
             .map_err(|e| Error::internal("the load stopped early").with_source(e))??;
         collected.violations.into_result(ErrorKind::LoadInvalid)?;
+        let took = (self.graph.store().clock().monotonic()).saturating_sub(self.begun);
+        if took > KEPT {
+            return Err(Error::new(
+                ErrorKind::WriteConflict,
+                "the load took more than 24 h, so that its files may have been collected; nothing was written",
+            )
+            .with_hint("load the file in parts"));
+        }
         self.progress.enter(LoadPhase::Committing);
         let mut load = Load {
             graph: &self.graph,

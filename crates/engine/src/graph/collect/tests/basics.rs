@@ -291,6 +291,34 @@ async fn claims_of_requests_older_than_the_history_go() {
     assert_eq!(bench.objects("idempotency").await.len(), 0);
 }
 
+/// Without the older claim of its key, the younger one would not be found, and its request would
+/// land again.
+#[tokio::test]
+async fn claims_of_one_key_go_together() {
+    let (bench, _) = old_history().await;
+    let options = WriteOptions {
+        idempotency_key: Some("one".to_owned()),
+        ..WriteOptions::default()
+    };
+    let (main, none) = (BranchName::main(), serde_json::Map::new());
+    let nothing = r#"query a() { delete Person where name = "nobody" }"#;
+    let source = r#"query a() { insert Person { name: "keyed" } }"#;
+    let sent = bench.graph.mutate(&main, nothing, None, &none, &options);
+    assert!(sent.await.unwrap().commit.is_none());
+    bench.pass(DAY * 2);
+    let sent = bench.graph.mutate(&main, source, None, &none, &options);
+    assert!(!sent.await.unwrap().replayed);
+    bench.collect_fully(100).await;
+    assert_eq!(bench.objects("idempotency").await.len(), 2);
+    let again = bench.graph.mutate(&main, source, None, &none, &options);
+    assert!(again.await.unwrap().replayed);
+    bench.pass(DAY * 2);
+    bench.fill("main", "q", 3).await;
+    bench.pass(DAY * 2);
+    bench.collect_fully(1).await;
+    assert_eq!(bench.objects("idempotency").await.len(), 0);
+}
+
 #[tokio::test]
 async fn records_of_collections_do_not_pile_up() {
     let bench = Bench::new().await;

@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::log::fault::TestClock;
 
 /// Holds our next append to a branch back until the other half is used or dropped.
 fn gate(site: &Site, path_part: &str) -> (oneshot::Sender<()>, oneshot::Receiver<()>) {
@@ -139,6 +140,34 @@ async fn an_append_that_is_given_up_is_shut_out() {
         .collect();
     let once: std::collections::BTreeSet<_> = named.iter().collect();
     assert_eq!(named.len(), once.len());
+}
+
+/// Its files may be condemned and swept before it reads its base, which a look at the entries since
+/// that base would not show.
+#[tokio::test]
+async fn a_load_of_more_than_a_day_is_refused() {
+    let clock = Arc::new(TestClock::default());
+    let options = StoreOptions {
+        clock: clock.clone(),
+        ..StoreOptions::default()
+    };
+    let store = Store::open("memory://long", options).await.unwrap();
+    let engine = engine(&store);
+    let id = GraphId::parse("long").unwrap();
+    let by = Authorship::default();
+    let root = engine.create_graph(&id, SCHEMA, &by).await.unwrap();
+    let graph = engine.open_graph(&root).await.unwrap();
+    let line = || bytes::Bytes::from_static(br#"{"type":"Place","data":{"name":"here"}}"#);
+    for (hours, fits) in [(25, false), (23, true)] {
+        let mut session = graph
+            .load(&branch("main"), LoadOptions::default())
+            .await
+            .unwrap();
+        session.push(line()).await.unwrap();
+        clock.advance(Duration::from_secs(hours * 3600));
+        assert_eq!(session.finish().await.is_ok(), fits, "{hours}");
+    }
+    assert_eq!(ids(&graph, "main", "Place").await, ["here"]);
 }
 
 /// The next append to `main` takes effect only when the late requests are released, and what the
