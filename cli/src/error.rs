@@ -216,10 +216,13 @@ pub(crate) fn diagnostic_line(diagnostic: &DiagnosticOutput) -> String {
     }
     if let Some(span) = &diagnostic.span {
         let place = format!("{}:{}", span.line, span.column);
-        parts.push(match &span.file {
-            Some(file) => format!("{file}:{place}"),
-            None => place,
-        });
+        match &span.file {
+            // What is found in data belongs to a file, but to no line of it.
+            Some(file) if span.line == 0 => parts.push(file.clone()),
+            Some(file) => parts.push(format!("{file}:{place}")),
+            None if span.line == 0 => {}
+            None => parts.push(place),
+        }
     }
     parts.push(match (&diagnostic.path, diagnostic.message.as_str()) {
         (Some(path), text) if !text.contains(path.as_str()) => format!("{path}: {text}"),

@@ -27,7 +27,9 @@ pub(crate) fn validated(response: &pb::ValidateResponse) -> String {
 pub(crate) fn plan(plan: &pb::Plan, place: &str, sources: &Sources) -> String {
     let mut out = String::new();
     for diagnostic in &plan.diagnostics {
-        out.push_str(&format!("{}\n\n", sources.explain(&diagnostic.into())));
+        let said = sources.explain(&diagnostic.into());
+        let end = if said.contains('\n') { "\n\n" } else { "\n" };
+        out.push_str(&format!("{said}{end}"));
     }
     if plan.changes.is_empty() {
         let revision = plan.base_revision;

@@ -73,8 +73,8 @@ pub fn summary(step: &Step) -> String {
         Step::SetCardinality { on, from, to, .. } => {
             format!("change cardinality of {}: {from} -> {to}", whole(on))
         }
-        Step::UpdateTypeMetadata(on) => format!("update description of {}", whole(on)),
-        Step::UpdatePropertyMetadata(on) => format!("update description of {}", part(on)),
+        Step::UpdateTypeMetadata(on) => format!("update metadata of {}", whole(on)),
+        Step::UpdatePropertyMetadata(on) => format!("update metadata of {}", part(on)),
         Step::UnsupportedChange { entity, reason, .. } => format!("{entity}: {reason}"),
     }
 }
