@@ -99,6 +99,9 @@ struct Round {
     works: BTreeMap<TypeId, TableWork>,
 }
 
+/// What came of putting work upon a version of a table: another version, or that it does not fit.
+type Put = HashMap<(TypeId, u64), Option<TableRef>>;
+
 /// What came of appending finished work.
 struct Landed {
     /// Tables whose work is part of the commit.
@@ -278,31 +281,22 @@ impl Graph {
         round: &Round,
         by: &Authorship,
     ) -> Result<Landed> {
+        let id = CommitId::new();
+        let mut put = Put::default();
+        // Before the branch's turn, so that nobody waits for what is still the same in it.
+        let head = self.shared.branches.head(branch).await?;
+        if !self.may_follow(branch, &round.head, &head).await? {
+            return Ok(Landed::nothing());
+        }
+        self.put_works(round, &head, &mut put).await?;
         let queue = self.queue(branch);
         let _turn = queue.lock().await;
-        let id = CommitId::new();
-        // What came of putting work upon a version, so that a conflict over other tables costs
-        // nothing again.
-        let mut put: HashMap<(TypeId, u64), Option<TableRef>> = HashMap::new();
         for _ in 0..TRIES {
             let head = self.shared.branches.head(branch).await?;
             if !self.may_follow(branch, &round.head, &head).await? {
                 return Ok(Landed::nothing());
             }
-            let mut changed = BTreeMap::new();
-            for (id, work) in &round.works {
-                let Some(table) = head.commit.tables.get(id) else {
-                    continue;
-                };
-                let key = (*id, table.version);
-                if !put.contains_key(&key) {
-                    let made = Box::pin(self.tables().put_work(work, table)).await?;
-                    put.insert(key, made);
-                }
-                if let Some(Some(made)) = put.get(&key) {
-                    changed.insert(*id, made.clone());
-                }
-            }
+            let changed = self.put_works(round, &head, &mut put).await?;
             if changed.is_empty() {
                 return Ok(Landed::nothing());
             }
@@ -326,6 +320,31 @@ impl Graph {
             format!("branch '{branch}' moved {TRIES} times while maintenance was to be appended; nothing was written"),
         )
         .with_hint("repeat it"))
+    }
+
+    /// Puts work upon the tables of a head. What came of it before is not done again, so that a
+    /// conflict over other tables costs nothing.
+    async fn put_works(
+        &self,
+        round: &Round,
+        head: &Head,
+        put: &mut Put,
+    ) -> Result<BTreeMap<TypeId, TableRef>> {
+        let mut changed = BTreeMap::new();
+        for (id, work) in &round.works {
+            let Some(table) = head.commit.tables.get(id) else {
+                continue;
+            };
+            let key = (*id, table.version);
+            if !put.contains_key(&key) {
+                let made = Box::pin(self.tables().put_work(work, table)).await?;
+                put.insert(key, made);
+            }
+            if let Some(Some(made)) = put.get(&key) {
+                changed.insert(*id, made.clone());
+            }
+        }
+        Ok(changed)
     }
 
     /// Whether work on one head may be put upon a later one of the same life and schema, with no
