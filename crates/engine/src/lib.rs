@@ -55,5 +55,5 @@ pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMainten
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
     LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress,
-    LoadSession, LoadType, MutationOutcome, StatementOutcome,
+    LoadSession, LoadType, LoadWatch, MutationOutcome, StatementOutcome,
 };

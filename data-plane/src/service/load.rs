@@ -178,7 +178,7 @@ async fn run(
         let message = tokio::select! {
             message = timeout(SILENCE_MAX, frames.message()) => message,
             _ = report.tick() => {
-                tell(answers, progress(&session));
+                tell(answers, progress(session.progress()));
                 continue;
             }
             () = answers.closed() => return Ok(None),
@@ -205,17 +205,22 @@ async fn run(
             None => {}
         }
         if report_is_due(&mut report) {
-            tell(answers, progress(&session));
+            tell(answers, progress(session.progress()));
         }
     }
-    let phase = LoadProgress {
-        phase: "committing".to_owned(),
-        ..progress(&session)
-    };
-    tell(answers, phase);
     // From here on the load is finished even if nobody waits for it.
-    let finished = session.finish().await;
-    finished.map(Some).map_err(|error| wire(error, About::Load))
+    let watch = session.watch();
+    let finished = session.finish();
+    tokio::pin!(finished);
+    loop {
+        tell(answers, progress(watch.progress()));
+        tokio::select! {
+            finished = &mut finished => {
+                return finished.map(Some).map_err(|error| wire(error, About::Load));
+            }
+            _ = report.tick() => {}
+        }
+    }
 }
 
 /// A client that sends without pause would starve the reports otherwise.
@@ -229,8 +234,7 @@ fn tell(answers: &Answers, progress: LoadProgress) {
     let _ = answers.try_send(Ok(frame(Frame::Progress(progress))));
 }
 
-fn progress(session: &LoadSession) -> LoadProgress {
-    let progress = session.progress();
+fn progress(progress: omnigraph_engine::LoadProgress) -> LoadProgress {
     let phase = match progress.phase {
         LoadPhase::Reading => "reading",
         LoadPhase::Writing => "checking",

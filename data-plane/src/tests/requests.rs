@@ -362,3 +362,21 @@ async fn health_and_reflection_answer_generic_clients() {
     let reflected = super::super::service::reflection().build_v1();
     assert!(reflected.is_ok());
 }
+
+#[tokio::test]
+async fn a_damaged_input_is_the_senders_fault() {
+    let world = World::new().await;
+    world.apply(SCHEMA, QUERIES).await;
+    let replica = world.replica().await;
+    assert!(replica.ready(LONG).await);
+    let path = "/graphs/shop/load/ndjson?mode=append";
+    for encoding in ["gzip", "zstd"] {
+        let header = ("content-encoding", encoding);
+        let got = call_with(&replica, "POST", path, header, ITEMS).await;
+        assert_eq!(got.status, StatusCode::BAD_REQUEST, "{}", got.body);
+        assert_eq!(got.json()["diagnostics"][0]["code"], "R423");
+    }
+    let header = ("content-encoding", "identity");
+    let got = call_with(&replica, "POST", path, header, ITEMS).await;
+    assert_eq!(got.status, StatusCode::OK, "{}", got.body);
+}

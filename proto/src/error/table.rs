@@ -90,9 +90,9 @@ pub fn reason_of_diagnostic(code: &str, origin: Origin) -> ErrorReason {
     match (family, number.parse::<u16>()) {
         ("P" | "S" | "Q" | "W", _) => invalid,
         ("M", _) => R::UnsupportedMigration,
-        ("R", Ok(401..=420)) if origin == Origin::Load => R::LoadInvalid,
+        ("R", Ok(401..=420 | 423)) if origin == Origin::Load => R::LoadInvalid,
         ("R", Ok(434)) if origin == Origin::Stored => R::NotFound,
-        ("R", Ok(401..=420 | 430..=435 | 440..=443 | 445 | 446)) => invalid,
+        ("R", Ok(401..=420 | 423 | 430..=435 | 440..=443 | 445 | 446)) => invalid,
         ("R", Ok(421)) => R::ExternalBlobPolicy,
         ("R", Ok(422 | 452)) => R::ResourceLimit,
         ("R", Ok(444)) => R::Unavailable,

@@ -11,6 +11,7 @@ use lance::Dataset;
 use lance::dataset::transaction::Operation;
 use lance::dataset::write::{InsertBuilder, WriteMode, WriteParams};
 use lance_table::format::Fragment;
+use object_store::ObjectStoreExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -112,6 +113,19 @@ impl Tables {
             fragments_of(transaction.operation)
         });
         FragmentWriter { sender, task }
+    }
+
+    /// Deletes fragments that no version will name. What cannot be deleted is garbage like any
+    /// other.
+    pub(crate) async fn discard(&self, table: &TableRef, staged: &StagedFragments) {
+        let store = &self.shared.store;
+        let files = staged.fragments.iter().flat_map(|fragment| &fragment.files);
+        for file in files {
+            let relative = format!("{}/data/{}", self.relative_path(&table.path), file.path);
+            if let Err(error) = store.object_store().delete(&store.path(&relative)).await {
+                tracing::debug!(%error, file = relative, "a file of a refused load stays");
+            }
+        }
     }
 
     /// Applies a change to a version and returns the version that it makes.

@@ -68,6 +68,16 @@ impl Added {
         self.types.get(&id)
     }
 
+    /// Bytes of memory that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.types.values().map(AddedType::bytes).sum()
+    }
+
+    /// Forgets all rows, but not how tuples are fingerprinted.
+    pub(crate) fn clear(&mut self) {
+        self.types = BTreeMap::new();
+    }
+
     /// Adds the rows of a batch in the form of the type's table.
     pub(crate) fn push(
         &mut self,
@@ -126,6 +136,7 @@ impl Added {
                     added.superseded.insert(before);
                 }
                 (before, Repeated::Refused) => {
+                    added.row_of[number as usize] = before;
                     let message = format!(
                         "id `{}` occurs twice, first in {} {}",
                         shorten(ids.value(row)),
@@ -157,13 +168,25 @@ impl AddedType {
         self.lines.len()
     }
 
+    /// The row that has the id with this number.
+    pub(crate) fn row_with(&self, number: u32) -> Option<usize> {
+        let row = self.row_of.get(number as usize).copied();
+        row.filter(|row| *row != NONE).map(|row| row as usize)
+    }
+
+    fn bytes(&self) -> usize {
+        let words = self.row_of.capacity() + self.id_of.capacity() + self.lines.capacity();
+        let tuples: usize = self.tuples.iter().map(Vec::capacity).sum();
+        self.ids.bytes()
+            + words * 4
+            + self.ends.capacity() * 8
+            + tuples * 16
+            + self.superseded.capacity() * 8
+    }
+
     /// Positions of the rows that count.
     pub(crate) fn live(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.rows()).filter(|row| !self.is_superseded(*row))
-    }
-
-    pub(crate) fn live_count(&self) -> usize {
-        self.rows() - self.superseded.len()
     }
 
     /// The columns of a unique constraint, if there are few rows.
@@ -173,9 +196,7 @@ impl AddedType {
 
     /// Whether a row has the id with this number.
     pub(crate) fn has_row(&self, number: u32) -> bool {
-        self.row_of
-            .get(number as usize)
-            .is_some_and(|row| *row != NONE)
+        self.row_with(number).is_some()
     }
 
     /// Whether a row has this id.

@@ -63,6 +63,14 @@ impl IdSet {
         self.next.len()
     }
 
+    /// Bytes of memory that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.heads.capacity() * 17
+            + self.next.capacity() * 4
+            + self.ends.capacity() * 8
+            + self.text.capacity()
+    }
+
     fn find_hashed(&self, hash: u64, id: &str) -> Option<u32> {
         let mut number = *self.heads.get(&hash)?;
         while number != NONE {

@@ -28,7 +28,7 @@ pub(crate) use view::View;
 
 pub use load::{
     LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress,
-    LoadSession, LoadType,
+    LoadSession, LoadType, LoadWatch,
 };
 pub use mutate::MutationOutcome;
 pub use statement::StatementOutcome;

@@ -238,7 +238,7 @@ impl FinalState<'_> {
                 if exists.get(number as usize) == Some(&true) {
                     continue;
                 }
-                let message = self.dangling(member, node, nodes.ids.get(number));
+                let message = dangling(self.catalog, member, node, nodes.ids.get(number));
                 violations.push(
                     Violation::new(Check::Reference, &edge.name, Code::R417, message)
                         .id(added.id(row))
@@ -281,18 +281,13 @@ impl FinalState<'_> {
                 let Some(end) = ends.text(ordinal).filter(|end| !self.exists(node, end)) else {
                     continue;
                 };
-                let message = format!("stored edge: {}", self.dangling(member, node, end));
+                let message = format!("stored edge: {}", dangling(self.catalog, member, node, end));
                 violations.push(
                     Violation::new(Check::Reference, &edge.name, Code::R417, message).id(end),
                 );
             }
         }
         Ok(())
-    }
-
-    fn dangling(&self, member: &str, node: TypeId, id: &str) -> String {
-        let name = self.catalog.node_by_id(node).map_or("node", |n| &n.name);
-        format!("`{member}`: {name} `{}` does not exist", shorten(id))
     }
 
     /// Sources that gain, lose or hand over an edge have as many as they may.
@@ -317,19 +312,7 @@ impl FinalState<'_> {
             {
                 continue;
             }
-            let name = self
-                .catalog
-                .node_by_id(edge.from)
-                .map_or("node", |n| &n.name);
-            let allowed = match max {
-                Some(max) => format!("{min}..{max}"),
-                None => format!("at least {min}"),
-            };
-            let message = format!(
-                "{name} `{}` would have {count} edges of type {}, @card allows {allowed}",
-                shorten(source),
-                edge.name
-            );
+            let message = outside_of_card(self.catalog, edge, source, count);
             violations.push(
                 Violation::new(Check::Cardinality, &edge.name, Code::R418, message)
                     .id(source)
@@ -410,6 +393,44 @@ fn equal_to_some(
     Ok((columns, ordinals.collect()))
 }
 
+/// What is said of an end that is not there.
+pub(crate) fn dangling(catalog: &Catalog, member: &str, node: TypeId, id: &str) -> String {
+    let name = catalog.node_by_id(node).map_or("node", |n| &n.name);
+    format!("`{member}`: {name} `{}` does not exist", shorten(id))
+}
+
+/// What is said of a node with too many or too few edges.
+pub(crate) fn outside_of_card(
+    catalog: &Catalog,
+    edge: &EdgeType,
+    source: &str,
+    count: u64,
+) -> String {
+    let name = catalog.node_by_id(edge.from).map_or("node", |n| &n.name);
+    let Cardinality { min, max } = edge.cardinality;
+    let allowed = match max {
+        Some(max) => format!("{min}..{max}"),
+        None => format!("at least {min}"),
+    };
+    format!(
+        "{name} `{}` would have {count} edges of type {}, @card allows {allowed}",
+        shorten(source),
+        edge.name
+    )
+}
+
+/// What is said of a tuple that another entity has.
+pub(crate) fn same_values(body: &TypeBody, members: &[Member], other: &str) -> Result<String> {
+    let names = members
+        .iter()
+        .map(|member| member_name(body, *member))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(format!(
+        "@unique({}): {other} has the same values",
+        names.join(", ")
+    ))
+}
+
 fn not_unique(
     body: &TypeBody,
     members: &[Member],
@@ -417,11 +438,7 @@ fn not_unique(
     row: usize,
     other: &str,
 ) -> Result<Violation> {
-    let names = members
-        .iter()
-        .map(|member| member_name(body, *member))
-        .collect::<Result<Vec<_>>>()?;
-    let message = format!("@unique({}): {other} has the same values", names.join(", "));
+    let message = same_values(body, members, other)?;
     Ok(Violation::new(Check::Key, &body.name, Code::R414, message)
         .id(added.id(row))
         .line(added.line(row)))

@@ -40,7 +40,7 @@ pub(crate) struct Violation {
 type SortKey = (u64, Check, String, String, u64);
 
 /// Keeps the first findings and counts all of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Violations {
     first: BTreeMap<SortKey, Violation>,
     total: u64,

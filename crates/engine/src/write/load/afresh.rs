@@ -4,30 +4,37 @@
 use bytes::Bytes;
 use omnigraph_lang::schema::{Catalog, EntityType, TypeId};
 
-/// The most input that is kept for starting again. A larger load is refused when the types that it
-/// writes have changed, and its sender repeats it.
+/// The most input that is kept for starting again, unless the memory of the load is small. A larger
+/// load is refused when the types that it writes have changed, and its sender repeats it.
 const KEPT: usize = 8 << 20;
 
 /// The input so far, as long as it is small.
 pub(super) struct KeptInput {
     pieces: Option<Vec<Bytes>>,
     bytes: usize,
+    most: usize,
 }
 
 impl Default for KeptInput {
     fn default() -> Self {
-        Self {
-            pieces: Some(Vec::new()),
-            bytes: 0,
-        }
+        Self::new(u64::MAX)
     }
 }
 
 impl KeptInput {
+    /// `memory`: what the load may take in all.
+    pub(super) fn new(memory: u64) -> Self {
+        Self {
+            pieces: Some(Vec::new()),
+            bytes: 0,
+            most: usize::try_from(memory / 16).unwrap_or(KEPT).min(KEPT),
+        }
+    }
+
     /// Notes a piece; it is shared, not copied.
     pub(super) fn push(&mut self, piece: &Bytes) {
         self.bytes += piece.len();
-        if self.bytes > KEPT {
+        if self.bytes > self.most {
             self.pieces = None;
         }
         if let Some(pieces) = &mut self.pieces {

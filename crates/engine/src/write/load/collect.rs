@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::columns::RowBatch;
 use super::input::Input;
 use super::json::Reader;
+use super::keys::{Keys, Noted};
 use super::memory::{Meter, Part, Shares};
 use super::parse::{Parsed, Parser};
 use super::plan::Plan;
@@ -18,7 +19,7 @@ use super::{LoadFormat, LoadMode, LoadPhase, LoadProgress};
 use crate::error::{Error, Result};
 use crate::graph::Snapshot;
 use crate::table::{FragmentWriter, StagedFragments};
-use crate::write::added::{Added, NewRows, Repeated};
+use crate::write::added::{NewRows, Repeated};
 use crate::write::violations::{Unit, Violations};
 
 /// Pieces that are parsed at the same time.
@@ -28,10 +29,12 @@ const COLUMN_BUFFER: usize = 8 << 20;
 
 /// What the whole input came to.
 pub(super) struct Collected {
-    pub(super) added: Added,
+    pub(super) noted: Noted,
     /// Written rows by the type's position.
     pub(super) staged: BTreeMap<usize, StagedFragments>,
     pub(super) violations: Violations,
+    /// Some of them are about lines by themselves, so what the others come to is not known.
+    pub(super) is_malformed: bool,
 }
 
 /// Collects one load.
@@ -46,8 +49,10 @@ pub(super) struct Collector {
     in_work: VecDeque<InWork>,
     writers: BTreeMap<usize, Writer>,
     staged: BTreeMap<usize, StagedFragments>,
-    added: Added,
+    /// Always there between two pieces.
+    keys: Option<Keys>,
     violations: Violations,
+    is_malformed: bool,
 }
 
 /// The rows of one type on their way into a file.
@@ -128,6 +133,7 @@ impl Collector {
         (shares, spool): (Shares, u64),
         unit: Unit,
     ) -> Self {
+        let keys = Keys::new(Arc::clone(&plan), Arc::clone(&progress), shares);
         Self {
             plan,
             progress,
@@ -138,28 +144,45 @@ impl Collector {
             in_work: VecDeque::new(),
             writers: BTreeMap::new(),
             staged: BTreeMap::new(),
-            added: Added::default(),
+            keys: Some(keys),
             violations: Violations::counted_by(unit),
+            is_malformed: false,
         }
     }
 
     /// Takes the input until it ends.
     pub(super) async fn run(mut self, input: Input, format: LoadFormat) -> Result<Collected> {
-        self.read(input, &format).await?;
+        let read = self.read(input, &format).await;
         self.progress.enter(LoadPhase::Writing);
-        // Files of a load that fails anyway are left unfinished.
-        if self.violations.is_empty() {
-            let open: Vec<usize> = self.writers.keys().copied().collect();
-            for position in open {
-                self.close(position).await?;
+        let open: Vec<usize> = self.writers.keys().copied().collect();
+        for position in open {
+            let closed = self.close(position).await;
+            if read.is_ok() {
+                closed?;
             }
         }
         self.progress.meter.set(Part::Rows, 0);
+        if read.is_err() || !self.violations.is_empty() {
+            self.discard().await;
+        }
+        read?;
+        let keys = self.keys.take().ok_or_else(lost)?;
         Ok(Collected {
-            added: self.added,
+            noted: keys.finish().await?,
             staged: self.staged,
             violations: self.violations,
+            is_malformed: self.is_malformed,
         })
+    }
+
+    /// Deletes what was written of a load that fails anyway.
+    async fn discard(&mut self) {
+        for (position, fragments) in std::mem::take(&mut self.staged) {
+            let id = self.plan.types.get(position).map(|plan| plan.id);
+            if let Some(table) = id.and_then(|id| self.snapshot.table(id).ok()) {
+                self.snapshot.tables.discard(table, &fragments).await;
+            }
+        }
     }
 
     /// Gives a piece to be parsed, and waits for an older one when there are many.
@@ -208,13 +231,19 @@ impl Collector {
                 .map(|(_, rows)| rows.batch.get_array_memory_size())
                 .sum(),
         );
+        self.is_malformed |= !parsed.violations.is_empty();
         self.violations.absorb(parsed.violations);
-        // Once something is wrong, the rest is only read for its own faults.
-        if !self.violations.is_empty() {
+        // Once a line is malformed, the rest is only read for its own faults.
+        if self.is_malformed {
             return Ok(());
         }
+        let mut keys = self.keys.take().ok_or_else(lost)?;
         for (position, mut rows) in parsed.batches {
-            self.store_blobs(position, &mut rows).await?;
+            // Where ids occur twice, only what else is wrong is of interest.
+            let is_sound = self.violations.is_empty();
+            if is_sound {
+                self.store_blobs(position, &mut rows).await?;
+            }
             let new = NewRows {
                 batch: &rows.batch,
                 lines: &rows.lines,
@@ -225,10 +254,13 @@ impl Collector {
                 LoadMode::Merge if !entity.body().is_keyed() => Repeated::LastWins,
                 _ => Repeated::Refused,
             };
-            self.added
+            keys.added
                 .push(entity, &new, repeated, &mut self.violations)?;
-            self.write(position, rows.batch).await?;
+            if is_sound {
+                self.write(position, rows.batch).await?;
+            }
         }
+        self.keys = Some(keys.balance().await?);
         Ok(())
     }
 
@@ -290,6 +322,10 @@ impl Collector {
             }
         }
     }
+}
+
+fn lost() -> Error {
+    Error::internal("what was noted of a load is lost")
 }
 
 fn type_at(plan: &Plan, position: usize) -> Result<&super::plan::TypePlan> {

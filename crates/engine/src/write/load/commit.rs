@@ -1,36 +1,41 @@
 //! The end of a load: checks against the head, and the change of each table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use lance::Dataset;
 use omnigraph_lang::Code;
 use omnigraph_lang::schema::TypeId;
-use rustc_hash::FxHashSet;
 
 use super::LoadMode;
 use super::afresh::still_fits;
+use super::collect::Progress;
+use super::keys::Noted;
 use super::plan::{Plan, TypePlan};
 use super::repeat::Answer;
+use super::row_set::RowSet;
+use super::state::{Checked, CheckedTable};
 use crate::error::{EntityName, Error, ErrorKind, Result};
 use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::writer::Write;
 use crate::graph::{
-    Attempt, Base, Commit, CommitKind, Graph, SchemaVersion, Staged, Touched, WriteOptions,
+    Attempt, Base, Commit, CommitKind, Graph, SchemaVersion, Snapshot, Staged, TableRef, Touched,
+    WriteOptions,
 };
 use crate::table::{Appended, StagedFragments, TableChange};
-use crate::write::added::{Added, AddedType};
 use crate::write::shape::shorten;
-use crate::write::validate::{Changed, FinalState, Gone, TableState, tables_read};
 use crate::write::view::{StagedTables, View};
-use crate::write::violations::{Check, Unit, Violation, Violations};
+use crate::write::violations::{Check, Violation, Violations};
+
+/// Rows that are marked deleted in one step. More take more detached versions.
+const DELETED_AT_ONCE: usize = 1 << 20;
 
 /// A load whose rows are written and wait for a version that names them. It can be run on any head
 /// with the schema that the rows were parsed for.
 pub(super) struct Load<'a> {
     pub(super) graph: &'a Graph,
-    pub(super) plan: &'a Plan,
+    pub(super) plan: Arc<Plan>,
     /// That schema.
     pub(super) schema: &'a SchemaVersion,
     /// Set when a run met another schema that the rows do not fit.
@@ -38,8 +43,10 @@ pub(super) struct Load<'a> {
     pub(super) mode: LoadMode,
     /// The request, if it came with a key.
     pub(super) keyed: Option<Keyed>,
-    pub(super) unit: Unit,
-    pub(super) added: Added,
+    pub(super) progress: Arc<Progress>,
+    pub(super) noted: Noted,
+    /// What was wrong before any head was looked at.
+    pub(super) found: Violations,
     /// Written rows by the type's position.
     pub(super) staged: BTreeMap<usize, StagedFragments>,
     /// What the last run staged, and on what.
@@ -59,28 +66,35 @@ impl Write for Load<'_> {
             )
             .with_hint("load again"));
         }
-        if self.staged.is_empty() && !base.forks {
+        if self.positions().is_empty() && !base.forks {
             return Ok((self.answer(false), Attempt::Nothing));
         }
         let view = View::new(self.graph, &base.snapshot);
-        let (state, read) = self.final_state(&view).await?;
+        let checked = Box::pin(self.checked(&view)).await?;
         let mut touched = Vec::new();
         let mut changes = BTreeMap::new();
         for (position, fragments) in &self.staged {
-            let (plan, added) = self.type_at(*position)?;
-            let table = (state.tables.get(&plan.id))
-                .ok_or_else(|| Error::internal("a loaded table was not opened"))?;
-            touched.push(touched_rows(plan, added, table));
-            changes.insert(plan.id, table_change(fragments, table));
+            let (plan, table) = self.table(&checked, *position)?;
+            touched.push(touched_rows(plan, table));
+            let change = TableChange {
+                append: Appended::Fragments(fragments.clone()),
+                delete: going(table).take(DELETED_AT_ONCE).collect(),
+                truncate: table.emptied,
+            };
+            changes.insert(plan.id, change);
         }
         let mut tables = view.stage(changes).await?;
         for position in self.staged.keys() {
-            self.drop_superseded(&view, *position, &mut tables).await?;
+            let (plan, table) = self.table(&checked, *position)?;
+            if let Some(made) = tables.remove(&plan.id) {
+                let made = rest(&view, plan.id, table, made).await?;
+                tables.insert(plan.id, made);
+            }
         }
         self.last = Some((view, tables.clone()));
         let staged = Staged {
             tables,
-            read,
+            read: checked.read,
             touched,
             kind: CommitKind::Load,
         };
@@ -105,12 +119,18 @@ impl Write for Load<'_> {
 impl Load<'_> {
     /// Whether the written rows are rows of this version of the schema.
     fn fits(&self, schema: &SchemaVersion) -> bool {
+        let positions = self.positions();
         let fits = |position: &usize| {
             let plan = self.plan.types.get(*position);
             plan.is_some_and(|plan| still_fits(plan.id, &self.schema.catalog, &schema.catalog))
         };
+        // Over sorted runs only types are looked at that were known when they were written.
+        let knows_all = match &self.noted {
+            Noted::InMemory(_) => true,
+            Noted::Spilled(_) => self.mode != LoadMode::Overwrite,
+        };
         schema.digest == self.schema.digest
-            || (!self.staged.is_empty() && self.staged.keys().all(fits))
+            || (knows_all && !positions.is_empty() && positions.iter().all(fits))
     }
 
     fn answer(&self, branch_created: bool) -> Answer {
@@ -123,195 +143,135 @@ impl Load<'_> {
         }
     }
 
+    /// Deletes the files of a load that was refused. What cannot be deleted is collected later.
+    pub(super) async fn discard(&self, snapshot: &Snapshot) {
+        for (position, fragments) in &self.staged {
+            let id = self.plan.types.get(*position).map(|plan| plan.id);
+            if let Some(table) = id.and_then(|id| snapshot.table(id).ok()) {
+                snapshot.tables.discard(table, fragments).await;
+            }
+        }
+    }
+
     /// Accepted lines: of nodes, of edges, each by name.
     fn counts(&self) -> [Vec<(String, u64)>; 2] {
         let mut counts = [Vec::new(), Vec::new()];
-        for position in self.staged.keys() {
-            if let Ok((plan, added)) = self.type_at(*position) {
-                let kind = usize::from(plan.is_edge());
-                counts[kind].push((plan.name.clone(), added.rows() as u64));
+        for position in self.positions() {
+            if let Some(plan) = self.plan.types.get(position) {
+                let rows = self.noted.rows(position, plan.id);
+                counts[usize::from(plan.is_edge())].push((plan.name.clone(), rows));
             }
         }
         counts.iter_mut().for_each(|names| names.sort_unstable());
         counts
     }
 
-    fn type_at(&self, position: usize) -> Result<(&TypePlan, &AddedType)> {
-        let plan = self.plan.types.get(position);
-        plan.and_then(|plan| Some((plan, self.added.get(plan.id)?)))
-            .ok_or_else(|| Error::internal("rows of a type that the schema lacks"))
+    /// The types that have rows.
+    pub(super) fn positions(&self) -> Vec<usize> {
+        let types = self.plan.types.iter().enumerate();
+        let with_rows = types.filter(|(position, plan)| self.noted.rows(*position, plan.id) > 0);
+        with_rows.map(|(position, _)| position).collect()
     }
 
-    /// The state after the load, checked, and the tables that this took.
-    async fn final_state<'s>(
-        &'s self,
-        view: &'s View,
-    ) -> Result<(FinalState<'s>, BTreeSet<TypeId>)> {
-        let mut violations = Violations::counted_by(self.unit);
-        let mut changes = BTreeMap::new();
-        for position in self.staged.keys() {
-            let empties = self.mode == LoadMode::Overwrite;
-            let (plan, _) = self.type_at(*position)?;
-            changes.insert(
-                plan.id,
-                Changed {
-                    adds: true,
-                    empties,
-                },
-            );
-        }
-        let catalog = view.catalog();
-        let read = tables_read(catalog, &changes);
-        let mut tables = BTreeMap::new();
-        for position in self.staged.keys() {
-            let (plan, added) = self.type_at(*position)?;
-            let has_known_ids = added.known_ids().next().is_some();
-            let is_read = read.contains(&plan.id) && !plan.is_edge();
-            let stored = view.table(plan.id).await?;
-            let mut table =
-                TableState::new(stored, Gone::default(), has_known_ids || is_read).await?;
-            table.gone = match self.mode {
-                LoadMode::Overwrite => Gone::All,
-                _ => replaced(plan, added, &table, self.mode, &mut violations),
-            };
-            tables.insert(plan.id, table);
-        }
-        for id in &read {
-            if !tables.contains_key(id) {
-                let look_up = catalog.node_by_id(*id).is_some();
-                let stored = view.table(*id).await?;
-                let table = TableState::new(stored, Gone::default(), look_up).await?;
-                tables.insert(*id, table);
-            }
-        }
-        let state = FinalState {
-            catalog,
-            added: &self.added,
-            tables,
-        };
-        state.check(&mut violations).await?;
-        violations.into_result(ErrorKind::LoadInvalid)?;
-        Ok((state, read))
-    }
-
-    /// Rows that a later line replaced are written already: a second version marks them deleted.
-    async fn drop_superseded(
+    fn table<'c>(
         &self,
-        view: &View,
+        checked: &'c Checked,
         position: usize,
-        tables: &mut StagedTables,
-    ) -> Result<()> {
-        let (plan, added) = self.type_at(position)?;
-        if added.superseded.is_empty() {
-            return Ok(());
-        }
-        let Some((table, dataset)) = tables.get(&plan.id) else {
-            return Ok(());
-        };
-        let base = view.snapshot.open(plan.id).await?;
-        let change = TableChange {
-            append: Appended::None,
-            delete: addresses(&base, dataset, &added.superseded),
-            truncate: false,
-        };
-        let made = view.apply(dataset, table, change).await?;
-        tables.insert(plan.id, made);
-        Ok(())
+    ) -> Result<(&TypePlan, &'c CheckedTable)> {
+        let plan = self.plan.types.get(position);
+        plan.zip(checked.tables.get(&position))
+            .ok_or_else(|| Error::internal("a loaded table was not opened"))
     }
 }
 
-/// Stored rows whose ids the load brings. In mode append there must be none.
-fn replaced(
-    plan: &TypePlan,
-    added: &AddedType,
-    table: &TableState,
-    mode: LoadMode,
-    violations: &mut Violations,
-) -> Gone {
-    let mut gone = FxHashSet::default();
-    if table.ids.is_none() {
-        return Gone::Some(gone);
-    }
-    for (id, row) in added.known_ids() {
-        let Some(ordinal) = table.ordinal_of(id) else {
-            continue;
-        };
-        if mode == LoadMode::Merge {
-            gone.insert(ordinal);
-            continue;
-        }
-        let message = format!("{} `{}` exists already", plan.name, shorten(id));
-        let entity = EntityName {
-            edge: plan.is_edge(),
-            type_name: plan.name.clone(),
-            id: Some(id.to_owned()),
-        };
-        violations.push(
-            Violation::new(Check::Key, &plan.name, Code::R415, message)
-                .id(id)
-                .line(added.line(row))
-                .exists(entity),
-        );
-    }
-    Gone::Some(gone)
-}
-
-fn touched_rows(plan: &TypePlan, added: &AddedType, table: &TableState) -> Touched {
-    let updated = match &table.gone {
-        Gone::Some(gone) => gone.len(),
-        Gone::All => {
-            let ids = added.known_ids();
-            ids.filter(|(id, _)| table.ordinal_of(id).is_some()).count()
-        }
+/// An id that the graph has already.
+pub(super) fn exists(plan: &TypePlan, id: &str, line: Option<u64>) -> Violation {
+    let message = format!("{} `{}` exists already", plan.name, shorten(id));
+    let entity = EntityName {
+        edge: plan.is_edge(),
+        type_name: plan.name.clone(),
+        id: Some(id.to_owned()),
     };
-    let gone = match &table.gone {
-        Gone::Some(gone) => gone.len(),
-        Gone::All => table.stored.live_rows(),
+    Violation::new(Check::Key, &plan.name, Code::R415, message)
+        .id(id)
+        .line(line)
+        .exists(entity)
+}
+
+fn touched_rows(plan: &TypePlan, table: &CheckedTable) -> Touched {
+    let effect = &table.effect;
+    let gone = match table.emptied {
+        true => table.stored.live_rows() as u64,
+        false => effect.gone.len(),
     };
     Touched {
         edge: plan.is_edge(),
         type_name: plan.name.clone(),
-        inserted: (added.live_count() - updated) as u64,
-        updated: updated as u64,
-        deleted: (gone - updated) as u64,
+        inserted: table.rows - effect.superseded.len() - effect.updated,
+        updated: effect.updated,
+        deleted: gone - effect.updated,
     }
 }
 
-fn table_change(fragments: &StagedFragments, table: &TableState) -> TableChange {
-    let truncate = matches!(table.gone, Gone::All);
-    let delete = match truncate {
-        true => Vec::new(),
-        false => {
-            let going = table.going();
-            going.iter().map(|o| table.stored.row_address(*o)).collect()
+/// Addresses of stored rows that are replaced.
+fn going(table: &CheckedTable) -> impl Iterator<Item = u64> + '_ {
+    let ordinals = table.effect.gone.iter().filter(|_| !table.emptied);
+    ordinals.map(|ordinal| table.stored.row_address(ordinal))
+}
+
+/// Deletes what one step did not: many replaced rows, and rows of this load that a later line
+/// replaced, which are written already.
+async fn rest(
+    view: &View,
+    id: TypeId,
+    table: &CheckedTable,
+    mut made: (TableRef, Arc<Dataset>),
+) -> Result<(TableRef, Arc<Dataset>)> {
+    let base = view.snapshot.open(id).await?;
+    let places = places(&base, &made.1);
+    let superseded = addresses(&places, &table.effect.superseded);
+    let mut left = going(table).skip(DELETED_AT_ONCE).chain(superseded);
+    loop {
+        let delete: Vec<u64> = left.by_ref().take(DELETED_AT_ONCE).collect();
+        if delete.is_empty() {
+            return Ok(made);
         }
-    };
-    TableChange {
-        append: Appended::Fragments(fragments.clone()),
-        delete,
-        truncate,
+        let change = TableChange {
+            append: Appended::None,
+            delete,
+            truncate: false,
+        };
+        made = view.apply(&made.1, &made.0, change).await?;
     }
 }
 
-/// Addresses of added rows, given by their position in the input. Fragments that `base` lacks hold
-/// them in this order.
-fn addresses(base: &Arc<Dataset>, made: &Arc<Dataset>, rows: &FxHashSet<u32>) -> Vec<u64> {
-    let known: BTreeSet<u64> = base.get_fragments().iter().map(|f| f.id() as u64).collect();
-    let mut rows: Vec<u64> = rows.iter().map(|row| u64::from(*row)).collect();
-    rows.sort_unstable();
-    let mut rows = rows.into_iter().peekable();
-    let mut addresses = Vec::new();
+/// Where added rows are: the position of the first in the input, their number, the fragment.
+/// Fragments that `base` lacks hold them in this order.
+fn places(base: &Dataset, made: &Dataset) -> Vec<(u64, u64, u64)> {
+    let known: std::collections::BTreeSet<u64> =
+        base.get_fragments().iter().map(|f| f.id() as u64).collect();
     let mut first = 0;
+    let mut places = Vec::new();
     for fragment in made.get_fragments() {
         let metadata = fragment.metadata();
-        if known.contains(&metadata.id) {
-            continue;
+        if !known.contains(&metadata.id) {
+            let rows = metadata.physical_rows.unwrap_or(0) as u64;
+            places.push((first, rows, metadata.id));
+            first += rows;
         }
-        let end = first + metadata.physical_rows.unwrap_or(0) as u64;
-        while let Some(row) = rows.next_if(|row| *row < end) {
-            addresses.push(metadata.id << 32 | (row - first));
-        }
-        first = end;
     }
-    addresses
+    places
+}
+
+/// Addresses of added rows, given by their position in the input.
+fn addresses<'a>(
+    places: &'a [(u64, u64, u64)],
+    rows: &'a RowSet,
+) -> impl Iterator<Item = u64> + 'a {
+    rows.iter().filter_map(|row| {
+        let row = u64::from(row);
+        let at = places.partition_point(|(first, rows, _)| first + rows <= row);
+        let (first, _, fragment) = places.get(at)?;
+        Some(fragment << 32 | (row - first))
+    })
 }

@@ -27,6 +27,8 @@ pub(super) struct Shares {
 
 impl Shares {
     pub(super) fn of(memory: u64, encoding: LoadEncoding) -> Self {
+        // Keys alone can do with less than what a load takes at least.
+        let keys = usize::try_from(memory / 8).unwrap_or(usize::MAX);
         let memory = usize::try_from(memory.max(LEAST)).unwrap_or(usize::MAX);
         let window_log = (memory / 2)
             .ilog2()
@@ -38,7 +40,7 @@ impl Shares {
         };
         Self {
             chunk: (divided / 128).clamp(*CHUNK.start(), *CHUNK.end()),
-            keys: divided / 4,
+            keys: keys.min(divided / 8),
             rows: divided / 4,
             batch: divided / 4,
             window_log,

@@ -2,9 +2,10 @@
 //!
 //! Bytes are decoded and cut into pieces of whole lines or rows; pieces are parsed in parallel and
 //! collected in order; their rows go to one writer of fragments per type. What the checks at the
-//! end need of each row is noted.
+//! end need of each row is noted: in memory, and beyond a share of it in sorted temporary files.
 
 mod afresh;
+mod check;
 mod collect;
 mod columnar;
 mod columns;
@@ -12,13 +13,17 @@ mod commit;
 mod endpoint;
 mod input;
 mod json;
+mod keys;
 mod memory;
 mod parse;
 mod plan;
 mod read;
 mod repeat;
+mod row_set;
 mod session;
+mod spill;
 mod split;
+mod state;
 mod value;
 
 #[cfg(test)]
@@ -28,7 +33,7 @@ use crate::graph::{BranchName, Commit, WriteOptions};
 
 pub use input::{LoadEncoding, LoadFormat, LoadType};
 pub(crate) use parse::fresh_id;
-pub use session::LoadSession;
+pub use session::{LoadSession, LoadWatch};
 
 /// What becomes of entities that the graph has already (schema language, section 8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -45,9 +45,12 @@ impl Collector {
         loop {
             let bytes = input.next().await;
             let bytes = bytes.map_err(|damaged| damaged.at(Some(splitter.next_line())))?;
-            let Some(bytes) = bytes else { break };
-            if let Some(chunk) = splitter.push(&bytes)? {
-                self.line_chunk(chunk).await?;
+            let Some(mut bytes) = bytes else { break };
+            while !bytes.is_empty() {
+                let part = bytes.split_to(bytes.len().min(self.shares.chunk));
+                if let Some(chunk) = splitter.push(&part)? {
+                    self.line_chunk(chunk).await?;
+                }
             }
         }
         match splitter.finish()? {

@@ -17,9 +17,7 @@ use super::plan::Plan;
 use super::repeat::Fingerprinting;
 use super::{LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress};
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::{
-    BranchName, CommitRequest, Graph, ReadOptions, SchemaVersion, Snapshot, Target,
-};
+use crate::graph::{BranchName, CommitRequest, Graph, ReadOptions, Snapshot, Target};
 use crate::write::blobs::ExternalRule;
 use crate::write::view::AddedBatches;
 
@@ -48,7 +46,7 @@ pub struct LoadSession {
     graph: Graph,
     branch: BranchName,
     options: LoadOptions,
-    schema: Arc<SchemaVersion>,
+    snapshot: Snapshot,
     plan: Arc<Plan>,
     progress: Arc<Progress>,
     /// When it began, by the store's clock.
@@ -60,6 +58,17 @@ pub struct LoadSession {
     kept: KeptInput,
     input: mpsc::Sender<Bytes>,
     work: AbortOnDropHandle<Result<Collected>>,
+}
+
+/// Looks at a load from outside.
+#[derive(Clone, Debug)]
+pub struct LoadWatch(Arc<Progress>);
+
+impl LoadWatch {
+    /// How far it has come.
+    pub fn progress(&self) -> LoadProgress {
+        self.0.read()
+    }
 }
 
 impl Graph {
@@ -110,8 +119,8 @@ impl Graph {
             graph: self.clone(),
             branch: branch.clone(),
             options,
-            schema: snapshot.schema.clone(),
-            kept: KeptInput::default(),
+            kept: KeptInput::new(memory),
+            snapshot,
             plan,
             progress,
             begun: self.store().clock().monotonic(),
@@ -170,6 +179,11 @@ impl LoadSession {
         self.progress.read()
     }
 
+    /// Tells how far it has come while it is finished.
+    pub fn watch(&self) -> LoadWatch {
+        LoadWatch(Arc::clone(&self.progress))
+    }
+
     /// Ends the input, checks the whole and commits it. If the schema has changed meanwhile, a small
     /// load is parsed again, against the new one.
     ///
@@ -210,7 +224,10 @@ impl LoadSession {
             .work
             .await
             .map_err(|e| Error::internal("the load stopped early").with_source(e))??;
-        collected.violations.into_result(ErrorKind::LoadInvalid)?;
+        if collected.is_malformed {
+            collected.violations.into_result(ErrorKind::LoadInvalid)?;
+            return Err(Error::internal("a load is malformed, but nothing is wrong"));
+        }
         let took = (self.graph.store().clock().monotonic()).saturating_sub(self.begun);
         if took > KEPT {
             return Err(Error::new(
@@ -222,12 +239,13 @@ impl LoadSession {
         self.progress.enter(LoadPhase::Committing);
         let mut load = Load {
             graph: &self.graph,
-            plan: &self.plan,
-            schema: &self.schema,
+            plan: Arc::clone(&self.plan),
+            schema: &self.snapshot.schema,
             mode: self.options.mode,
             keyed: self.fingerprint.map(Fingerprinting::finish),
-            unit: self.options.format.unit(),
-            added: collected.added,
+            progress: Arc::clone(&self.progress),
+            noted: collected.noted,
+            found: collected.violations,
             staged: collected.staged,
             last: None,
             schema_moved: false,
@@ -238,8 +256,21 @@ impl LoadSession {
             fork_from: self.options.from.as_ref(),
         };
         let (answer, commit) = match self.graph.commit_with(request, &mut load).await {
-            Err(error) if load.schema_moved => return Ok(Finished::SchemaMoved(error)),
-            landed => landed?,
+            Ok(done) => done,
+            Err(error) => {
+                // Only what was refused for its content is surely in no commit.
+                let is_refused = matches!(
+                    error.kind(),
+                    ErrorKind::LoadInvalid | ErrorKind::KeyConflict
+                );
+                if is_refused || load.schema_moved {
+                    load.discard(&self.snapshot).await;
+                }
+                return match load.schema_moved {
+                    true => Ok(Finished::SchemaMoved(error)),
+                    false => Err(error),
+                };
+            }
         };
         if let (Some(_), false, Some((view, staged))) = (&commit, answer.replayed, &load.last) {
             view.remember(staged, &AddedBatches::new()).await;

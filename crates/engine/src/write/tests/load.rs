@@ -173,7 +173,10 @@ async fn the_last_line_of_a_given_id_wins_in_a_merge() {
         &e("y", 2),
         &n("x", "4"),
     ]);
-    assert_eq!(appended(&graph, &[&text]).await[0], "R415");
+    assert_eq!(
+        appended(&graph, &[&text]).await,
+        ["R417", "R415", "R415", "R415"]
+    );
     let outcome = load(&graph, LoadMode::Merge, &text).await.unwrap();
     assert_eq!(outcome.nodes, [("N".to_owned(), 4)]);
     let main = BranchName::main();

@@ -2,6 +2,7 @@
 
 mod inputs;
 mod load;
+mod matrix;
 mod mutate;
 
 use std::collections::BTreeMap;
