@@ -1,7 +1,7 @@
 //! Blobs on their way into a commit: content gets a place, external objects are looked at or
 //! copied in. What is stored for a write that then fails is named by nothing, and collected.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,8 +36,9 @@ pub(crate) struct Incoming {
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
     pub(crate) uri: String,
-    /// Where it is to be copied; absent where the reference is kept.
-    pub(crate) copy_to: Option<String>,
+    /// What stands in the rows for the place to which it will be copied; absent where the
+    /// reference is kept.
+    pub(crate) stand_in: Option<String>,
 }
 
 /// What is to become of external objects in one write.
@@ -65,20 +66,31 @@ impl ExternalRule {
         if self.keep && scope == ExternalBlobScope::Reference {
             let named = Named {
                 uri: uri.clone(),
-                copy_to: None,
+                stand_in: None,
             };
             return Ok((KeptBlob::External { uri }, named));
         }
         let path = new_path();
         let named = Named {
             uri,
-            copy_to: Some(path.clone()),
+            stand_in: Some(path.clone()),
         };
         Ok((KeptBlob::Managed(ManagedBlob { path, size: 0 }), named))
     }
 }
 
 impl Incoming {
+    /// Gives content its place; everything else stays as it is.
+    pub(crate) fn place(&mut self, value: Value) -> Value {
+        let Value::Blob(Blob::Bytes(bytes)) = value else {
+            return value;
+        };
+        let blob = NewBlob::new(Bytes::from(bytes));
+        let place = blob.place.clone();
+        self.blobs.push(blob);
+        Value::Blob(Blob::Kept(KeptBlob::Managed(place)))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.blobs.is_empty() && self.sources.is_empty()
     }
@@ -89,38 +101,29 @@ impl Incoming {
         value: Value,
         rule: &ExternalRule,
     ) -> std::result::Result<Value, ValueError> {
-        let kept = match value {
-            Value::Blob(Blob::Bytes(bytes)) => {
-                let blob = NewBlob::new(Bytes::from(bytes));
-                let place = blob.place.clone();
-                self.blobs.push(blob);
-                KeptBlob::Managed(place)
-            }
-            Value::Blob(Blob::Uri(uri)) => {
-                let (kept, named) = rule.name(&uri)?;
-                self.sources.push(named);
-                kept
-            }
-            other => return Ok(other),
+        let Value::Blob(Blob::Uri(uri)) = value else {
+            return Ok(self.place(value));
         };
+        let (kept, named) = rule.name(&uri)?;
+        self.sources.push(named);
         Ok(Value::Blob(Blob::Kept(kept)))
     }
 
-    /// Stores the content; the sizes of copied objects by their paths.
+    /// Stores the content; the places of copied objects by what stands for them.
     pub(crate) async fn store(
         self,
         tables: &Tables,
         table: &str,
         external: &ExternalBlobs,
-    ) -> Result<HashMap<String, u64>> {
+    ) -> Result<HashMap<String, ManagedBlob>> {
         tables.put_blobs(table, self.blobs).await?;
         let copies = stream::iter(self.sources).map(|named| async move {
             let source = external.open(&named.uri).await?;
-            match named.copy_to {
+            match named.stand_in {
                 None => Ok::<_, Error>(None),
-                Some(path) => {
-                    copy_in(tables, table, &path, &source).await?;
-                    Ok(Some((path, source.size)))
+                Some(stand_in) => {
+                    let place = copy_in(tables, table, &source).await?;
+                    Ok(Some((stand_in, place)))
                 }
             }
         });
@@ -129,41 +132,40 @@ impl Incoming {
     }
 }
 
-/// What a mutation brings, by type; its rows get cells instead of content.
+/// Copies the external objects in that a mutation names, and drops content that no row names any
+/// more.
 ///
 /// # Errors
-/// R421 for objects that the graph does not admit, `ExternalBlobSource` for those that cannot be
-/// read.
+/// `ExternalBlobSource` for objects that cannot be read. Those that the graph does not admit are
+/// noted.
 pub(crate) async fn settle(
     view: &View,
     changed: &mut BTreeMap<TypeId, Pending>,
+    incoming: &mut BTreeMap<TypeId, Incoming>,
     violations: &mut Violations,
-) -> Result<BTreeMap<TypeId, Incoming>> {
+) -> Result<()> {
     let rule = ExternalRule {
         admitted: Arc::clone(&view.external),
         keep: false,
     };
-    let mut incoming = BTreeMap::new();
     for (id, pending) in changed {
         let Some(entity) = view.catalog().entity(*id) else {
             continue;
         };
-        let mut new = take_rows(entity.body(), pending, &rule, violations);
-        let copies = Incoming {
-            blobs: Vec::new(),
-            sources: std::mem::take(&mut new.sources),
-        };
-        if !copies.sources.is_empty() && violations.is_empty() {
+        let named = name_sources(entity.body(), pending, &rule, violations);
+        if !named.sources.is_empty() && violations.is_empty() {
             let table = &view.snapshot.table(*id)?.path;
-            let tables = &view.snapshot.tables;
-            let sizes = copies.store(tables, table, &view.external).await?;
-            resize(pending, &sizes);
+            let places = named
+                .store(&view.snapshot.tables, table, &view.external)
+                .await?;
+            replace(pending, &places);
         }
-        if !new.is_empty() {
-            incoming.insert(*id, new);
+        if let Some(new) = incoming.get_mut(id) {
+            let wanted: HashSet<&str> = kept(pending).map(|blob| &*blob.path).collect();
+            new.blobs.retain(|blob| wanted.contains(&*blob.place.path));
         }
     }
-    Ok(incoming)
+    Ok(())
 }
 
 /// Stores what [`settle`] has found.
@@ -176,20 +178,30 @@ pub(crate) async fn store(view: &View, incoming: BTreeMap<TypeId, Incoming>) -> 
     Ok(())
 }
 
-fn take_rows(
+/// Puts something in the place of each URI; the same for the same.
+fn name_sources(
     body: &TypeBody,
     pending: &mut Pending,
     rule: &ExternalRule,
     violations: &mut Violations,
 ) -> Incoming {
-    let mut new = Incoming::default();
+    let mut named = Incoming::default();
+    let mut known: HashMap<String, Value> = HashMap::new();
     for row in pending.rows.values_mut() {
         for (property, value) in body.properties.iter().zip(&mut row.values) {
-            if !matches!(value, Value::Blob(Blob::Bytes(_) | Blob::Uri(_))) {
+            let Value::Blob(Blob::Uri(uri)) = value else {
+                continue;
+            };
+            if let Some(kept) = known.get(uri) {
+                *value = kept.clone();
                 continue;
             }
-            match new.take(std::mem::replace(value, Value::Null), rule) {
-                Ok(kept) => *value = kept,
+            let uri = uri.clone();
+            match named.take(std::mem::replace(value, Value::Null), rule) {
+                Ok(kept) => {
+                    known.insert(uri, kept.clone());
+                    *value = kept;
+                }
                 Err(error) => violations.push(
                     Violation::new(Check::Shape, &body.name, error.code, error.message)
                         .id(&row.id)
@@ -198,30 +210,42 @@ fn take_rows(
             }
         }
     }
-    new
+    named
 }
 
-fn resize(pending: &mut Pending, sizes: &HashMap<String, u64>) {
+/// The managed blobs that pending rows name.
+fn kept(pending: &Pending) -> impl Iterator<Item = &ManagedBlob> {
+    let values = pending.rows.values().flat_map(|row| &row.values);
+    values.filter_map(|value| match value {
+        Value::Blob(Blob::Kept(KeptBlob::Managed(blob))) => Some(blob),
+        _ => None,
+    })
+}
+
+fn replace(pending: &mut Pending, places: &HashMap<String, ManagedBlob>) {
     for value in pending.rows.values_mut().flat_map(|row| &mut row.values) {
         if let Value::Blob(Blob::Kept(KeptBlob::Managed(blob))) = value
-            && let Some(size) = sizes.get(&blob.path)
+            && let Some(place) = places.get(&blob.path)
         {
-            blob.size = *size;
+            blob.clone_from(place);
         }
     }
 }
 
-/// Copies an object part by part, so that one part is in memory, whatever its size.
-async fn copy_in(tables: &Tables, table: &str, path: &str, source: &Source) -> Result<()> {
-    let target = tables.blob_object(table, path);
+/// Copies an object in. A small one is named by its content; of a large one a part at a time is in
+/// memory.
+async fn copy_in(tables: &Tables, table: &str, source: &Source) -> Result<ManagedBlob> {
     if source.size <= PART {
-        let bytes = source.read(0..source.size).await?;
-        tables
-            .blob_store()
-            .put(&target, PutPayload::from(bytes))
-            .await?;
-        return Ok(());
+        let blob = NewBlob::new(source.read(0..source.size).await?);
+        let place = blob.place.clone();
+        tables.put_blobs(table, vec![blob]).await?;
+        return Ok(place);
     }
+    let place = ManagedBlob {
+        path: new_path(),
+        size: source.size,
+    };
+    let target = tables.blob_object(table, &place.path);
     let mut upload = tables.blob_store().put_multipart(&target).await?;
     let mut start = 0;
     while start < source.size {
@@ -239,5 +263,5 @@ async fn copy_in(tables: &Tables, table: &str, path: &str, source: &Source) -> R
         start = end;
     }
     upload.complete().await?;
-    Ok(())
+    Ok(place)
 }

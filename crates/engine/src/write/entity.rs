@@ -36,6 +36,7 @@ impl Runner<'_> {
             let at = position(body, assignment.property)?;
             let property = &body.properties[at];
             let value = evaluate_constant(&assignment.value, &self.context)?;
+            let value = self.placed(body, &property.data_type, value);
             match value::coerce(value, &property.data_type) {
                 Ok(value) => assigned.values.push((at, value)),
                 Err(error) => {

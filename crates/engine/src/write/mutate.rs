@@ -237,7 +237,8 @@ async fn run(view: &View, statements: &[Statement], params: &[Value], now: i64) 
         .into_iter()
         .filter(|(_, pending)| pending.is_changed())
         .collect();
-    let blobs = blobs::settle(view, &mut changed, &mut violations)
+    let mut blobs = runner.blobs;
+    blobs::settle(view, &mut changed, &mut blobs, &mut violations)
         .boxed()
         .await?;
     if !violations.is_empty() {

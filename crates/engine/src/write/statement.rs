@@ -1,15 +1,16 @@
 //! The statements of a mutation, each on the state that the former left.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use omnigraph_lang::query::{Assignment, Comparison, Ends, Expr, ExprKind, OwnField, Statement};
 use omnigraph_lang::schema::{
-    EntityKind, EntityType, Member, Property, PropertyId, TypeBody, TypeId,
+    DataType, EntityKind, EntityType, Member, Property, PropertyId, TypeBody, TypeId,
 };
 use omnigraph_lang::value::{self, Value};
 use serde::{Deserialize, Serialize};
 
+use super::blobs::Incoming;
 use super::overlay::{Fields, Found, Overlay, own_fields, position};
 use super::rows::{Row, stored_rows};
 use super::shape::Shape;
@@ -38,6 +39,8 @@ pub(crate) struct Runner<'a> {
     pub(crate) outcomes: Vec<StatementOutcome>,
     pub(super) context: EvalContext<'a>,
     pub(super) shapes: HashMap<TypeId, Shape>,
+    /// Content of blobs: held once, however many rows it goes to.
+    pub(crate) blobs: BTreeMap<TypeId, Incoming>,
 }
 
 /// Which stored row a written row takes the place of.
@@ -58,6 +61,7 @@ impl<'a> Runner<'a> {
             outcomes: Vec::new(),
             context,
             shapes: HashMap::new(),
+            blobs: BTreeMap::new(),
         }
     }
 
@@ -153,7 +157,8 @@ impl<'a> Runner<'a> {
                 Some(row)
             }
         };
-        if let Some(row) = row.filter(|row| former.as_ref() != Some(row)) {
+        if let Some(row) = row.filter(|row| !former.as_ref().is_some_and(|f| f.says_the_same(row)))
+        {
             self.check(entity, &row, &assigned.failed)?;
             self.put(target, row, Replaces::LookUp).await?;
         }
@@ -175,7 +180,8 @@ impl<'a> Runner<'a> {
         for assignment in assignments {
             let at = position(entity.body(), assignment.property)?;
             let property = &entity.body().properties[at];
-            let values = self.new_values(entity.body(), &rows, &assignment.value)?;
+            let wanted = &property.data_type;
+            let values = self.new_values(entity.body(), wanted, &rows, &assignment.value)?;
             for (row, value) in updated.iter_mut().zip(values) {
                 let checked = match value::coerce(value, &property.data_type) {
                     Ok(value) => {
@@ -194,7 +200,7 @@ impl<'a> Runner<'a> {
         let stored = ordinals.into_iter().map(Replaces::Stored);
         let replaces = stored.chain(std::iter::repeat(Replaces::Nothing));
         for ((former, row), replaces) in rows.into_iter().zip(updated).zip(replaces) {
-            if former != row {
+            if !former.says_the_same(&row) {
                 self.put(target, row, replaces).await?;
             }
         }
@@ -254,13 +260,19 @@ impl<'a> Runner<'a> {
     }
 
     /// The value of an assignment for each of the rows.
-    fn new_values(&self, body: &TypeBody, rows: &[Row], expr: &Expr) -> Result<Vec<Value>> {
+    fn new_values(
+        &mut self,
+        body: &TypeBody,
+        wanted: &DataType,
+        rows: &[Row],
+        expr: &Expr,
+    ) -> Result<Vec<Value>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
         if expr.is_constant() {
             let value = evaluate_constant(expr, &self.context)?;
-            return Ok(vec![value; rows.len()]);
+            return Ok(vec![self.placed(body, wanted, value); rows.len()]);
         }
         let rows: Vec<&Row> = rows.iter().collect();
         let scope = Fields::of_rows(body, &rows, &own_fields(expr))?;
@@ -268,6 +280,18 @@ impl<'a> Runner<'a> {
         Ok((0..rows.len())
             .map(|row| value_at(values.as_ref(), row))
             .collect())
+    }
+
+    /// Content of a blob property gets its place at once; a text may be content too.
+    pub(super) fn placed(&mut self, body: &TypeBody, wanted: &DataType, value: Value) -> Value {
+        if *wanted != DataType::Blob || !matches!(value, Value::Blob(_) | Value::String(_)) {
+            return value;
+        }
+        match value::coerce(value.clone(), wanted) {
+            Ok(value) => self.blobs.entry(body.id).or_default().place(value),
+            // What is wrong with it is said where it is checked.
+            Err(_) => value,
+        }
     }
 
     /// Writes a row, in place of the entity with its id if there is one.

@@ -113,7 +113,8 @@ fn column<'a>(row: &'a RowRef, name: &str) -> Result<&'a ArrayRef> {
         .ok_or_else(|| Error::internal(format!("a row of a delta lacks column {name}")))
 }
 
-/// Whether two cells are equal: null equals null, and floats are compared by their bits.
+/// Whether two cells are equal: null equals null, floats are compared by their bits, and blobs by
+/// what they hold.
 pub(crate) fn same_cell(a: &dyn Array, i: usize, b: &dyn Array, j: usize) -> bool {
     match (a.is_null(i), b.is_null(j)) {
         (true, true) => return true,

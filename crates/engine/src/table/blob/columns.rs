@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::builder::{PrimitiveBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{UInt8Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, StructArray, UInt64Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, StructArray, UInt64Array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use lance::blob::{BlobDescriptor, BlobDescriptorArrayBuilder, blob_field};
@@ -37,7 +37,7 @@ pub(crate) fn value_at(array: &dyn Array, row: usize) -> Value {
     }
 }
 
-/// Cells of these values. One that is to be fetched still gets the size 0, for [`with_sizes`].
+/// Cells of these values. One that is to be fetched still gets the size 0, for [`with_places`].
 ///
 /// # Errors
 /// `Internal` for bytes, which have to be stored first.
@@ -58,16 +58,21 @@ pub(crate) fn array_of(values: &[Value]) -> Result<ArrayRef> {
     cells.finish()
 }
 
-/// The cells with the sizes that have become known, by path.
-pub(crate) fn with_sizes(array: &ArrayRef, sizes: &HashMap<String, u64>) -> Result<ArrayRef> {
+/// The cells with the places that have become known, by the path that stood for them.
+pub(crate) fn with_places(
+    array: &ArrayRef,
+    places: &HashMap<String, ManagedBlob>,
+) -> Result<ArrayRef> {
     let cells = structs(array)?;
     let columns = Descriptors::new(cells)?;
-    let sizes = (0..cells.len()).map(|row| {
-        let known = sizes.get(columns.uris.value(row));
-        known.copied().unwrap_or_else(|| columns.sizes.value(row))
-    });
+    let known = |row: usize| places.get(columns.uris.value(row));
+    let sizes = (0..cells.len())
+        .map(|row| known(row).map_or_else(|| columns.sizes.value(row), |place| place.size));
+    let uris = (0..cells.len())
+        .map(|row| known(row).map_or_else(|| columns.uris.value(row), |place| &place.path));
     let mut children = cells.columns().to_vec();
     children[2] = Arc::new(UInt64Array::from_iter_values(sizes));
+    children[4] = Arc::new(StringArray::from_iter_values(uris));
     let made = StructArray::try_new(cells.fields().clone(), children, cells.nulls().cloned())?;
     Ok(Arc::new(made))
 }

@@ -31,7 +31,7 @@ mod tests;
 pub(crate) use self::columns::managed_paths;
 pub(crate) use self::columns::{
     array_of, cell_type, descriptor_type, is_blob, prepared_batch, prepared_schema, stored_field,
-    stored_schema, table_metadata, unloaded, value_at, with_sizes,
+    stored_schema, table_metadata, unloaded, value_at, with_places,
 };
 pub(crate) use self::objects::{CHUNK, NewBlob, new_path};
 

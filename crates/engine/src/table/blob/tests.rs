@@ -17,8 +17,8 @@ use crate::engine::{Authorship, Engine, EngineOptions};
 use crate::error::{ErrorKind, Result};
 use crate::external::{ExternalBlobBase, ExternalBlobScope};
 use crate::graph::{
-    BlobInfo, BlobSelector, BranchName, ByteRange, CommitId, Graph, GraphId, ReadOptions, Snapshot,
-    Target, WriteOptions,
+    BlobInfo, BlobSelector, BranchName, ByteRange, CommitId, Graph, GraphId, MergeOptions,
+    ReadOptions, Snapshot, Target, WriteOptions,
 };
 use crate::store::{Store, StoreOptions};
 use crate::write::{LoadMode, LoadOptions, LoadOutcome, MutationOutcome};
@@ -260,11 +260,7 @@ async fn branches_merges_deletions_and_time_travel_keep_content() {
     let here = main_head(&f.graph).await;
     assert_eq!(read(&here, "a").await.as_deref(), Some("one"));
     f.graph
-        .merge(
-            &side,
-            &BranchName::main(),
-            &crate::graph::MergeOptions::default(),
-        )
+        .merge(&side, &BranchName::main(), &MergeOptions::default())
         .await
         .unwrap();
     let merged = main_head(&f.graph).await;
@@ -431,6 +427,34 @@ fn any_range_is_the_same_as_of_the_bytes() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn content_that_goes_to_many_rows_is_stored_once() {
+    let f = fixture(SCHEMA).await;
+    let lines: String = (0..50).map(|n| line(&format!("d{n:02}"), None)).collect();
+    load(&f.graph, LoadMode::Append, &lines).await.unwrap();
+    let body = pattern(100_000, 4);
+    let all = "query all($b: Blob) { update Doc set { body: $b, thumb: $b } where name >= \"d\" }";
+    let before = f.store.requests();
+    let done = mutate(&f.graph, all, json!({"b": text(&body)}))
+        .await
+        .unwrap();
+    assert_eq!(done.affected_nodes, 50);
+    let cost = f.store.requests() - before;
+    assert!(cost.bytes_written < 300_000, "{cost}");
+    let now = main_head(&f.graph).await;
+    for id in ["d00", "d49"] {
+        for property in ["body", "thumb"] {
+            let read = content(&f.graph, &now, &doc(id, property)).await;
+            assert!(read.as_ref() == Some(&body), "{id} {property}");
+        }
+    }
+    // The same content again changes nothing, so there is no commit.
+    let done = mutate(&f.graph, all, json!({"b": text(&body)}))
+        .await
+        .unwrap();
+    assert!(done.commit.is_none());
+}
+
 /// All cells of a property, by Lance's own reader.
 async fn by_lance(snapshot: &Snapshot, property: &str) -> BTreeMap<String, Option<Vec<u8>>> {
     let id = snapshot.schema().catalog.node("Doc").unwrap().id;
@@ -584,8 +608,31 @@ async fn a_blob_property_can_be_added_and_dropped() {
         assert_eq!(read.as_deref(), Some(expected.as_bytes()));
     }
     assert_eq!(by_lance(&filled, "body").await.len(), 2);
+    // Rows that are older than the property are merged like others.
+    load(&f.graph, LoadMode::Merge, &named("older"))
+        .await
+        .unwrap();
+    let side = BranchName::parse("side").unwrap();
+    f.graph
+        .create_branch(&side, &Target::default(), &Authorship::default())
+        .await
+        .unwrap();
+    let change = json!({"n": "older", "b": text(b"three")});
+    mutate_on(&f.graph, &side, SET_BODY, change).await.unwrap();
+    mutate(&f.graph, SET_BODY, json!({"n": "old", "b": text(b"four")}))
+        .await
+        .unwrap();
+    f.graph
+        .merge(&side, &BranchName::main(), &MergeOptions::default())
+        .await
+        .unwrap();
+    let merged = main_head(&f.graph).await;
+    for (id, expected) in [("new", "one"), ("old", "four"), ("older", "three")] {
+        let read = content(&f.graph, &merged, &doc(id, "body")).await;
+        assert_eq!(read.as_deref(), Some(expected.as_bytes()), "{id}");
+    }
     move_to(BEFORE).await;
-    assert_eq!(export(&f.graph).await.lines().count(), 2);
+    assert_eq!(export(&f.graph).await.lines().count(), 3);
     let read = content(&f.graph, &filled, &doc("new", "body")).await;
     assert_eq!(read.as_deref(), Some(b"one".as_slice()));
 }
@@ -612,6 +659,16 @@ async fn external_objects_are_copied_or_kept_as_the_write_says() {
         let read = content(&graph, &now, &doc(name, "body")).await;
         assert!(read.as_ref() == Some(bytes), "{name}");
     }
+    // What was seen as a whole is known by its content.
+    let now = main_head(&graph).await;
+    mutate(&graph, PUT, json!({"n": "inline", "b": text(&small)}))
+        .await
+        .unwrap();
+    let after = main_head(&graph).await;
+    assert_eq!(
+        etag(&graph, &now, &doc("small", "body")).await,
+        etag(&graph, &after, &doc("inline", "body")).await
+    );
     let named = |name: &str, uri: &str| {
         let entity = json!({"type": "Doc", "data": {"name": name, "body": uri}});
         format!("{entity}\n")

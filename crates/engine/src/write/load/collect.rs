@@ -272,10 +272,10 @@ impl Collector {
         }
         let table = &self.snapshot.table(type_at(&self.plan, position)?.id)?.path;
         let external = &self.plan.external.admitted;
-        let sizes = incoming
+        let places = incoming
             .store(&self.snapshot.tables, table, external)
             .await?;
-        rows.with_blob_sizes(&sizes)
+        rows.with_blob_places(&places)
     }
 
     async fn write(&mut self, position: usize, batch: arrow_array::RecordBatch) -> Result<()> {

@@ -10,7 +10,7 @@ use arrow_array::builder::{
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use omnigraph_lang::schema::{DataType, Scalar};
-use omnigraph_lang::value::Value;
+use omnigraph_lang::value::{ManagedBlob, Value};
 
 use crate::error::{Error, Result};
 use crate::exec::values;
@@ -133,9 +133,9 @@ pub(super) struct RowBatch {
 }
 
 impl RowBatch {
-    /// Blobs that were copied in have their sizes now.
-    pub(super) fn with_blob_sizes(&mut self, sizes: &HashMap<String, u64>) -> Result<()> {
-        if sizes.is_empty() {
+    /// Blobs that were copied in have their places now.
+    pub(super) fn with_blob_places(&mut self, places: &HashMap<String, ManagedBlob>) -> Result<()> {
+        if places.is_empty() {
             return Ok(());
         }
         let resized =
@@ -143,7 +143,7 @@ impl RowBatch {
                 .columns()
                 .iter()
                 .map(|column| match blob::is_blob(column.data_type()) {
-                    true => blob::with_sizes(column, sizes),
+                    true => blob::with_places(column, places),
                     false => Ok(Arc::clone(column)),
                 });
         let columns = resized.collect::<Result<Vec<_>>>()?;
