@@ -1,5 +1,6 @@
 //! A replica over the real engine and the real control plane, through its own doors.
 
+mod blobs;
 mod following;
 mod repeats;
 mod requests;

@@ -21,9 +21,7 @@ async fn blob(
     headers: &[(&str, &str)],
 ) -> (StatusCode, HeaderMap, Bytes) {
     let app = omnigraph_gateway::router(replica.upstream(), omnigraph_gateway::Options::default());
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("{PATH}{id}"));
+    let mut request = Request::builder().method(method).uri(format!("{PATH}{id}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -51,7 +49,10 @@ async fn written_by_a_query_and_read_by_range() {
 
     let range = [("range", "bytes=-5"), ("if-range", &etag)];
     let (status, headers, body) = blob(&replica, "GET", "nail", &range).await;
-    assert_eq!((status, &body[..]), (StatusCode::PARTIAL_CONTENT, &b"world"[..]));
+    assert_eq!(
+        (status, &body[..]),
+        (StatusCode::PARTIAL_CONTENT, &b"world"[..])
+    );
     assert_eq!(headers["content-range"], "bytes 6-10/11");
     let known = [("if-none-match", etag.as_str())];
     let (status, _, _) = blob(&replica, "GET", "nail", &known).await;

@@ -8,9 +8,9 @@ use omnigraph_lang::value::Value;
 
 use crate::error::{Error, Result};
 use crate::exec::{TableSnapshot, values};
-use crate::table::{arrow_schema, blob};
+use crate::table::arrow_schema;
 
-/// One entity as it is to be stored.
+/// One entity as it is to be stored. Rows with the same content are equal, wherever their blobs lie.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) id: String,
@@ -18,20 +18,6 @@ pub(crate) struct Row {
     pub(crate) ends: Option<[String; 2]>,
     /// In the order of the type's properties.
     pub(crate) values: Vec<Value>,
-}
-
-impl Row {
-    /// Whether two rows are the same entity with the same content, wherever its blobs lie.
-    pub(crate) fn says_the_same(&self, other: &Row) -> bool {
-        self.id == other.id
-            && self.ends == other.ends
-            && self.values.len() == other.values.len()
-            && self
-                .values
-                .iter()
-                .zip(&other.values)
-                .all(|(a, b)| blob::same(a, b))
-    }
 }
 
 /// The rows as columns, in the given order.

@@ -157,8 +157,7 @@ impl<'a> Runner<'a> {
                 Some(row)
             }
         };
-        if let Some(row) = row.filter(|row| !former.as_ref().is_some_and(|f| f.says_the_same(row)))
-        {
+        if let Some(row) = row.filter(|row| former.as_ref() != Some(row)) {
             self.check(entity, &row, &assigned.failed)?;
             self.put(target, row, Replaces::LookUp).await?;
         }
@@ -200,7 +199,7 @@ impl<'a> Runner<'a> {
         let stored = ordinals.into_iter().map(Replaces::Stored);
         let replaces = stored.chain(std::iter::repeat(Replaces::Nothing));
         for ((former, row), replaces) in rows.into_iter().zip(updated).zip(replaces) {
-            if !former.says_the_same(&row) {
+            if former != row {
                 self.put(target, row, replaces).await?;
             }
         }

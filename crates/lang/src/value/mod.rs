@@ -63,14 +63,23 @@ pub enum KeptBlob {
     External { uri: String },
 }
 
-/// The content of a blob in the graph's own storage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The content of a blob in the graph's own storage. Two are equal if their content is, wherever it
+/// lies.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ManagedBlob {
     /// Relative to the table: a directory, then `<ulid>-<sha256>.blob`, or `<ulid>.blob` where the
     /// content was never seen as a whole.
     pub path: String,
     pub size: u64,
 }
+
+impl PartialEq for ManagedBlob {
+    fn eq(&self, other: &Self) -> bool {
+        self.size == other.size && self.etag() == other.etag()
+    }
+}
+
+impl Eq for ManagedBlob {}
 
 impl ManagedBlob {
     /// Equal tags mean equal bytes: the digest of the content where it is known, else the name of

@@ -129,7 +129,9 @@ pub(crate) fn same_cell(a: &dyn Array, i: usize, b: &dyn Array, j: usize) -> boo
             let (a, b) = (a.as_list::<i32>().value(i), b.as_list::<i32>().value(j));
             a.len() == b.len() && (0..a.len()).all(|at| same_cell(a.as_ref(), at, b.as_ref(), at))
         }
-        (DataType::Struct(_), DataType::Struct(_)) => blob::same(&value_at(a, i), &value_at(b, j)),
+        (left, right) if blob::is_blob(left) && blob::is_blob(right) => {
+            value_at(a, i) == value_at(b, j)
+        }
         (left, right) if left.equals_datatype(right) => {
             a.slice(i, 1).to_data() == b.slice(j, 1).to_data()
         }

@@ -27,30 +27,9 @@ mod objects;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports)] // For the collector.
 pub(crate) use self::columns::managed_paths;
 pub(crate) use self::columns::{
     array_of, cell_type, descriptor_type, is_blob, prepared_batch, prepared_schema, stored_field,
     stored_schema, table_metadata, unloaded, value_at, with_places,
 };
 pub(crate) use self::objects::{CHUNK, NewBlob, new_path};
-
-use omnigraph_lang::value::{Blob, Int64Style, KeptBlob, Value};
-
-/// A blob cell as change images and people see it: `{"size", "etag"}` of managed content, the URI
-/// of an external object, null.
-#[allow(dead_code)] // For change images.
-pub(crate) fn describe(value: &Value) -> serde_json::Value {
-    omnigraph_lang::value::to_json(value, Int64Style::Number)
-}
-
-/// Whether two cells hold the same content, wherever it lies.
-pub(crate) fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (
-            Value::Blob(Blob::Kept(KeptBlob::Managed(a))),
-            Value::Blob(Blob::Kept(KeptBlob::Managed(b))),
-        ) => a.size == b.size && a.etag() == b.etag(),
-        (a, b) => a == b,
-    }
-}
