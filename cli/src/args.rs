@@ -161,6 +161,9 @@ pub(crate) enum Command {
     Fsck(verb::fsck::Args),
     /// Reclaim what no kept commit needs; without --confirm, say what that is
     Cleanup(verb::cleanup::Args),
+    /// Copy graphs to another storage root, and make graphs of such copies
+    #[command(subcommand)]
+    Backup(verb::backup::Command),
     /// Show the versions of this program and its storage format
     Version,
 }
@@ -235,7 +238,7 @@ impl Uses {
 impl Command {
     /// Name of the verb and what it can use.
     pub(crate) fn uses(&self) -> (&'static str, Uses) {
-        use verb::{blob, branch, changes, commit, graph, queries, schema, tag};
+        use verb::{backup, blob, branch, changes, commit, graph, queries, schema, tag};
         match self {
             Command::Up(_) => ("up", Uses::of(Plane::Local, EVENTS).progress().consent()),
             Command::Validate(_) => ("validate", Uses::of(Plane::Local, DOCUMENT)),
@@ -318,6 +321,16 @@ impl Command {
                 }
             },
             Command::Optimize(_) => ("optimize", Uses::of(Plane::Data, LIST)),
+            Command::Backup(command) => match command {
+                backup::Command::Create(_) => ("backup create", Uses::of(Plane::Data, RECORD)),
+                backup::Command::List { .. } => ("backup list", Uses::of(Plane::Local, LIST)),
+                backup::Command::Verify { .. } => {
+                    ("backup verify", Uses::of(Plane::Local, DOCUMENT))
+                }
+                backup::Command::Restore { .. } => {
+                    ("backup restore", Uses::of(Plane::Data, RECORD).consent())
+                }
+            },
             Command::Cleanup(_) => ("cleanup", Uses::of(Plane::Data, RECORD).consent()),
             Command::Version => ("version", Uses::of(Plane::Local, DOCUMENT)),
         }

@@ -9,6 +9,8 @@
 //! | `plan` | desired against ledger against living graphs |
 //! | `apply` | stage → arm → check → act → ledger → disarm |
 //! | `sidecar`, `sweep` | operations under way, and what a new leader makes of them |
+//! | `housekeeping` | what the leader does unasked: reclaiming history, removing deleted graphs |
+//! | `restore` | graphs made of backups |
 //! | `replicas`, `rollout` | which replica serves what |
 //! | [`serving`] | what is applied, from storage alone: for replicas |
 //! | `api`, [`server`] | the gRPC services, thin |
@@ -22,11 +24,13 @@ mod digest;
 mod error;
 pub mod failpoint;
 mod finding;
+mod housekeeping;
 mod lead;
 mod ledger;
 mod plan;
 mod plane;
 mod replicas;
+mod restore;
 mod rollout;
 pub mod server;
 pub mod serving;

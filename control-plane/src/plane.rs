@@ -39,6 +39,8 @@ pub struct Options {
     pub missed_heartbeats: u32,
     /// How long an apply waits for replicas when the request does not say.
     pub wait_timeout: Duration,
+    /// How often the leader reclaims history and removes deleted graphs.
+    pub housekeeping: Duration,
     /// For tests.
     pub failpoints: Failpoints,
 }
@@ -56,6 +58,7 @@ impl Options {
             replica_heartbeat: Duration::from_secs(5),
             missed_heartbeats: 3,
             wait_timeout: Duration::from_secs(300),
+            housekeeping: Duration::from_secs(6 * 3600),
             failpoints: Failpoints::default(),
         }
     }

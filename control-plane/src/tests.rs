@@ -4,6 +4,7 @@ mod applying;
 mod formats;
 mod leading;
 mod recovery;
+mod restoring;
 mod serving;
 
 use std::sync::Arc;

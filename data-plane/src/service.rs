@@ -1,5 +1,6 @@
 //! The gRPC services: a handler decodes, makes one call of the domain, encodes.
 
+mod backup;
 mod blob;
 mod branches;
 mod call;
@@ -412,6 +413,16 @@ impl MaintenanceService for Service {
         let (call, message) = self.call(request, Budget::Unbounded)?;
         let (call, graph) = call.graph(&message.graph_id)?;
         let begun = cleanup::cleanup(self.replica.inner(), graph, message);
+        call.respond(begun)
+    }
+
+    async fn backup(
+        &self,
+        request: Request<BackupRequest>,
+    ) -> Result<Response<BoxStream<BackupResponse>>, Status> {
+        let (call, message) = self.call(request, Budget::Unbounded)?;
+        let (call, graph) = call.graph(&message.graph_id)?;
+        let begun = backup::backup(self.replica.inner(), graph, message);
         call.respond(begun)
     }
 }

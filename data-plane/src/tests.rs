@@ -2,6 +2,7 @@
 
 mod blobs;
 mod following;
+mod reclaiming;
 mod repeats;
 mod requests;
 

@@ -1,5 +1,6 @@
 //! The handlers, one file per subject.
 
+mod backup;
 mod blob;
 mod branches;
 mod changes;
@@ -73,4 +74,5 @@ fn graph() -> Router<AppState> {
         .route("/maintenance/optimize", post(maintenance::optimize))
         .route("/maintenance/fsck", post(fsck::fsck))
         .route("/maintenance/cleanup", post(cleanup::cleanup))
+        .route("/maintenance/backup", post(backup::backup))
 }

@@ -4,6 +4,7 @@
 //! results are not here: their rows are passed through as text (`formats`).
 
 mod changes;
+mod backup;
 mod cleanup;
 mod commits;
 mod fsck;
@@ -19,6 +20,7 @@ pub use changes::{
     TagListOutput, TagOutput, TypeIdentity,
 };
 pub(crate) use changes::{change_block, changes};
+pub use backup::{BackupOutput, BackupRequest};
 pub use cleanup::{CleanupOutput, CleanupRequest};
 pub(crate) use commits::present;
 pub use commits::{CommitListOutput, CommitOutput, TypeCount};

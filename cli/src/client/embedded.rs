@@ -112,6 +112,23 @@ impl Embedded {
         Ok(door(replica.upstream()))
     }
 
+    /// Makes a graph of a backup, under the lead.
+    pub(crate) async fn restore(
+        &self,
+        uri: &str,
+        id: &omnigraph_engine::GraphId,
+        patience: Duration,
+    ) -> Result<omnigraph_engine::Restored> {
+        let restored = self.plane.restore_graph(uri, id, patience).await;
+        restored.map_err(|error| {
+            let shown = Error::failed(error.message().to_owned());
+            match error.hint() {
+                Some(hint) => shown.with_hint(hint.to_owned()),
+                None => shown,
+            }
+        })
+    }
+
     /// Finishes admitted writes.
     pub(crate) async fn close(self) {
         if let Some(replica) = self.replica.into_inner() {

@@ -380,3 +380,15 @@ pub(crate) struct CleanedTable {
     pub(crate) bytes_removed: u64,
     pub(crate) objects_removed: u64,
 }
+
+/// What `backup create` made.
+#[derive(Debug, Deserialize)]
+pub(crate) struct BackupOutput {
+    pub(crate) backup_id: String,
+    pub(crate) manifest_uri: String,
+    pub(crate) graph_commit_id: String,
+    pub(crate) bytes: u64,
+    pub(crate) objects: u64,
+    pub(crate) bytes_copied: u64,
+    pub(crate) objects_copied: u64,
+}

@@ -94,7 +94,8 @@ fn what(change: &pb::PlanChange) -> String {
     let mut text = match (change.disposition(), change.operation()) {
         (pb::Disposition::Blocked, _) => format!("blocked: {}", change.reason),
         (pb::Disposition::ApprovalRequired, _) => "approval required".to_owned(),
-        (_, pb::ChangeOperation::Create) => "create".to_owned(),
+        (_, pb::ChangeOperation::Create) if change.reason.is_empty() => "create".to_owned(),
+        (_, pb::ChangeOperation::Create) => change.reason.clone(),
         (_, pb::ChangeOperation::Delete) => "delete".to_owned(),
         _ => match (&change.migration, change.metadata_change.as_str()) {
             (Some(migration), _) if !migration.steps.is_empty() => {

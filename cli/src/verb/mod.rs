@@ -1,6 +1,7 @@
 //! One file per verb: its arguments and what it does.
 
 pub(crate) mod apply;
+pub(crate) mod backup;
 pub(crate) mod blob;
 pub(crate) mod branch;
 pub(crate) mod changes;
@@ -74,6 +75,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Optimize(args) => optimize::run(args, context).await,
         Command::Fsck(args) => fsck::run(args, context).await,
         Command::Cleanup(args) => cleanup::run(args, context).await,
+        Command::Backup(command) => backup::run(command, context).await,
         Command::Version => version::run(context),
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use omnigraph_engine::graph::{GraphId, Incarnation};
+use omnigraph_engine::Authorship;
+use omnigraph_engine::graph::{GraphId, GraphRoot, Incarnation};
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::step_event::Phase;
 use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, Disposition, PlanChange};
@@ -164,18 +165,21 @@ impl<'a> Run<'a> {
             };
             self.report(id, Phase::Started, None).await;
             let by = authorship(self.actor, self.turn.leader.epoch, &self.request.message);
-            match self
-                .plane
-                .engine()
-                .create_graph(id, &schema.source, &by)
-                .await
-            {
+            match self.prepare(id, &schema.source, &by).await {
                 Ok(root) => {
                     self.prepared.insert(id.clone(), root.incarnation);
                 }
-                Err(error) => self.fail(id, &error.into()).await,
+                Err(error) => self.fail(id, &error).await,
             }
         }
+    }
+
+    /// A graph that was restored under the id is taken over; the plan has compared its schema.
+    async fn prepare(&self, id: &GraphId, schema: &str, by: &Authorship) -> Result<GraphRoot> {
+        if let Some(waiting) = self.plane.waiting(id).await? {
+            return Ok(waiting.root);
+        }
+        Ok(self.plane.engine().create_graph(id, schema, by).await?)
     }
 
     async fn move_graph(&mut self, id: &GraphId) -> Result<Moved> {

@@ -11,6 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 use ulid::Ulid;
 
 pub(crate) use heartbeat::{Running, Watcher};
@@ -249,7 +250,11 @@ impl ControlPlane {
             self.shared()
                 .role
                 .send_replace(Role::Leading(leader.clone()));
+            let plane = self.clone();
+            let house =
+                AbortOnDropHandle::new(tokio::spawn(async move { plane.keep_house().await }));
             self.beat(&leader, &stop).await;
+            drop(house);
             self.shared().role.send_replace(Role::Standby);
             if stop.is_cancelled() {
                 // The change that runs is finished first; whoever is slower is recovered.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::finding;
 use crate::ledger::{Content, GraphContent};
 use crate::plane::ControlPlane;
+use crate::restore::{Waiting, refusal};
 
 /// What was seen of a living graph.
 pub(super) enum Live {
@@ -65,15 +66,18 @@ impl ControlPlane {
 }
 
 impl Builder {
-    pub(super) fn create_graph(&mut self, graph: &DeclaredGraph) {
+    pub(super) fn create_graph(&mut self, graph: &DeclaredGraph, waiting: Option<&Waiting>) {
         let id = &graph.id;
         let create = ChangeOperation::Create;
         let broken = graph.schema.is_none().then(|| schema_errors(id));
+        let broken = broken.or_else(|| waiting.and_then(|found| refusal(found, graph)));
+        let adopted = waiting.map(|found| format!("adopts what was restored from {}", found.from));
         let settings = graph.digest();
         let schema = graph.schema.as_ref().map(|s| &s.digest);
         let waits = broken.as_ref().map(|_| format!("waits for schema.{id}"));
         self.push(
             Change::new(format!("graph.{id}"), create, None, Some(&settings))
+                .because(adopted.as_ref())
                 .blocked_if(waits.as_ref()),
         );
         self.push(

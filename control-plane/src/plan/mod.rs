@@ -100,7 +100,7 @@ impl ControlPlane {
         };
         for (id, graph) in &declared.graphs {
             match content.graphs.get(id) {
-                None => builder.create_graph(graph),
+                None => builder.create_graph(graph, self.waiting(id).await?.as_ref()),
                 Some(applied) => match undecided.get(id) {
                     Some(reason) => builder.pending_graph(graph, applied, reason),
                     None => {
@@ -213,6 +213,12 @@ impl Change {
     fn blocked(mut self, reason: impl Into<String>) -> Self {
         self.disposition = Disposition::Blocked;
         self.reason = reason.into();
+        self
+    }
+
+    /// Says something about a change that is applied.
+    fn because(mut self, reason: Option<&String>) -> Self {
+        self.reason = reason.cloned().unwrap_or_default();
         self
     }
 

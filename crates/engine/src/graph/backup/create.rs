@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload};
 
@@ -28,6 +29,12 @@ impl Graph {
     /// # Errors
     /// `Corrupt` if an object that a commit needs is missing; then there is no backup.
     pub async fn backup(&self, destination: &str, options: &BackupOptions) -> Result<BackupInfo> {
+        // Erased, so that callers need not know what it is made of.
+        let work: BoxFuture<'_, _> = Box::pin(self.backup_now(destination, options));
+        work.await
+    }
+
+    async fn backup_now(&self, destination: &str, options: &BackupOptions) -> Result<BackupInfo> {
         let place = Place::create(destination).await?;
         place.store.probe_create_once().await?;
         let (header, wanted) = match &options.scope {

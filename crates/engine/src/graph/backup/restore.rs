@@ -1,5 +1,6 @@
 //! Making a graph of a backup.
 
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use ulid::Ulid;
 
@@ -35,7 +36,9 @@ impl Engine {
             id: id.clone(),
             incarnation: Incarnation(Ulid::new()),
         };
-        match Box::pin(self.restore_into(&root, &address.place, &manifest, by)).await {
+        let work: BoxFuture<'_, Result<()>> =
+            Box::pin(self.restore_into(&root, &address.place, &manifest, by));
+        match work.await {
             Ok(()) => {}
             Err(error) => {
                 // It has no graph.json, so it is nothing; what cannot be removed now goes later.
@@ -153,7 +156,10 @@ impl Engine {
             .await?;
         crate::graph::collect::delete(self.store(), objects).await?;
         if let Some(local) = self.store().local_root() {
-            let _ = std::fs::remove_dir_all(local.join(root.path()));
+            let directory = local.join(root.path());
+            let _ = std::fs::remove_dir_all(&directory);
+            // Only if no other incarnation is there.
+            let _ = directory.parent().map(std::fs::remove_dir);
         }
         Ok(())
     }

@@ -57,6 +57,8 @@ pub(crate) struct History {
     pub(crate) bases: BTreeMap<Place, Place>,
     /// Commits that were appended while the history was read.
     pub(crate) late: BTreeSet<Place>,
+    /// Commits that tags name.
+    pub(crate) tagged: BTreeSet<Place>,
     pub(crate) tables: Vec<TableRef>,
     table_index: HashMap<TableRef, u32>,
 }
@@ -72,7 +74,9 @@ impl History {
         for (name, state) in states(graph).await? {
             history.look(&name, &state);
         }
+        history.look_at_tags(graph).await?;
         history.load_reachable(graph).await?;
+        history.look_at_tags(graph).await?;
         for (name, state) in states(graph).await? {
             history.look_again(graph, &name, &state).await?;
         }
@@ -126,6 +130,12 @@ impl History {
         self.nodes.range(from..=to).map(|(_, node)| node)
     }
 
+    async fn look_at_tags(&mut self, graph: &Graph) -> Result<()> {
+        let tagged = graph.tagged().await?;
+        self.tagged.extend(tagged.iter().map(place_of));
+        Ok(())
+    }
+
     fn look(&mut self, name: &BranchName, state: &BranchState) {
         if let Some(seq) = state.seq() {
             self.heads.insert(name.clone(), seq);
@@ -172,7 +182,7 @@ impl History {
                         .values()
                         .flat_map(|node| node.parents.iter().map(|p| &p.0)),
                 )
-                .chain(self.bases.values().map(|place| &place.0))
+                .chain(self.bases.values().chain(&self.tagged).map(|place| &place.0))
                 .filter(|name| !self.lowest.contains_key(*name))
                 .cloned()
                 .collect();

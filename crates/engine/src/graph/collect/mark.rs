@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 
-use super::super::{BranchName, CommitId, Graph, TableRef};
-use super::history::{History, Place};
+use super::super::{BranchName, Graph, TableRef};
+use super::history::History;
 use super::record::Record;
 use super::{Boundary, CollectProgress, Roots};
 use crate::error::{Error, ErrorKind, Result};
@@ -56,8 +56,7 @@ impl Marker<'_> {
     }
 
     async fn mark_at(&self, at: i64, history: &History) -> Result<Marked> {
-        let tags = self.graph.tag_places(history).await?;
-        let roots = Roots::find(history, self.boundary, &tags)?;
+        let roots = Roots::find(history, self.boundary)?;
         let tables = self.tables_of(history, &roots);
         let (needed, missing) = self.references_of(&tables).await?;
         let names = history.heads.keys().cloned().collect();
@@ -197,22 +196,4 @@ async fn references_to(
 
 fn key_of(table: &TableRef) -> (String, u64) {
     (table.path.clone(), table.version)
-}
-
-impl Graph {
-    /// Where the commits that tags name lie.
-    async fn tag_places(&self, history: &History) -> Result<BTreeSet<Place>> {
-        let tagged: BTreeSet<CommitId> = self.tagged_commits().await?.into_iter().collect();
-        let nodes = history.nodes.values();
-        Ok(nodes
-            .filter(|node| tagged.contains(&node.id))
-            .map(|node| node.place.clone())
-            .collect())
-    }
-
-    /// The commits that tags name.
-    async fn tagged_commits(&self) -> Result<Vec<CommitId>> {
-        let tags = self.tags().await?;
-        Ok(tags.into_iter().map(|tag| tag.commit).collect())
-    }
 }

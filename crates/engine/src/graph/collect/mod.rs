@@ -28,6 +28,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 pub(crate) use self::condemn::below;
 pub(crate) use self::history::History;
 pub(crate) use self::mark::{Marked, Marker};
@@ -141,6 +143,12 @@ impl Graph {
     /// `Invalid` without any rule of retention; `Corrupt` if an object that a kept commit needs is
     /// missing: then nothing is removed.
     pub async fn collect(&self, options: &CollectOptions) -> Result<CollectOutcome> {
+        // Erased, so that callers need not know what it is made of.
+        let work: BoxFuture<'_, _> = Box::pin(self.collect_now(options));
+        work.await
+    }
+
+    async fn collect_now(&self, options: &CollectOptions) -> Result<CollectOutcome> {
         let retention = options.retention;
         if retention.commits.is_none() && retention.age.is_none() {
             return Err(Error::invalid("a collection needs to know what to keep")

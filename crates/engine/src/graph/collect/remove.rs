@@ -45,17 +45,27 @@ impl Engine {
             let Some(Ok(id)) = id.map(GraphId::parse) else {
                 continue;
             };
-            let incarnations = objects.list_with_delimiter(Some(&graph)).await?;
-            for incarnation in incarnations.common_prefixes {
-                if let Some(Ok(incarnation)) = incarnation.filename().map(Incarnation::parse) {
-                    roots.push(GraphRoot {
-                        id: id.clone(),
-                        incarnation,
-                    });
-                }
-            }
+            roots.extend(self.graph_incarnations(&id).await?);
         }
         Ok(roots)
+    }
+
+    /// The incarnations of one graph that lie on the storage root, published or not.
+    pub async fn graph_incarnations(&self, id: &GraphId) -> Result<Vec<GraphRoot>> {
+        let directory = self.store().path(&format!("graphs/{id}.omni"));
+        let objects = self.store().object_store();
+        let listed = objects.list_with_delimiter(Some(&directory)).await?;
+        let names = listed
+            .common_prefixes
+            .iter()
+            .filter_map(|path| path.filename());
+        let incarnations = names.filter_map(|name| Incarnation::parse(name).ok());
+        Ok(incarnations
+            .map(|incarnation| GraphRoot {
+                id: id.clone(),
+                incarnation,
+            })
+            .collect())
     }
 
     /// Removes a graph that was deleted at least ten minutes ago, or whose preparation or

@@ -40,13 +40,9 @@ pub(crate) struct Roots {
 
 impl Roots {
     /// Finds them.
-    pub(crate) fn find(
-        history: &History,
-        boundary: Boundary<'_>,
-        tags: &BTreeSet<Place>,
-    ) -> Result<Self> {
+    pub(crate) fn find(history: &History, boundary: Boundary<'_>) -> Result<Self> {
         let mut roots = Self::default();
-        let mut anchors: BTreeSet<Place> = tags.clone();
+        let mut anchors: BTreeSet<Place> = history.tagged.clone();
         anchors.extend(history.late.iter().cloned());
         for life in &history.lives {
             let own: Vec<&Node> = history.own(life).collect();

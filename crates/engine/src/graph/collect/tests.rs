@@ -28,7 +28,8 @@ use crate::store::{Store, StoreOptions};
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
-const SCHEMA: &str = "node Person { name: String @key }  node Place { name: String @key }";
+const SCHEMA: &str = "node Person { name: String @key }  node Place { name: String @key }
+node Doc { name: String @key  body: Blob? }";
 
 /// Hands out the store whose requests a test spoils.
 #[derive(Debug, Default)]

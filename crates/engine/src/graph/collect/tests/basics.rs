@@ -377,3 +377,109 @@ async fn a_deleted_graph_is_removed_after_ten_minutes_and_a_living_one_never() {
     assert_eq!(engine.graph_roots().await.unwrap(), [again.clone()]);
     engine.open_graph(&again).await.unwrap();
 }
+
+#[tokio::test]
+async fn changes_of_reclaimed_commits_are_a_gap() {
+    let (bench, commits) = old_history().await;
+    bench.collect(3).await;
+    let main = branch("main");
+    let page = ChangePage::default();
+    let changes = |id: CommitId| {
+        let (graph, page) = (bench.graph.clone(), page.clone());
+        async move {
+            graph
+                .commit_changes(&id, &ChangeFilter::default(), &page)
+                .await
+        }
+    };
+    changes(commits[11]).await.unwrap();
+    for gone in [commits[2], commits[9]] {
+        // Of the oldest kept commit, too: what was before it is gone.
+        let error = changes(gone).await.map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ChangeFeedGap, "{error}");
+    }
+    let request = FeedRequest {
+        branch: main,
+        position: FeedPosition::After(commits[4]),
+        filter: ChangeFilter::default(),
+        limit: None,
+        wait: Duration::ZERO,
+    };
+    let error = bench
+        .graph
+        .poll_changes(&request)
+        .await
+        .map(|_| ())
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ChangeFeedGap, "{error}");
+    let request = FeedRequest {
+        position: FeedPosition::After(commits[9]),
+        ..request
+    };
+    let page = bench.graph.poll_changes(&request).await.unwrap();
+    assert_eq!(page.blocks.len(), 2);
+}
+
+/// Names of the objects that hold blobs.
+async fn blobs(bench: &Bench) -> BTreeSet<Path> {
+    let files = bench.files().await;
+    files
+        .into_iter()
+        .filter(|path| path.as_ref().contains("/_blobs/"))
+        .collect()
+}
+
+async fn load(bench: &Bench, text: &str) {
+    let options = crate::write::LoadOptions::default();
+    let mut session = bench
+        .graph
+        .load(&BranchName::main(), options)
+        .await
+        .unwrap();
+    let text = bytes::Bytes::copy_from_slice(text.as_bytes());
+    session.push(text).await.unwrap();
+    session.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn blobs_are_kept_as_long_as_a_kept_row_names_them() {
+    let bench = Bench::new().await;
+    let lines = |names: &[(&str, &str)]| -> String {
+        let line = |(name, body): &(&str, &str)| {
+            format!(r#"{{"type":"Doc","data":{{"name":"{name}","body":"base64:{body}"}}}}"#)
+        };
+        names.iter().map(line).collect::<Vec<_>>().join("\n")
+    };
+    // Two rows in one fragment: one goes, and its content with it.
+    load(&bench, &lines(&[("kept", "b25l"), ("gone", "dHdv")])).await;
+    load(&bench, &lines(&[("changed", "dGhyZWU=")])).await;
+    bench.pass(HOUR);
+    load(&bench, &lines(&[("changed", "Zm91cg==")])).await;
+    let source = r#"query d() { delete Doc where name = "gone" }"#;
+    let (main, none) = (BranchName::main(), serde_json::Map::new());
+    let options = WriteOptions::default();
+    let deleted = bench.graph.mutate(&main, source, None, &none, &options);
+    deleted.await.unwrap();
+    assert_eq!(blobs(&bench).await.len(), 4);
+    bench.pass(DAY * 2);
+    bench.collect_fully(1).await;
+    assert_eq!(blobs(&bench).await.len(), 2);
+    let snapshot = bench
+        .other()
+        .graph
+        .snapshot(&Target::default(), &ReadOptions::default())
+        .await
+        .unwrap();
+    for (name, body) in [("kept", b"one".as_slice()), ("changed", b"four".as_slice())] {
+        let selector = BlobSelector {
+            edge: false,
+            type_name: "Doc".to_owned(),
+            id: name.to_owned(),
+            property: "body".to_owned(),
+        };
+        let (_, content) = bench.graph.open_blob(&snapshot, &selector).await.unwrap();
+        let pieces = content.unwrap().read(0..u64::MAX);
+        let pieces: Vec<bytes::Bytes> = pieces.try_collect().await.unwrap();
+        assert_eq!(pieces.concat(), body, "{name}");
+    }
+}

@@ -227,3 +227,35 @@ async fn an_object_that_is_missing_stops_the_collection_before_it_removes_anythi
     assert!(error.message().contains("nothing is collected"), "{error}");
     assert_eq!(bench.files().await, files);
 }
+
+/// If the commit were looked at only before the append, the tag would name files that go.
+#[tokio::test]
+async fn a_tag_made_at_a_commit_that_is_being_reclaimed_is_withdrawn() {
+    let (bench, commits) = history(6).await;
+    let other = bench.other();
+    let meanwhile = hook(async move {
+        other.collect(1).await;
+    });
+    bench.faults.on(Op::Put, "tags/late", Fault::Before(meanwhile));
+    let (late, by) = (TagName::parse("late").unwrap(), Authorship::default());
+    let made = bench.graph.create_tag(&late, &at(commits[1]), &by).await;
+    made.map(|_| ()).unwrap_err();
+    assert!(bench.faults.exhausted());
+    assert_eq!(bench.graph.tags().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_a_tag_names_is_kept_until_the_tag_is_deleted() {
+    let (bench, commits) = history(6).await;
+    let (kept, by) = (TagName::parse("kept").unwrap(), Authorship::default());
+    bench.graph.create_tag(&kept, &at(commits[1]), &by).await.unwrap();
+    bench.collect_fully(1).await;
+    let fresh = bench.other();
+    assert_eq!(fresh.names(&at(commits[1])).await.unwrap().len(), 2);
+    fresh.names(&at(commits[2])).await.unwrap_err();
+    fresh.graph.delete_tag(&kept, &by).await.unwrap();
+    bench.pass(DAY * 2);
+    bench.collect_fully(1).await;
+    bench.other().names(&at(commits[1])).await.unwrap_err();
+    assert_eq!(bench.leftovers(1).await, Vec::<Path>::new());
+}
