@@ -3,8 +3,8 @@
 //! Answers can be read back, so that a client written in Rust speaks the same shapes. Query
 //! results are not here: their rows are passed through as text (`formats`).
 
-mod changes;
 mod backup;
+mod changes;
 mod cleanup;
 mod commits;
 mod fsck;
@@ -14,13 +14,13 @@ mod requests;
 use serde::{Deserialize, Serialize};
 
 pub use crate::extract::AsOf;
+pub use backup::{BackupOutput, BackupRequest};
 pub use changes::{
     BaselineOutput, ChangeBaselineRequest, ChangeBlock, ChangeCause, ChangeFeedOutput,
     CommitChangesOutput, DiffOutput, DiffSide, Endpoints, EntityChange, Image, TagCreateRequest,
     TagListOutput, TagOutput, TypeIdentity,
 };
 pub(crate) use changes::{change_block, changes};
-pub use backup::{BackupOutput, BackupRequest};
 pub use cleanup::{CleanupOutput, CleanupRequest};
 pub(crate) use commits::present;
 pub use commits::{CommitListOutput, CommitOutput, TypeCount};

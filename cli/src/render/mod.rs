@@ -1,7 +1,7 @@
 //! Pure functions from results to text. The whole outputs are under test in `golden/`.
 
-pub(crate) mod changes;
 pub(crate) mod backup;
+pub(crate) mod changes;
 pub(crate) mod cleanup;
 pub(crate) mod commit;
 pub(crate) mod csv;

@@ -182,7 +182,12 @@ impl History {
                         .values()
                         .flat_map(|node| node.parents.iter().map(|p| &p.0)),
                 )
-                .chain(self.bases.values().chain(&self.tagged).map(|place| &place.0))
+                .chain(
+                    self.bases
+                        .values()
+                        .chain(&self.tagged)
+                        .map(|place| &place.0),
+                )
                 .filter(|name| !self.lowest.contains_key(*name))
                 .cloned()
                 .collect();

@@ -236,7 +236,9 @@ async fn a_tag_made_at_a_commit_that_is_being_reclaimed_is_withdrawn() {
     let meanwhile = hook(async move {
         other.collect(1).await;
     });
-    bench.faults.on(Op::Put, "tags/late", Fault::Before(meanwhile));
+    bench
+        .faults
+        .on(Op::Put, "tags/late", Fault::Before(meanwhile));
     let (late, by) = (TagName::parse("late").unwrap(), Authorship::default());
     let made = bench.graph.create_tag(&late, &at(commits[1]), &by).await;
     made.map(|_| ()).unwrap_err();
@@ -248,7 +250,11 @@ async fn a_tag_made_at_a_commit_that_is_being_reclaimed_is_withdrawn() {
 async fn what_a_tag_names_is_kept_until_the_tag_is_deleted() {
     let (bench, commits) = history(6).await;
     let (kept, by) = (TagName::parse("kept").unwrap(), Authorship::default());
-    bench.graph.create_tag(&kept, &at(commits[1]), &by).await.unwrap();
+    bench
+        .graph
+        .create_tag(&kept, &at(commits[1]), &by)
+        .await
+        .unwrap();
     bench.collect_fully(1).await;
     let fresh = bench.other();
     assert_eq!(fresh.names(&at(commits[1])).await.unwrap().len(), 2);
