@@ -7,6 +7,7 @@ use object_store::ObjectStore as _;
 
 use super::super::branch::{BranchState, Head};
 use super::super::model::{BranchEntry, BranchEvent, ParentRef};
+use super::super::tag::TagState;
 use super::super::{BranchName, Commit, CommitId, CommitKind, Graph, TableRef};
 use crate::error::{Error, Result};
 use crate::log::{Log, Seq};
@@ -131,8 +132,11 @@ impl History {
     }
 
     async fn look_at_tags(&mut self, graph: &Graph) -> Result<()> {
-        let tagged = graph.tagged().await?;
-        self.tagged.extend(tagged.iter().map(place_of));
+        for tag in graph.tags().await? {
+            if let TagState::Living { at, .. } = graph.shared.tags.state(&tag.name).await? {
+                self.tagged.insert(place_of(&at));
+            }
+        }
         Ok(())
     }
 
