@@ -121,6 +121,9 @@ impl Graph {
                 "commit '{id}' is not in the history of branch '{branch}'"
             )));
         }
+        // Tables that come back must not be about to go. A day lies between the decision and the
+        // `Swept` entry that this write would collide with, so that any order of looks will do.
+        self.refuse_old_if_reclaimed(&commit).await?;
         match mode {
             RevertMode::To(_) => {
                 same_schema(&commit, head)?;
@@ -136,6 +139,7 @@ impl Graph {
                         &commit,
                     ));
                 };
+                self.refuse_old_if_reclaimed(&parent).await?;
                 same_schema(&parent, &commit)?;
                 same_schema(&commit, head)?;
                 let sides = Sides {
