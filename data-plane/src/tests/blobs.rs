@@ -47,7 +47,7 @@ async fn written_by_a_query_and_read_by_range() {
     assert_eq!(headers["omnigraph-snapshot-id"], first.commit.as_str());
     let etag = headers["etag"].to_str().expect("ascii").to_owned();
 
-    let range = [("range", "bytes=-5"), ("if-range", &etag)];
+    let range = [("range", "bytes=-5"), ("if-range", etag.as_str())];
     let (status, headers, body) = blob(&replica, "GET", "nail", &range).await;
     assert_eq!(
         (status, &body[..]),
