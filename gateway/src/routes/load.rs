@@ -1,5 +1,7 @@
 //! Loads: NDJSON, Arrow or Parquet of any size, or a JSON envelope.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -201,18 +203,30 @@ impl Session {
             mut responses,
             metadata,
         } = self;
-        let answered = result(&mut responses);
-        let sent = send(requests, body);
-        tokio::pin!(answered);
-        let result = tokio::select! {
-            result = &mut answered => result?,
-            sent = sent => {
-                sent?;
-                answered.await?
+        let mut body = body;
+        let outcome = {
+            let answered = result(&mut responses);
+            let sent = send(requests, &mut body);
+            tokio::pin!(answered);
+            tokio::select! {
+                outcome = &mut answered => outcome,
+                sent = sent => {
+                    sent?;
+                    answered.await
+                }
             }
         };
-        loaded(&metadata, result, with_uri)
+        linger(&mut body).await;
+        loaded(&metadata, outcome?, with_uri)
     }
+}
+
+/// Takes in what the client still sends, for a moment: many look for the answer only when they have
+/// sent everything, and would lose it with a connection that is closed under them.
+async fn linger(body: &mut (impl Stream<Item = Result<Bytes, axum::Error>> + Unpin)) {
+    const LINGER: Duration = Duration::from_secs(2);
+    let rest = async { while let Some(Ok(_)) = body.next().await {} };
+    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 async fn send(
