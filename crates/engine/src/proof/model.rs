@@ -201,11 +201,10 @@ impl Pair {
             } => {
                 let branch = branch_name(*branch);
                 let ends = (NAMES[*from].to_owned(), NAMES[*to].to_owned());
+                // An insert under a key that exists replaces what is there.
                 let next = self.data(&branch).filter(|data| {
                     let packages = &data.packages;
-                    packages.contains_key(&ends.0)
-                        && packages.contains_key(&ends.1)
-                        && !data.edges.contains_key(&ends)
+                    packages.contains_key(&ends.0) && packages.contains_key(&ends.1)
                 });
                 let next = next.map(|mut data| {
                     data.edges.insert(ends.clone(), Some(*floor));

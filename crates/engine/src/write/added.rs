@@ -23,6 +23,8 @@ pub(crate) enum Repeated {
     Refused,
     /// The row that came last counts.
     LastWins,
+    /// Reported by whoever knows the rows before these too.
+    Noted,
 }
 
 /// The added rows of all types. Ids that only occur as ends of edges are noted with their type.
@@ -49,6 +51,8 @@ pub(crate) struct AddedType {
     pub(crate) tuples: Vec<Vec<u128>>,
     /// Rows that a later row with the same id replaces.
     pub(crate) superseded: FxHashSet<u32>,
+    /// Numbers of ids that occur again, and the rows where, in the order of the rows.
+    pub(crate) repeats: Vec<(u32, u32)>,
     /// The columns of each unique constraint, as long as there are few rows: the check on the
     /// stored rows then compares instead of hashing all of them.
     few: Option<Vec<Vec<ArrayRef>>>,
@@ -135,6 +139,10 @@ impl Added {
                 (before, Repeated::LastWins) => {
                     added.superseded.insert(before);
                 }
+                (before, Repeated::Noted) => {
+                    added.row_of[number as usize] = before;
+                    added.repeats.push((number, position));
+                }
                 (before, Repeated::Refused) => {
                     added.row_of[number as usize] = before;
                     let message = format!(
@@ -175,7 +183,10 @@ impl AddedType {
     }
 
     fn bytes(&self) -> usize {
-        let words = self.row_of.capacity() + self.id_of.capacity() + self.lines.capacity();
+        let words = self.row_of.capacity()
+            + self.id_of.capacity()
+            + self.lines.capacity()
+            + 2 * self.repeats.capacity();
         let tuples: usize = self.tuples.iter().map(Vec::capacity).sum();
         self.ids.bytes()
             + words * 4

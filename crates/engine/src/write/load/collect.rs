@@ -252,6 +252,8 @@ impl Collector {
             let entity = entity_at(&self.plan, &self.snapshot, position)?;
             let repeated = match self.mode {
                 LoadMode::Merge if !entity.body().is_keyed() => Repeated::LastWins,
+                // The row that had the id first may lie in a run.
+                _ if keys.has_runs() => Repeated::Noted,
                 _ => Repeated::Refused,
             };
             keys.added

@@ -59,6 +59,11 @@ impl Keys {
         }
     }
 
+    /// Whether some of it lies in runs.
+    pub(super) fn has_runs(&self) -> bool {
+        self.spilled.is_some()
+    }
+
     /// Writes a run when there is too much in memory.
     pub(super) async fn balance(self) -> Result<Self> {
         let bytes = self.added.bytes();
@@ -200,9 +205,16 @@ impl Run<'_> {
         let count = u32::try_from(added.ids.len()).unwrap_or(u32::MAX);
         let mut sorted: Vec<u32> = (0..count).collect();
         sorted.sort_unstable_by(|a, b| added.ids.get(*a).cmp(added.ids.get(*b)));
+        let mut repeats = added.repeats.clone();
+        repeats.sort_unstable();
         writer.begin(Section::Ids(position));
         for number in &sorted {
-            if let Some(row) = added.row_with(*number) {
+            let again = repeats.partition_point(|(other, _)| other < number);
+            let again = repeats[again..]
+                .iter()
+                .take_while(|(other, _)| other == number);
+            let again = again.map(|(_, row)| *row as usize);
+            for row in added.row_with(*number).into_iter().chain(again) {
                 let origin = self.origin(position, added, row, 0);
                 writer.put(added.ids.get(*number).as_bytes(), origin)?;
             }
