@@ -86,6 +86,9 @@ pub(super) async fn check(seed: &World, operation: &Operation) -> usize {
             seen.insert(landed);
             sound(&world, &case).await;
             writable(&world, &case).await;
+            if trouble == Trouble::CrashAfter {
+                collectable(&world, &case).await;
+            }
             cases += 1;
         }
     }
@@ -209,4 +212,15 @@ async fn writable(world: &World, case: &str) {
     let state = world.state().await;
     let (_, rows) = &state["main"];
     assert!(rows.iter().any(|row| row.contains(name)), "{case}");
+}
+
+/// Two collections, a day and more apart, remove what the dead writer left and nothing else.
+async fn collectable(world: &World, case: &str) {
+    let state = world.state().await;
+    world.collect().await;
+    world.collect().await;
+    assert_eq!(world.state().await, state, "{case}");
+    let report = world.fsck().await;
+    assert!(report.is_sound(), "{case}: {report:#?}");
+    assert_eq!(report.unreferenced_objects, 0, "{case}: {report:#?}");
 }

@@ -8,8 +8,8 @@ use super::world::{SCHEMA, State, World, load};
 use crate::engine::Authorship;
 use crate::error::Result;
 use crate::graph::{
-    BranchName, CommitId, Graph, MergeOptions, OptimizeOptions, ReadOptions, SchemaCommitError,
-    Target, WriteOptions,
+    BranchName, CommitId, Graph, MergeOptions, OptimizeOptions, ReadOptions, RevertMode,
+    RevertOptions, SchemaCommitError, TagName, Target, WriteOptions,
 };
 use crate::write::LoadMode;
 
@@ -234,6 +234,49 @@ async fn optimizing() {
         between: Vec::new(),
     };
     check(&seed, &operation).await;
+}
+
+#[tokio::test]
+async fn undoing_a_commit() {
+    let seed = seed().await;
+    let head = seed.graph.branch(&BranchName::main()).await.unwrap().head;
+    assert_eq!(head.touched[0].updated, 1, "the newest commit is an update");
+    let operation = Operation {
+        name: "revert",
+        run: |graph| {
+            boxed(async move {
+                let main = BranchName::main();
+                let head = graph.branch(&main).await?.head;
+                let options = RevertOptions {
+                    mode: RevertMode::Undo(head.id),
+                    dry_run: false,
+                    write: WriteOptions::default(),
+                };
+                graph.revert(&main, &options).await?;
+                Ok(())
+            })
+        },
+        between: Vec::new(),
+    };
+    check(&seed, &operation).await;
+}
+
+#[tokio::test]
+async fn making_and_ending_a_tag() {
+    let operation = Operation {
+        name: "tag",
+        run: |graph| {
+            boxed(async move {
+                let name = TagName::parse("v1")?;
+                let by = Authorship::default();
+                graph.create_tag(&name, &Target::default(), &by).await?;
+                graph.delete_tag(&name, &by).await?;
+                Ok(())
+            })
+        },
+        between: Vec::new(),
+    };
+    check(&seed().await, &operation).await;
 }
 
 /// One write with a key.

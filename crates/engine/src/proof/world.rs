@@ -12,11 +12,11 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use crate::engine::{Authorship, Engine, EngineOptions};
 use crate::graph::{
-    BranchName, FsckOptions, FsckReport, Graph, GraphId, GraphRoot, ReadOptions, Target,
-    WriteOptions,
+    BranchName, CollectOptions, FsckOptions, FsckReport, Graph, GraphId, GraphRoot, ReadOptions,
+    Retention, Target, WriteOptions,
 };
-use crate::log::fault::FaultStore;
-use crate::store::{Store, StoreOptions};
+use crate::log::fault::{FaultStore, TestClock};
+use crate::store::{Clock as _, Store, StoreOptions, SystemClock};
 use crate::write::{LoadMode, LoadOptions};
 
 pub(super) const SCHEMA: &str = "
@@ -30,6 +30,7 @@ edge Owns: Team -> Package { @key(src, dst) }
 pub(super) struct World {
     memory: Arc<InMemory>,
     pub(super) faults: FaultStore,
+    clock: Arc<TestClock>,
     pub(super) engine: Engine,
     pub(super) root: GraphRoot,
     pub(super) graph: Graph,
@@ -56,9 +57,16 @@ impl WrappingObjectStore for Below {
     }
 }
 
-async fn engine_over(memory: &Arc<InMemory>) -> (FaultStore, Engine) {
+/// Longer than anything is kept for the sake of those who may still need it.
+const DAY_AND_MORE: Duration = Duration::from_secs(25 * 3600);
+
+async fn engine_over(memory: &Arc<InMemory>) -> (FaultStore, Arc<TestClock>, Engine) {
     let faults = FaultStore::new(memory.clone());
+    let clock = Arc::new(TestClock::default());
+    let now = SystemClock::default().now_micros();
+    clock.advance(Duration::from_micros(u64::try_from(now).unwrap()));
     let options = StoreOptions {
+        clock: clock.clone(),
         wrapper: Some(Arc::new(Below(faults.clone()))),
         ..StoreOptions::default()
     };
@@ -67,14 +75,14 @@ async fn engine_over(memory: &Arc<InMemory>) -> (FaultStore, Engine) {
         cache_bytes: 64 << 20,
         ..EngineOptions::default()
     };
-    (faults, Engine::new(store, options))
+    (faults, clock, Engine::new(store, options))
 }
 
 impl World {
     /// A graph without data.
     pub(super) async fn new(schema: &str) -> Self {
         let memory = Arc::new(InMemory::new());
-        let (faults, engine) = engine_over(&memory).await;
+        let (faults, clock, engine) = engine_over(&memory).await;
         let id = GraphId::parse("g").unwrap();
         let root = engine
             .create_graph(&id, schema, &Authorship::default())
@@ -84,6 +92,7 @@ impl World {
         Self {
             memory,
             faults,
+            clock,
             engine,
             root,
             graph,
@@ -93,12 +102,13 @@ impl World {
     /// A copy that goes its own way, through an engine that knows nothing.
     pub(super) async fn fork(&self) -> Self {
         let memory = Arc::new(self.memory.fork());
-        let (faults, engine) = engine_over(&memory).await;
+        let (faults, clock, engine) = engine_over(&memory).await;
         engine.store().probe_create_once().await.unwrap();
         let graph = engine.open_graph(&self.root).await.unwrap();
         Self {
             memory,
             faults,
+            clock,
             engine,
             root: self.root.clone(),
             graph,
@@ -203,9 +213,18 @@ impl World {
         self.engine.fsck(&self.root, &options).await.unwrap()
     }
 
-    /// Everything that lies in the store becomes older by so much.
-    pub(super) fn age(&self, by: Duration) {
-        self.faults.advance(by);
+    /// A collection that keeps all commits, more than a day after whatever was before.
+    pub(super) async fn collect(&self) {
+        self.faults.advance(DAY_AND_MORE);
+        self.clock.advance(DAY_AND_MORE);
+        let options = CollectOptions {
+            retention: Retention {
+                commits: Some(1_000_000),
+                age: None,
+            },
+            ..CollectOptions::default()
+        };
+        self.graph.collect(&options).await.unwrap();
     }
 
     pub(super) async fn object(&self, relative: &str) -> Option<bytes::Bytes> {

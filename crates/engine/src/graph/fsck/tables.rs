@@ -11,6 +11,8 @@ use super::{FsckOptions, FsckReport, Survey};
 use crate::error::{ErrorKind, Result};
 use crate::table::{References, arrow_schema, live_rows, references};
 
+/// Every table begins with it, on the chain that nothing is committed to afterwards.
+const FIRST_VERSION: u64 = 1;
 const RESTORE: &str = "restore the graph from a backup, or revert to a commit that is whole";
 
 impl Graph {
@@ -114,6 +116,9 @@ impl Graph {
                 report.error(place, format!("has no column {column}"), RESTORE);
             }
         }
+        if !named.covers(&first_manifest(&dataset)) {
+            self.name_first(table, named).await?;
+        }
         let needed = references(&dataset).await?;
         for file in needed
             .files
@@ -125,4 +130,25 @@ impl Graph {
         named.extend(needed);
         Ok(())
     }
+
+    /// The empty version that a table began with: kept as long as the table is. Whether it is still
+    /// there matters to nobody.
+    async fn name_first(&self, table: &TableRef, named: &mut References) -> Result<()> {
+        let first = TableRef {
+            path: table.path.clone(),
+            version: FIRST_VERSION,
+            rows: 0,
+        };
+        if let Ok(dataset) = Box::pin(self.tables().load(&first)).await {
+            named.extend(references(&dataset.into()).await?);
+        }
+        Ok(())
+    }
+}
+
+/// Where Lance keeps the manifest of a table's first version.
+fn first_manifest(dataset: &lance::Dataset) -> Path {
+    dataset
+        .versions_dir()
+        .join(format!("{:020}.manifest", u64::MAX - FIRST_VERSION))
 }
