@@ -1,7 +1,7 @@
 //! Making and ending branches: one append each.
 
 use super::branch::{BranchInfo, BranchState, Head};
-use super::model::{BranchEvent, CreatedRef, ParentRef};
+use super::model::{BranchEvent, CreatedRef};
 use super::{BranchName, Commit, CommitId, Graph, Incarnation, Target};
 use crate::engine::Authorship;
 use crate::error::{Error, ErrorKind, Result};

@@ -15,7 +15,7 @@ use omnigraph_lang::schema::TypeId;
 use super::branch::{BranchState, Head, entry, living};
 use super::conflict::{After, Overtaken, has_moved};
 use super::idempotency::{Claimed, Keyed, Ticket};
-use super::model::{BranchEvent, CreatedRef, ParentRef};
+use super::model::{BranchEvent, CreatedRef};
 use super::{
     BranchName, Commit, CommitId, CommitKind, Graph, Incarnation, Snapshot, TableRef, Touched,
 };
@@ -438,6 +438,10 @@ fn replay<W: Write>(
 }
 
 /// Writers that were overtaken together do not come back together.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the length of a pause hangs on it, and no test looks at that"
+)]
 async fn pause(run: usize, until: Instant) {
     let most = PAUSE_MIN * (1 << run.min(6));
     let pause = most.mul_f64(rand::random::<f64>());
@@ -464,9 +468,4 @@ fn deadline(branch: &BranchName) -> Error {
         ErrorKind::Deadline,
         format!("the time for this write to branch '{branch}' is over; nothing was written"),
     )
-}
-
-/// A parent and its version.
-pub(super) fn parent_of(head: &Head) -> (ParentRef, u64) {
-    (head.at.clone(), head.commit.version)
 }

@@ -355,7 +355,8 @@ enum Filled {
 
 impl Filled {
     async fn new(base: &Arc<Dataset>, fragment: &FileFragment, column: &NewColumn) -> Result<Self> {
-        let one = |value: &Value| values::array_of(column.field.data_type(), &[value.clone()]);
+        let one =
+            |value: &Value| values::array_of(column.field.data_type(), std::slice::from_ref(value));
         Ok(match &column.from {
             Source::Nulls => Self::Constant(repeated(&one(&Value::Null)?)?),
             Source::Constant(value) => Self::Constant(repeated(&one(value)?)?),

@@ -66,7 +66,7 @@ impl Roots {
             anchors.extend(named.map(|node| node.place.clone()));
         }
         let known = |place: &Place| history.node(place).is_some();
-        for life in history.lives.iter().filter(|life| !known(&life.head)) {
+        if let Some(life) = history.lives.iter().find(|life| !known(&life.head)) {
             return Err(Error::corrupt(format!(
                 "the head of branch '{}' is not in the log that it names",
                 life.branch

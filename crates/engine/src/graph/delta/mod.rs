@@ -10,20 +10,18 @@ mod table;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
-use omnigraph_lang::schema::{EntityKind, EntityType, TypeId};
+use omnigraph_lang::schema::{EntityType, TypeId};
 
-pub(crate) use self::row::{RowRef, same_cell, same_entity};
+pub(crate) use self::row::{RowRef, same_entity};
 pub(crate) use self::table::{Rest, TableDelta};
-use super::{Commit, Graph, SchemaVersion, Touched};
+use super::{Commit, Graph, SchemaVersion};
 use crate::error::Result;
-
-/// Tables that are compared in parallel.
-const TABLES_AT_ONCE: usize = 8;
 
 /// What happened to one entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +43,6 @@ pub(crate) struct Change {
 /// The changes of one type, by entity id.
 #[derive(Clone, Debug)]
 pub(crate) struct TypeDelta {
-    pub(crate) id: TypeId,
     pub(crate) changes: BTreeMap<String, Change>,
 }
 
@@ -54,14 +51,6 @@ pub(crate) struct TypeDelta {
 pub(crate) struct Side {
     pub(crate) commit: Arc<Commit>,
     pub(crate) schema: Arc<SchemaVersion>,
-}
-
-/// What changed from one commit to another. Types without a change do not occur.
-#[derive(Clone, Debug)]
-pub(crate) struct Delta {
-    pub(crate) from: Side,
-    pub(crate) to: Side,
-    pub(crate) types: BTreeMap<TypeId, TypeDelta>,
 }
 
 impl Change {
@@ -81,33 +70,6 @@ impl Side {
     }
 }
 
-impl Delta {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.types.is_empty()
-    }
-
-    /// How many entities changed, by type: node types before edge types, each by name.
-    pub(crate) fn touched(&self) -> Vec<Touched> {
-        let mut touched: Vec<Touched> = self
-            .types
-            .values()
-            .filter_map(|delta| {
-                let entity = self.to.entity(delta.id).or(self.from.entity(delta.id))?;
-                let count = |op| delta.changes.values().filter(|c| c.op() == op).count() as u64;
-                Some(Touched {
-                    edge: entity.kind() == EntityKind::Edge,
-                    type_name: entity.body().name.clone(),
-                    inserted: count(Op::Insert),
-                    updated: count(Op::Update),
-                    deleted: count(Op::Delete),
-                })
-            })
-            .collect();
-        touched.sort_by(|a, b| (a.edge, &a.type_name).cmp(&(b.edge, &b.type_name)));
-        touched
-    }
-}
-
 impl Graph {
     /// A commit with its schema.
     pub(crate) async fn side(&self, commit: &Arc<Commit>) -> Result<Side> {
@@ -115,23 +77,6 @@ impl Graph {
             commit: commit.clone(),
             schema: self.shared.schemas.get(&commit.schema).await?,
         })
-    }
-
-    /// All changes from one commit to another. Costs what changed where `from` is an ancestor of
-    /// `to`; right for any two commits. A table at the same version on both sides costs nothing.
-    pub(crate) async fn delta(&self, from: &Arc<Commit>, to: &Arc<Commit>) -> Result<Delta> {
-        let (from, to) = (self.side(from).await?, self.side(to).await?);
-        let sides = (&from, &to);
-        let types: BTreeMap<TypeId, TypeDelta> = futures::stream::iter(changed_types(&from, &to))
-            .map(|id| async move {
-                let delta = Box::pin(self.type_delta(sides.0, sides.1, id)).await?;
-                Ok::<_, crate::error::Error>(delta.map(|delta| (id, delta)))
-            })
-            .buffer_unordered(TABLES_AT_ONCE)
-            .try_filter_map(|delta| async move { Ok(delta) })
-            .try_collect()
-            .await?;
-        Ok(Delta { from, to, types })
     }
 
     /// The changes of one type; `None` where there are none.
@@ -142,7 +87,7 @@ impl Graph {
         id: TypeId,
     ) -> Result<Option<TypeDelta>> {
         let changes = self.table_delta(from, to, id).await?.all().await?;
-        Ok((!changes.is_empty()).then_some(TypeDelta { id, changes }))
+        Ok((!changes.is_empty()).then_some(TypeDelta { changes }))
     }
 }
 

@@ -9,6 +9,7 @@
 mod tests;
 mod upkeep;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -336,11 +337,13 @@ impl Graph {
                 continue;
             };
             let key = (*id, table.version);
-            if !put.contains_key(&key) {
-                let made = Box::pin(self.tables().put_work(work, table)).await?;
-                put.insert(key, made);
-            }
-            if let Some(Some(made)) = put.get(&key) {
+            let made = match put.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(room) => {
+                    room.insert(Box::pin(self.tables().put_work(work, table)).await?)
+                }
+            };
+            if let Some(made) = made {
                 changed.insert(*id, made.clone());
             }
         }

@@ -566,7 +566,7 @@ async fn a_rewrite_lands_on_a_branch_that_got_new_rows_meanwhile() {
         let name = format!("p{n}");
         assert_eq!(
             by_filter(&f.graph, &format!("name = '{name}'")).await,
-            [name.clone()]
+            std::slice::from_ref(&name)
         );
         assert_eq!(by_word(&f.graph, &name).await, [name]);
     }

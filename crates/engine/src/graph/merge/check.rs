@@ -8,6 +8,7 @@
 //! pairs of changed entities, one from each side. Only the number of edges of a node cannot be told
 //! from changes alone: it is looked up for those nodes to which both sides gave or took an edge.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow_array::cast::AsArray;
@@ -71,9 +72,8 @@ impl Graph {
         types: &mut ByType,
         found: &mut Found,
     ) -> Result<()> {
-        if !types.contains_key(&id) {
-            let changed = self.changed(sides, id, strategies, found).await?;
-            types.insert(id, changed);
+        if let Entry::Vacant(room) = types.entry(id) {
+            room.insert(self.changed(sides, id, strategies, found).await?);
         }
         Ok(())
     }
@@ -164,11 +164,13 @@ fn starting_at(dataset: &Dataset, nodes: &[&str]) -> Result<Scanner> {
 
 /// Whether a node that goes on one side can be missed by an edge of the other.
 fn interact(edge: Way, node: Way) -> bool {
-    match (edge, node) {
-        (Way::Same, _) | (_, Way::Same) => false,
-        (Way::Ours(_), Way::Ours(_)) | (Way::Theirs(_), Way::Theirs(_)) => false,
-        _ => true,
-    }
+    !matches!(
+        (edge, node),
+        (Way::Same, _)
+            | (_, Way::Same)
+            | (Way::Ours(_), Way::Ours(_))
+            | (Way::Theirs(_), Way::Theirs(_))
+    )
 }
 
 /// Nodes that the result has no more.

@@ -160,7 +160,7 @@ impl Tags {
         let names: Vec<TagName> = listed
             .common_prefixes
             .iter()
-            .filter_map(|directory| directory.parts().last())
+            .filter_map(|directory| directory.parts().next_back())
             .map(|name| TagName::decode(name.as_ref()))
             .collect::<Result<_>>()?;
         let mut living: Vec<TagInfo> = futures::stream::iter(names)

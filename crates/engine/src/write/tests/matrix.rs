@@ -145,6 +145,7 @@ fn same(
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn cases() -> Vec<Case> {
     let ab = || vec![p("a", ""), p("b", ""), q("q")];
     let own = |rest: &str| vec![p("a", rest)];
