@@ -134,7 +134,7 @@ fn text(report: &FsckOutput) -> String {
     }
     lines.push(format!(
         "checked {}, {}, {}, {}, {} ({})",
-        count(report.branches, "branch"),
+        count(report.branches, "branch log"),
         count(report.commits, "commit"),
         count(report.table_versions, "table version"),
         count(report.rows, "row"),
