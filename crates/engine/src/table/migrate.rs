@@ -78,6 +78,7 @@ impl TypeChange<'_> {
             || columns(&before.properties) != columns(&after.properties)
             || after.properties.iter().any(loosened)
             || layout::indexes(self.before) != layout::indexes(self.after)
+            || layout::vector_indexes(self.before) != layout::vector_indexes(self.after)
     }
 
     /// The columns that stay, with their names and nullability, if that is any change.
@@ -267,7 +268,7 @@ impl Tables {
     }
 
     /// Builds the indexes that the type declares and the table lacks, over all its rows, and takes
-    /// away those that it no longer declares.
+    /// away those that it no longer declares. Vector indexes are left to maintenance.
     async fn fit_indexes(
         &self,
         path: &str,
@@ -277,12 +278,8 @@ impl Tables {
         let present = dataset.load_indices().await?;
         let field = |column: &str| dataset.schema().field(column).map(|field| field.id);
         let wanted = layout::indexes(entity);
-        let body = entity.body();
-        let declared: Vec<i32> = body
-            .indexes
-            .iter()
-            .filter_map(|id| field(&body.property_by_id(*id)?.name))
-            .collect();
+        let mut declared = layout::vector_indexes(entity);
+        declared.extend(wanted.iter().cloned());
         let serves = |index: &layout::Index, name: &str, id: Option<i32>| {
             id.is_some()
                 && id == field(&index.column)
@@ -294,12 +291,9 @@ impl Tables {
                 let Some(id) = there.fields.first().copied() else {
                     return false;
                 };
-                match layout::Kind::of_name(&there.name) {
-                    Some(_) => !wanted
-                        .iter()
-                        .any(|index| serves(index, &there.name, Some(id))),
-                    None => !declared.contains(&id),
-                }
+                !declared
+                    .iter()
+                    .any(|index| serves(index, &there.name, Some(id)))
             })
             .cloned()
             .collect();

@@ -626,7 +626,10 @@ async fn work_from_before_a_collection_is_dropped() {
     add(&f.graph, "ann", 1).await;
     let round = worked(&f.graph).await;
     let log = f.graph.shared.branches.log(&main_branch());
-    let swept = entry(BranchEvent::Swept { at: 0 });
+    let swept = entry(BranchEvent::Swept {
+        at: 0,
+        before: None,
+    });
     log.append(Some(round.head.seq), &swept, append_deadline())
         .await
         .unwrap();

@@ -365,6 +365,7 @@ impl Write for Merge<'_> {
 fn add_parent(commit: &mut Commit, at: &ParentRef, head: &Head) {
     commit.parents.push(at.clone());
     commit.version = commit.version.max(1 + head.commit.version);
+    commit.created_at = head.time_after(commit.created_at);
     commit.control_epoch = commit.control_epoch.max(head.control_epoch);
 }
 

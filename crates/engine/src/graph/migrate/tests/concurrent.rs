@@ -92,7 +92,10 @@ async fn a_sweep_in_between_makes_a_change_start_afresh() {
         .append_event(
             &branch("main"),
             Some(head.seq),
-            BranchEvent::Swept { at: 1 },
+            BranchEvent::Swept {
+                at: 1,
+                before: None,
+            },
             std::time::Duration::from_secs(5),
         )
         .await
