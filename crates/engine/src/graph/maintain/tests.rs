@@ -1,5 +1,7 @@
 //! What maintenance must never do: change an answer, lose a write, bring back a row, or starve.
 
+mod vectors;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

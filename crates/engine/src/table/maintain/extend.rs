@@ -43,7 +43,7 @@ pub(super) struct Facts<'a> {
     pub(super) vectors: &'a Vectors,
     pub(super) entity: EntityType<'a>,
     pub(super) min_unindexed: u64,
-    pub(super) min_vectors: u64,
+    pub(super) policy: &'a Policy,
 }
 
 /// The segments that the declared indexes of a type lack over these fragments.
@@ -73,11 +73,11 @@ impl Facts<'_> {
                 (0..self.fragments.len()).filter(has).collect()
             })
             .collect();
-        let structure = Structure::of(rows.iter().sum());
+        let structure = Structure::of(rows.iter().sum(), self.policy);
         let new = match index.kind {
             Kind::Ordered | Kind::FullText => plan::segment(&rows, &covered, self.min_unindexed)?,
             Kind::Nearest => {
-                let new = plan::segment(&rows, &covered, self.min_vectors)?;
+                let new = plan::segment(&rows, &covered, self.policy.min_vectors)?;
                 self.of_one_structure(new, &of_index, structure)
             }
         };
@@ -135,7 +135,7 @@ impl Facts<'_> {
             let vectors: u64 = vectors.map(|f| self.vectors.of(&index.column, f.id)).sum();
             pending.push(Pending {
                 index: index.name(),
-                reason: format!("needs {} vectors, has {vectors}", self.min_vectors),
+                reason: format!("needs {} vectors, has {vectors}", self.policy.min_vectors),
             });
         }
         pending

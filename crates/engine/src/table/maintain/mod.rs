@@ -85,7 +85,7 @@ impl Tables {
             vectors: &vectors,
             entity,
             min_unindexed: extension(policy, &groups),
-            min_vectors: policy.min_vectors,
+            policy,
         };
         let extended: Vec<String> = extend::wanted(&facts).into_iter().map(|w| w.name).collect();
         let built: Vec<&str> = extended.iter().map(String::as_str).collect();
@@ -121,7 +121,7 @@ impl Tables {
             vectors: &vectors,
             entity,
             min_unindexed: extension(policy, &planned),
-            min_vectors: policy.min_vectors,
+            policy,
         };
         let wanted = extend::wanted(&facts);
         let segments = extend::build(&rewritten, &indexes, wanted, policy).await?;

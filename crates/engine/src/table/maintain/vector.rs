@@ -17,12 +17,10 @@ use omnigraph_lang::schema::EntityType;
 use parking_lot::Mutex;
 
 use super::compact::live;
+use super::plan::Policy;
 use crate::error::Result;
 use crate::table::layout;
 
-/// Up to so many vectors are kept in the index as they are; more of them as bytes, in a quarter of
-/// the space, their distances computed anew from the rows.
-const PLAIN_MAX: u64 = 1 << 20;
 /// Centroids that one segment may have: training more of them takes too long.
 const PARTITIONS_MAX: u64 = 4_096;
 /// Fragments whose vectors are remembered to have been counted.
@@ -33,7 +31,7 @@ const COUNTED_MAX: usize = 100_000;
 pub(super) enum Structure {
     /// As they are: IVF_FLAT.
     Plain,
-    /// Each number as a byte: IVF_SQ.
+    /// Each number as a byte, in a quarter of the space: IVF_SQ.
     Bytes,
 }
 
@@ -52,8 +50,8 @@ pub(in crate::table) struct Counted {
 }
 
 impl Structure {
-    pub(super) fn of(vectors: u64) -> Self {
-        match vectors <= PLAIN_MAX {
+    pub(super) fn of(vectors: u64, policy: &Policy) -> Self {
+        match vectors <= policy.plain_vectors {
             true => Self::Plain,
             false => Self::Bytes,
         }
