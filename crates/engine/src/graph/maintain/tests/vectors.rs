@@ -119,7 +119,13 @@ impl Docs {
     }
 
     async fn remove(&mut self, name: &str) {
-        run(&self.graph, &main_branch(), REMOVE_DOC, json!({ "n": name })).await;
+        run(
+            &self.graph,
+            &main_branch(),
+            REMOVE_DOC,
+            json!({ "n": name }),
+        )
+        .await;
         self.vectors.remove(name);
     }
 
@@ -129,7 +135,12 @@ impl Docs {
         let indexes = dataset.load_indices().await.unwrap();
         let of_vectors = indexes.iter().filter(|i| i.name.ends_with("_vector"));
         of_vectors
-            .map(|i| (i.uuid.to_string(), i.fragment_bitmap.as_ref().unwrap().len()))
+            .map(|i| {
+                (
+                    i.uuid.to_string(),
+                    i.fragment_bitmap.as_ref().unwrap().len(),
+                )
+            })
             .collect()
     }
 
@@ -161,7 +172,11 @@ impl Docs {
         let with_vector = self.vectors.iter();
         let mut all: Vec<(f32, String)> = with_vector
             .filter_map(|(name, vector)| {
-                let squares = vector.as_ref()?.iter().zip(to).map(|(a, b)| (a - b).powi(2));
+                let squares = vector
+                    .as_ref()?
+                    .iter()
+                    .zip(to)
+                    .map(|(a, b)| (a - b).powi(2));
                 Some((squares.sum(), name.clone()))
             })
             .collect();
@@ -287,7 +302,13 @@ async fn new_rows_get_a_segment_of_their_own() {
     docs.optimize().await;
     let first = docs.segments().await;
     docs.load("main", 50, 0).await;
-    assert!(docs.optimize().await.indexes_extended.iter().all(|i| i != "vec_vector"));
+    assert!(
+        docs.optimize()
+            .await
+            .indexes_extended
+            .iter()
+            .all(|i| i != "vec_vector")
+    );
     docs.load("main", 100, 0).await;
     docs.optimize().await;
     let both = docs.segments().await;
@@ -348,7 +369,11 @@ async fn merged_rows_and_branches_keep_their_indexes() {
     docs.load("side", 40, 0).await;
     docs.load("main", 20, 0).await;
     docs.graph
-        .merge(&side, &main_branch(), &crate::graph::MergeOptions::default())
+        .merge(
+            &side,
+            &main_branch(),
+            &crate::graph::MergeOptions::default(),
+        )
         .await
         .unwrap();
     let recall = docs.recall(64).await;

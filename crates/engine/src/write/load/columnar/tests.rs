@@ -72,12 +72,17 @@ fn read_parquet(bytes: &[u8]) -> Result<usize> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    let reader = std::thread::spawn(move || read(file, 1 << 20, &sender));
+    let room = Room {
+        batch: 1 << 20,
+        pages: 1 << 20,
+    };
+    let reader = std::thread::spawn(move || read(file, room, &sender));
     let mut rows = 0;
     let mut failed = None;
     while let Some(next) = receiver.blocking_recv() {
         match next {
-            Ok((_, batch)) => rows += batch.map_or(0, |batch| batch.num_rows()),
+            Ok(FilePart::Begin(_, pages)) => assert!(pages <= room.pages),
+            Ok(FilePart::Rows(batch)) => rows += batch.num_rows(),
             Err(error) => failed = Some(error),
         }
     }
