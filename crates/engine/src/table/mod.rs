@@ -4,6 +4,7 @@
 pub(crate) mod blob;
 pub(crate) mod change;
 mod create;
+mod kept;
 mod layout;
 mod maintain;
 mod migrate;
@@ -46,6 +47,8 @@ struct Shared {
     open: Mutex<HashMap<(String, u64), Arc<Dataset>>>,
     /// Vectors per fragment, for vector indexes.
     counted: maintain::Counted,
+    /// Work on changes of schema that did not land.
+    kept: kept::Kept,
 }
 
 impl std::fmt::Debug for Tables {
@@ -63,6 +66,7 @@ impl Tables {
                 root: root.path(),
                 open: Mutex::default(),
                 counted: maintain::Counted::default(),
+                kept: kept::Kept::default(),
             }),
         }
     }

@@ -13,7 +13,7 @@ use omnigraph_lang::schema::EntityType;
 use super::compact::{covers, live};
 use super::plan::{self, NewSegment, Policy};
 use super::vector::{self, Structure, Vectors};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::table::layout::{self, Index, Kind};
 
 /// A segment that was built.
@@ -152,21 +152,10 @@ pub(super) async fn build(
     let mut segments = Vec::with_capacity(wanted.len());
     for wanted in wanted {
         let mut dataset = Dataset::clone(dataset);
-        let columns = [wanted.index.column.as_str()];
         let built = match wanted.index.kind {
-            Kind::Ordered => {
-                let params = ScalarIndexParams::default();
-                let builder =
-                    CreateIndexBuilder::new(&mut dataset, &columns, IndexType::BTree, &params);
-                execute(builder, &wanted).await?
-            }
-            Kind::FullText => {
-                let params = InvertedIndexParams::default();
-                let builder =
-                    CreateIndexBuilder::new(&mut dataset, &columns, IndexType::Inverted, &params);
-                // Over chosen fragments it leaves files that a merge is to finish.
-                let staged = execute(builder, &wanted).await?;
-                Box::pin(dataset.merge_existing_index_segments(vec![staged])).await?
+            Kind::Ordered | Kind::FullText => {
+                let fragments = wanted.fragments.clone();
+                build_over(&mut dataset, &wanted.index, &wanted.name, fragments).await?
             }
             Kind::Nearest => match train(&mut dataset, &wanted, policy).await? {
                 Some(built) => built,
@@ -185,11 +174,40 @@ pub(super) async fn build(
     Ok(segments)
 }
 
-async fn execute(builder: CreateIndexBuilder<'_>, wanted: &Wanted) -> Result<IndexMetadata> {
+/// Builds a segment of an index that needs no training.
+pub(in crate::table) async fn build_over(
+    dataset: &mut Dataset,
+    index: &Index,
+    name: &str,
+    fragments: Vec<u32>,
+) -> Result<IndexMetadata> {
+    let columns = [index.column.as_str()];
+    match index.kind {
+        Kind::Ordered => {
+            let params = ScalarIndexParams::default();
+            let builder = CreateIndexBuilder::new(dataset, &columns, IndexType::BTree, &params);
+            execute(builder, name, fragments).await
+        }
+        Kind::FullText => {
+            let params = InvertedIndexParams::default();
+            let builder = CreateIndexBuilder::new(dataset, &columns, IndexType::Inverted, &params);
+            // Over chosen fragments it leaves files that a merge is to finish.
+            let staged = execute(builder, name, fragments).await?;
+            Ok(Box::pin(dataset.merge_existing_index_segments(vec![staged])).await?)
+        }
+        Kind::Nearest => Err(Error::internal("a vector index has to be trained")),
+    }
+}
+
+async fn execute(
+    builder: CreateIndexBuilder<'_>,
+    name: &str,
+    fragments: Vec<u32>,
+) -> Result<IndexMetadata> {
     let mut builder = builder
-        .name(wanted.name.clone())
+        .name(name.to_owned())
         .replace(true)
-        .fragments(wanted.fragments.clone());
+        .fragments(fragments);
     Ok(Box::pin(builder.execute_uncommitted()).await?)
 }
 
@@ -210,7 +228,8 @@ async fn train(
     let params = wanted.structure.params(vectors)?;
     let columns = [column];
     let builder = CreateIndexBuilder::new(dataset, &columns, params.index_type(), &params);
-    execute(builder, wanted).await.map(Some)
+    let built = execute(builder, &wanted.name, wanted.fragments.clone()).await?;
+    Ok(Some(built))
 }
 
 /// A declared index that is not built.

@@ -19,6 +19,7 @@ use lance_table::format::{Fragment, IndexMetadata};
 use omnigraph_lang::schema::EntityType;
 
 pub(crate) use self::extend::Pending;
+pub(super) use self::extend::build_over;
 use self::extend::{Facts, Segment};
 pub(crate) use self::plan::Policy;
 pub(super) use self::vector::Counted;

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use super::compact::live;
 use super::plan::Policy;
 use crate::error::Result;
+use crate::table::kept::content;
 use crate::table::layout;
 
 /// Centroids that one segment may have: training more of them takes too long.
@@ -105,7 +106,7 @@ impl Vectors {
                 let count = match complete || all == 0 {
                     true => all,
                     false => {
-                        let key = (files(fragment), field.id);
+                        let key = (content(fragment), field.id);
                         let known = counted.get(&key);
                         let count = match known {
                             Some(count) => count,
@@ -180,10 +181,4 @@ impl Counted {
         }
         known.insert(key, count);
     }
-}
-
-/// What tells a fragment from every other: its files are never written twice.
-fn files(fragment: &Fragment) -> String {
-    let files: Vec<&str> = fragment.files.iter().map(|file| &*file.path).collect();
-    files.join(" ")
 }
