@@ -274,8 +274,8 @@ async fn the_head_of_an_idle_branch_is_found_past_its_sweeps() {
             let appended = graph.append_event(&main, Some(head.seq), event, within);
             appended.await.unwrap();
         }
-        let cold = engine.open_graph(graph.root()).await.unwrap();
         let before = engine.store().requests();
+        let cold = engine.open_graph(graph.root()).await.unwrap();
         assert_eq!(cold.branch(&main).await.unwrap().head.id, ann.id);
         costs.push((engine.store().requests() - before).get);
     }

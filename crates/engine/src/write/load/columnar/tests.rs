@@ -10,7 +10,7 @@ use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use proptest::prelude::*;
 
-use super::{Frames, read, slices};
+use super::{FilePart, Frames, Room, read, slices};
 use crate::error::{ErrorKind, Result};
 
 const LIMIT: usize = 4 << 20;
