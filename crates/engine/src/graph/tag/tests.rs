@@ -325,7 +325,11 @@ async fn times_never_go_back_along_a_branch() {
     let late = add(&graph, "side", "late").await;
     clock.0.store(2, Ordering::SeqCst);
     let merged = graph
-        .merge(&side, &BranchName::main(), &crate::graph::MergeOptions::default())
+        .merge(
+            &side,
+            &BranchName::main(),
+            &crate::graph::MergeOptions::default(),
+        )
         .await
         .unwrap()
         .commit

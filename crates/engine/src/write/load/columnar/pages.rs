@@ -84,7 +84,7 @@ fn header_at(file: &mut File, at: u64, end: u64) -> std::io::Result<Option<(Page
         };
         match compact.page() {
             Ok(page) => return Ok(Some((page, compact.at as u64))),
-            Err(Broken::Short) if !whole => wanted *= 16,
+            Err(Broken::Short) if !whole => wanted = (wanted * 16).min(*HEADER.end()),
             Err(Broken::Short | Broken::Wrong) => return Ok(None),
         }
     }
