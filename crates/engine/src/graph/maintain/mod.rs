@@ -280,8 +280,12 @@ impl Graph {
         }
         let entity = entity(snapshot, candidate)?;
         let work = Box::pin(self.tables().maintain(table, entity, policy)).await?;
-        let done = work.as_ref().map(|work| work.outlook.clone());
-        Ok((done.unwrap_or(outlook), work))
+        let outlook = match &work {
+            Some(work) => work.outlook.clone(),
+            // What looked like work was none.
+            None => self.outlook(snapshot, candidate, policy).await?,
+        };
+        Ok((outlook, work))
     }
 
     /// Puts finished work upon the head and appends it.

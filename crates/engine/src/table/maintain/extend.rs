@@ -12,7 +12,7 @@ use omnigraph_lang::schema::EntityType;
 
 use super::compact::{covers, live};
 use super::plan::{self, NewSegment, Policy};
-use super::vector::{self, Structure, Vectors};
+use super::vector::{self, Counted, Structure, Vectors};
 use crate::error::{Error, Result};
 use crate::table::layout::{self, Index, Kind};
 
@@ -83,9 +83,7 @@ impl Facts<'_> {
         };
         let ids = new.fragments.iter().map(|&at| self.fragments[at].id);
         Some(Wanted {
-            name: of_index
-                .first()
-                .map_or_else(|| index.name(), |&at| self.indexes[at].name.clone()),
+            name: self.name_of(&index, &of_index),
             fragments: ids.filter_map(|id| u32::try_from(id).ok()).collect(),
             replaces: new.replaces.iter().map(|&at| of_index[at]).collect(),
             structure,
@@ -101,6 +99,20 @@ impl Facts<'_> {
             all.filter(|&at| is_of(&self.indexes[at], field.id, index))
                 .collect(),
         )
+    }
+
+    /// The name that an index has, or is to get: its own may be that of an index over a column that
+    /// was called so before.
+    fn name_of(&self, index: &Index, of_index: &[usize]) -> String {
+        if let Some(&at) = of_index.first() {
+            return self.indexes[at].name.clone();
+        }
+        let name = index.name();
+        let field = self.dataset.schema().field(&index.column);
+        match self.indexes.iter().any(|there| there.name == name) {
+            true => index.name_of_field(field.map_or(-1, |field| field.id)),
+            false => name,
+        }
     }
 
     /// The segments of one vector index have one structure: where the table has outgrown it, the new
@@ -127,14 +139,15 @@ impl Facts<'_> {
     pub(super) fn pending(&self, built: &[&str]) -> Vec<Pending> {
         let mut pending = Vec::new();
         for index in layout::vector_indexes(self.entity) {
-            let there = self.segments(&index).is_some_and(|found| !found.is_empty());
-            if there || built.contains(&&*index.name()) {
+            let segments = self.segments(&index).unwrap_or_default();
+            let name = self.name_of(&index, &segments);
+            if !segments.is_empty() || built.contains(&&*name) {
                 continue;
             }
             let vectors = self.fragments.iter();
             let vectors: u64 = vectors.map(|f| self.vectors.of(&index.column, f.id)).sum();
             pending.push(Pending {
-                index: index.name(),
+                index: name,
                 reason: format!("needs {} vectors, has {vectors}", self.policy.min_vectors),
             });
         }
@@ -148,6 +161,7 @@ pub(super) async fn build(
     indexes: &[IndexMetadata],
     wanted: Vec<Wanted>,
     policy: &Policy,
+    counted: &Counted,
 ) -> Result<Vec<Segment>> {
     let mut segments = Vec::with_capacity(wanted.len());
     for wanted in wanted {
@@ -157,7 +171,7 @@ pub(super) async fn build(
                 let fragments = wanted.fragments.clone();
                 build_over(&mut dataset, &wanted.index, &wanted.name, fragments).await?
             }
-            Kind::Nearest => match train(&mut dataset, &wanted, policy).await? {
+            Kind::Nearest => match train(&mut dataset, &wanted, policy, counted).await? {
                 Some(built) => built,
                 None => continue,
             },
@@ -211,17 +225,22 @@ async fn execute(
     Ok(Box::pin(builder.execute_uncommitted()).await?)
 }
 
-/// Builds a segment of a vector index; `None` if too many of its rows have been deleted.
+/// Builds a segment of a vector index; `None` if too many of its rows have been deleted since they
+/// were counted.
 async fn train(
     dataset: &mut Dataset,
     wanted: &Wanted,
     policy: &Policy,
+    counted: &Counted,
 ) -> Result<Option<IndexMetadata>> {
     let column = wanted.index.column.as_str();
     let of_segment =
         |f: &&Fragment| u32::try_from(f.id).is_ok_and(|id| wanted.fragments.contains(&id));
-    let fragments = dataset.fragments().iter().filter(of_segment).cloned();
-    let vectors = vector::count_in(dataset, column, fragments.collect()).await?;
+    let fragments: Vec<Fragment> = (dataset.fragments().iter())
+        .filter(of_segment)
+        .cloned()
+        .collect();
+    let vectors = vector::recount(dataset, column, fragments, counted).await?;
     if vectors < policy.min_vectors {
         return Ok(None);
     }

@@ -125,7 +125,8 @@ impl Tables {
             policy,
         };
         let wanted = extend::wanted(&facts);
-        let segments = extend::build(&rewritten, &indexes, wanted, policy).await?;
+        let counted = &self.shared.counted;
+        let segments = extend::build(&rewritten, &indexes, wanted, policy, counted).await?;
         if groups.is_empty() && segments.is_empty() {
             return Ok(None);
         }
@@ -136,6 +137,12 @@ impl Tables {
             extended: segments.iter().map(|s| s.built.name.clone()).collect(),
             pending: {
                 let built: Vec<&str> = segments.iter().map(|s| &*s.built.name).collect();
+                // What was trained was counted anew.
+                let vectors = Vectors::count(&rewritten, entity, counted).await?;
+                let facts = Facts {
+                    vectors: &vectors,
+                    ..facts
+                };
                 facts.pending(&built)
             },
         };

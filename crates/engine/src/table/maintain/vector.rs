@@ -111,8 +111,8 @@ impl Vectors {
                         let count = match known {
                             Some(count) => count,
                             None => {
-                                let one = vec![fragment.clone()];
-                                let count = count_in(dataset, &index.column, one).await?;
+                                let column = &index.column;
+                                let count = count_in(dataset, column, fragment.clone()).await?;
                                 counted.put(key, count);
                                 count
                             }
@@ -152,14 +152,28 @@ impl Vectors {
     }
 }
 
-/// The vectors that there are in some fragments of a column, without deleted rows.
-pub(super) async fn count_in(
+/// Counts the vectors of some fragments of a column anew.
+pub(super) async fn recount(
     dataset: &Dataset,
     column: &str,
     fragments: Vec<Fragment>,
+    counted: &Counted,
 ) -> Result<u64> {
+    let field = dataset.schema().field(column).map_or(-1, |field| field.id);
+    let mut all = 0;
+    for fragment in fragments {
+        let key = (content(&fragment), field);
+        let count = count_in(dataset, column, fragment).await?;
+        counted.put(key, count);
+        all += count;
+    }
+    Ok(all)
+}
+
+/// The vectors that there are in a fragment of a column, without deleted rows.
+async fn count_in(dataset: &Dataset, column: &str, fragment: Fragment) -> Result<u64> {
     let mut scan = dataset.scan();
-    scan.project(&[column])?.with_fragments(fragments);
+    scan.project(&[column])?.with_fragments(vec![fragment]);
     let mut batches = scan.try_into_stream().await?;
     let mut count = 0;
     while let Some(batch) = batches.try_next().await? {
