@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::Float32Array;
 use arrow_array::cast::AsArray;
+use lance::index::DatasetIndexExt as _;
 use serde_json::json;
 
 use super::*;

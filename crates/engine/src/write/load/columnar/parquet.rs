@@ -129,7 +129,7 @@ fn pass_on(
         return Ok(());
     }
     for batch in reader {
-        let batch = batch?;
+        let batch = batch.map_err(ParquetError::from)?;
         *rows += batch.num_rows() as u64;
         if parts.blocking_send(Ok(Part::Rows(batch))).is_err() {
             return Ok(());
