@@ -3,18 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use omnigraph_engine::{
-    Authorship, BranchName, Engine, EngineOptions, Graph, GraphId, LoadMode, LoadOptions,
-    QueryLimits, ReadOptions, Store, StoreOptions, Target, WriteOptions,
+    Authorship, BranchName, Engine, Graph, QueryLimits, ReadOptions, Target, WriteOptions,
 };
-use tokio::io::AsyncReadExt;
 
+use crate::graph::{Failure, create, load_file, open};
 use crate::record::Record;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-const SCHEMA: &str = include_str!("../../examples/debian/debian.pg");
+type Result<T> = std::result::Result<T, Failure>;
 
 /// Reads that are measured warm: name, source, parameters.
 const READS: &[(&str, &str, &str)] = &[
@@ -74,11 +70,7 @@ pub(crate) async fn run(data: &Path, runs: usize, wanted: &dyn Fn(&str) -> bool)
     let directory = tempfile::tempdir()?;
     let root = directory.path().to_string_lossy().into_owned();
     let engine = open(&root).await?;
-    let id = GraphId::parse("debian")?;
-    let graph_root = engine
-        .create_graph(&id, SCHEMA, &Authorship::default())
-        .await?;
-    let graph = engine.open_graph(&graph_root).await?;
+    let (graph_root, graph) = create(&engine, "debian").await?;
 
     load(&engine, &graph, data).await?;
     cold(&root, &graph_root, wanted).await?;
@@ -97,30 +89,10 @@ pub(crate) async fn run(data: &Path, runs: usize, wanted: &dyn Fn(&str) -> bool)
     Ok(())
 }
 
-async fn open(root: &str) -> Result<Engine> {
-    let store = Store::open(root, StoreOptions::default()).await?;
-    Ok(Engine::new(store, EngineOptions::default()))
-}
-
 async fn load(engine: &Engine, graph: &Graph, data: &Path) -> Result<()> {
     let before = engine.store().requests();
     let started = Instant::now();
-    let options = LoadOptions {
-        mode: LoadMode::Append,
-        ..LoadOptions::default()
-    };
-    let mut session = graph.load(&BranchName::main(), options).await?;
-    let mut file = tokio::fs::File::open(data).await?;
-    loop {
-        let mut chunk = vec![0; 1 << 20];
-        let read = file.read(&mut chunk).await?;
-        if read == 0 {
-            break;
-        }
-        chunk.truncate(read);
-        session.push(Bytes::from(chunk)).await?;
-    }
-    let loaded = session.finish().await?;
+    let loaded = load_file(graph, data, None).await?;
     Record::new("load/append", vec![started.elapsed()])
         .rows(loaded.total)
         .requests(engine.store().requests() - before)

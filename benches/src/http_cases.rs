@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::graph::Failure;
 use crate::record::Record;
 
 /// What is called.
@@ -12,10 +13,7 @@ pub(crate) struct Target<'a> {
     pub(crate) params: serde_json::Value,
 }
 
-pub(crate) async fn run(
-    target: &Target<'_>,
-    runs: usize,
-) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn run(target: &Target<'_>, runs: usize) -> Result<(), Failure> {
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(60))
         .build()?;
@@ -26,7 +24,7 @@ pub(crate) async fn run(
         target.query
     );
     let body = serde_json::json!({ "params": target.params });
-    let call = async || -> Result<u64, Box<dyn std::error::Error>> {
+    let call = async || -> Result<u64, Failure> {
         let mut request = client.post(&url).json(&body);
         if let Ok(token) = std::env::var("OMNIGRAPH_BEARER_TOKEN") {
             request = request.bearer_auth(token);

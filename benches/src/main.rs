@@ -2,10 +2,15 @@
 //!
 //! `--data FILE` loads an NDJSON file with the schema of the shipped example into a fresh local
 //! store and measures the engine in this process; `--url URL` measures stored queries of a running
-//! server over HTTP; `writers` measures commits per second of concurrent processes.
+//! server over HTTP; `writers` measures commits per second of concurrent processes, `merge` merges in
+//! a graph and in a tenth of it, `load` loads and the memory that they take. README.md has the
+//! commands.
 
 mod engine_cases;
+mod graph;
 mod http_cases;
+mod load;
+mod merge;
 mod record;
 mod writers;
 
@@ -54,6 +59,10 @@ struct Args {
 enum Mode {
     /// Commits per second of concurrent writers
     Writers(writers::Writers),
+    /// Merges of the same change in a graph and in a tenth of it
+    Merge(merge::Merge),
+    /// Loads, and the memory that they take
+    Load(load::Load),
 }
 
 #[tokio::main]
@@ -63,20 +72,17 @@ async fn main() -> ExitCode {
         eprintln!("error: this is a debug build, whose times mean nothing\n\nhint: make bench");
         return ExitCode::from(2);
     }
-    if let Some(Mode::Writers(writers)) = &args.mode {
-        return match writers::run(writers).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    if args.data.is_none() && args.url.is_none() {
+    if args.mode.is_none() && args.data.is_none() && args.url.is_none() {
         eprintln!("error: nothing to measure\n\nhint: give --data FILE or --url URL");
         return ExitCode::from(2);
     }
-    match run(&args).await {
+    let done = match &args.mode {
+        Some(Mode::Writers(writers)) => writers::run(writers).await,
+        Some(Mode::Merge(merge)) => merge::run(merge).await,
+        Some(Mode::Load(load)) => load::run(load).await,
+        None => run(&args).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -85,7 +91,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(args: &Args) -> Result<(), graph::Failure> {
     let wanted = |name: &str| {
         args.cases.is_empty() || args.cases.iter().any(|part| name.contains(part.as_str()))
     };

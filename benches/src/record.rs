@@ -19,6 +19,9 @@ pub(crate) struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     requests: Option<Requests>,
     peak_rss_kb: u64,
+    /// Memory by the engine's own account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounted_bytes: Option<u64>,
 }
 
 /// Requests to the object store over all runs of a case.
@@ -58,7 +61,19 @@ impl Record {
             rows: None,
             requests: None,
             peak_rss_kb: peak_rss_kb(),
+            accounted_bytes: None,
         }
+    }
+
+    pub(crate) fn p50_us(&self) -> u64 {
+        self.p50_us
+    }
+
+    /// Memory that other processes took.
+    pub(crate) fn memory(mut self, peak_rss_kb: u64, accounted_bytes: u64) -> Self {
+        self.peak_rss_kb = peak_rss_kb;
+        self.accounted_bytes = Some(accounted_bytes);
+        self
     }
 
     pub(crate) fn rows(mut self, rows: u64) -> Self {
@@ -103,7 +118,7 @@ impl Record {
 }
 
 /// The most memory that this process ever had, as the kernel counts it.
-fn peak_rss_kb() -> u64 {
+pub(crate) fn peak_rss_kb() -> u64 {
     std::fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|status| {

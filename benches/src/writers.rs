@@ -1,10 +1,13 @@
 //! Commits per second of concurrent writers: `omnigraph-benches writers`.
 //!
-//! Each process is a stateless replica without its doors; in each, one task a branch writes one row
-//! at a time, every process and branch to a node type of its own, so that other processes' commits
-//! are re-parented over (`--shared` lets all write one type: then they run again).
+//! Each process is a stateless replica without its doors; in each, one task a branch (or several,
+//! `--tasks`) writes one row at a time, every process to a node type of its own, so that other
+//! processes' commits are re-parented over (`--shared` lets all write one type: then they run
+//! again). All processes begin together, once each of them has opened the graph and written a row to
+//! each branch; the time runs from there to the end of the last.
 
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -15,9 +18,8 @@ use omnigraph_engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
+use crate::graph::Failure;
 use crate::record::Record;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Concurrent writers.
 #[derive(Clone, Debug, Args)]
@@ -38,9 +40,17 @@ pub(crate) struct Writers {
     #[arg(long, default_value_t = 200)]
     commits: usize,
 
+    /// Tasks of each process that write to the same branch
+    #[arg(long, default_value_t = 1)]
+    tasks: usize,
+
     /// All write the same node type
     #[arg(long)]
     shared: bool,
+
+    /// Measure one process and four, on one branch and on eight, each in a graph of its own
+    #[arg(long)]
+    matrix: bool,
 
     /// Internal: the place of this process, and the graph's incarnation
     #[arg(long, hide = true, num_args = 2, value_names = ["PLACE", "INCARNATION"])]
@@ -74,6 +84,17 @@ struct Throughput<'a> {
 pub(crate) async fn run(args: &Writers) -> Result<(), Failure> {
     match args.child.as_slice() {
         [place, incarnation] => child(args, place.parse()?, incarnation).await,
+        _ if args.matrix => {
+            for (processes, branches) in [(1, 1), (1, 8), (4, 1), (4, 8)] {
+                let one = Writers {
+                    processes,
+                    branches,
+                    ..args.clone()
+                };
+                Box::pin(parent(&one)).await?;
+            }
+            Ok(())
+        }
         _ => parent(args).await,
     }
 }
@@ -81,31 +102,98 @@ pub(crate) async fn run(args: &Writers) -> Result<(), Failure> {
 async fn parent(args: &Writers) -> Result<(), Failure> {
     let incarnation = prepare(args).await?;
     let program = std::env::current_exe()?;
-    let began = Instant::now();
     let mut children = Vec::new();
-    for place in 0..args.processes {
-        let mut command = Command::new(&program);
+    for place in 0..args.processes.max(1) {
+        children.push(Process::start(&program, args, place, &incarnation)?);
+    }
+    for child in &mut children {
+        child.expect("ready")?;
+    }
+    let began = Instant::now();
+    for child in &mut children {
+        child.go()?;
+    }
+    let mut all: Vec<Measured> = Vec::new();
+    for child in &mut children {
+        all.push(serde_json::from_str(&child.line()?)?);
+    }
+    let took = began.elapsed();
+    for child in children {
+        child.end()?;
+    }
+    report(args, &all, took)
+}
+
+/// A process that writes.
+struct Process {
+    child: Child,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl Process {
+    fn start(
+        program: &std::path::Path,
+        args: &Writers,
+        place: usize,
+        incarnation: &str,
+    ) -> Result<Self, Failure> {
+        let mut command = Command::new(program);
         command
             .args(["writers", "--store", &args.store])
             .args(["--processes", &args.processes.to_string()])
             .args(["--branches", &args.branches.to_string()])
+            .args(["--tasks", &args.tasks.to_string()])
             .args(["--commits", &args.commits.to_string()])
-            .args(["--child", &place.to_string(), &incarnation])
+            .args(["--child", &place.to_string(), incarnation])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         if args.shared {
             command.arg("--shared");
         }
-        children.push(command.spawn()?);
+        let mut child = command.spawn()?;
+        let answers = child.stdout.take().ok_or("a writer has no output")?;
+        Ok(Self {
+            child,
+            answers: BufReader::new(answers),
+        })
     }
-    let mut all: Vec<Measured> = Vec::new();
-    for child in children {
-        let output = child.wait_with_output()?;
-        if !output.status.success() {
-            return Err(format!("a writer failed: {}", output.status).into());
+
+    fn line(&mut self) -> Result<String, Failure> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            return Err(format!("a writer failed: {}", self.child.wait()?).into());
         }
-        all.push(serde_json::from_slice(&output.stdout)?);
+        Ok(line)
     }
-    report(args, &all, began.elapsed())
+
+    fn expect(&mut self, word: &str) -> Result<(), Failure> {
+        match self.line()?.trim() {
+            said if said == word => Ok(()),
+            said => Err(format!("a writer said '{said}' instead of '{word}'").into()),
+        }
+    }
+
+    fn go(&mut self) -> Result<(), Failure> {
+        let input = self.child.stdin.as_mut().ok_or("a writer has no input")?;
+        input.write_all(b"go\n")?;
+        Ok(input.flush()?)
+    }
+
+    fn end(mut self) -> Result<(), Failure> {
+        let status = self.child.wait()?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(format!("a writer failed: {status}").into()),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nobody waits for a writer whose fellows have failed; one that has ended is not hit.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn report(args: &Writers, all: &[Measured], took: Duration) -> Result<(), Failure> {
@@ -121,8 +209,8 @@ fn report(args: &Writers, all: &[Measured], took: Duration) -> Result<(), Failur
     };
     let types = if args.shared { "/shared" } else { "" };
     let case = format!(
-        "writers/{kind}/p{}/b{}{types}",
-        args.processes, args.branches
+        "writers/{kind}/p{}/b{}/t{}{types}",
+        args.processes, args.branches, args.tasks
     );
     let requests: u64 = all.iter().map(|one| one.total).sum();
     #[expect(clippy::cast_precision_loss, reason = "for people")]
@@ -159,7 +247,8 @@ fn branch(number: usize) -> Result<BranchName, Failure> {
 
 async fn prepare(args: &Writers) -> Result<String, Failure> {
     let engine = open(args).await?;
-    let types = (0..args.processes).map(|place| format!("node T{place} {{ name: String @key }}\n"));
+    let types =
+        (0..args.processes.max(1)).map(|place| format!("node T{place} {{ name: String @key }}\n"));
     let schema: String = types.collect();
     let by = Authorship::default();
     let root = engine
@@ -181,16 +270,33 @@ async fn child(args: &Writers, place: usize, incarnation: &str) -> Result<(), Fa
         incarnation: incarnation.parse()?,
     };
     let graph = engine.open_graph(&root).await?;
-    let count = args.commits / args.processes.max(1);
     let own = if args.shared { 0 } else { place };
+    // The same for everybody: what opening costs is measured elsewhere.
+    for number in 0..args.branches {
+        let first = format!("first-{place}");
+        write(&graph, &branch(number)?, own, &first, 1).await?;
+    }
+    println!("ready");
+    std::io::stdout().flush()?;
+    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
     let before = engine.store().requests();
+    let tasks = args.tasks.max(1);
     let mut writers = Vec::new();
     for number in 0..args.branches {
-        let name = branch(number)?;
-        let graph = graph.clone();
-        writers.push(tokio::spawn(async move {
-            write(&graph, &name, own, place, count).await
-        }));
+        for task in 0..tasks {
+            let name = branch(number)?;
+            let graph = graph.clone();
+            let prefix = format!("w{place}-{task}");
+            let writer_of_branch = place * tasks + task;
+            let count = share(
+                args.commits,
+                args.processes.max(1) * tasks,
+                writer_of_branch,
+            );
+            writers.push(tokio::spawn(async move {
+                write(&graph, &name, own, &prefix, count).await
+            }));
+        }
     }
     let mut times = Vec::new();
     let mut conflicts = 0;
@@ -212,11 +318,16 @@ async fn child(args: &Writers, place: usize, incarnation: &str) -> Result<(), Fa
     Ok(())
 }
 
+/// What falls to one of several.
+fn share(all: usize, among: usize, place: usize) -> usize {
+    all / among + usize::from(place < all % among)
+}
+
 async fn write(
     graph: &Graph,
     branch: &BranchName,
     own: usize,
-    place: usize,
+    prefix: &str,
     count: usize,
 ) -> Result<(Vec<u64>, u64), Failure> {
     let source = format!("query add($n: String) {{ insert T{own} {{ name: $n }} }}");
@@ -225,7 +336,7 @@ async fn write(
     let mut conflicts = 0;
     for number in 0..count {
         let mut params = Map::new();
-        params.insert("n".to_owned(), json!(format!("w{place}-{number}")));
+        params.insert("n".to_owned(), json!(format!("{prefix}-{number}")));
         let began = Instant::now();
         loop {
             match graph.mutate(branch, &source, None, &params, &options).await {

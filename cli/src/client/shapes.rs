@@ -354,6 +354,9 @@ pub(crate) struct DatasetMaintenance {
     pub(crate) fragments_added: u64,
     pub(crate) indexes_extended: Vec<String>,
     pub(crate) pending_indexes: Vec<String>,
+    /// Older servers say none.
+    #[serde(default)]
+    pub(crate) pending_reasons: Vec<String>,
     #[serde(default)]
     pub(crate) error: Option<String>,
 }

@@ -67,7 +67,16 @@ fn done(table: &DatasetMaintenance) -> String {
         parts.push("nothing to do".to_owned());
     }
     if !table.pending_indexes.is_empty() {
-        parts.push(format!("not built: {}", table.pending_indexes.join(", ")));
+        let reasons = table.pending_reasons.iter().map(Some);
+        let reasons = reasons.chain(std::iter::repeat(None));
+        let pending = table.pending_indexes.iter().zip(reasons);
+        let named: Vec<String> = pending
+            .map(|(index, reason)| match reason {
+                Some(reason) => format!("{index} ({reason})"),
+                None => index.clone(),
+            })
+            .collect();
+        parts.push(format!("not built: {}", named.join(", ")));
     }
     parts.join(", ")
 }
@@ -79,7 +88,7 @@ mod tests {
 
     const TABLES: [&str; 2] = [
         r#"{"type_name":"Package","fragments_removed":14,"fragments_added":2,"indexes_extended":["summary_fts"],"pending_indexes":[]}"#,
-        r#"{"type_name":"DependsOn","fragments_removed":0,"fragments_added":0,"indexes_extended":[],"pending_indexes":["v_vector"]}"#,
+        r#"{"type_name":"DependsOn","fragments_removed":0,"fragments_added":0,"indexes_extended":[],"pending_indexes":["v_vector"],"pending_reasons":["needs 5000 vectors, has 12"]}"#,
     ];
 
     #[test]
@@ -88,7 +97,7 @@ mod tests {
         assert_eq!(
             rendered.stdout(Format::Table).unwrap(),
             "Package    fragments 14 → 2, index summary_fts extended\n\
-             DependsOn  nothing to do, not built: v_vector\n\
+             DependsOn  nothing to do, not built: v_vector (needs 5000 vectors, has 12)\n\
              commit 01JD\n"
         );
         let csv = rendered.stdout(Format::Csv).unwrap();

@@ -51,7 +51,9 @@ pub use graph::{
     FeedPosition, FeedRequest, TagInfo, TagName,
 };
 pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
-pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance, Upkeep};
+pub use graph::{
+    OptimizeOptions, OptimizeOutcome, OptimizeProgress, PendingIndex, TableMaintenance, Upkeep,
+};
 pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
     LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress,

@@ -91,13 +91,16 @@ fn step(progress: OptimizeProgress) -> MaintenanceProgress {
 }
 
 fn dataset(table: TableMaintenance) -> DatasetMaintenance {
+    let pending = table.pending_indexes.into_iter();
+    let (pending_indexes, pending_reasons) = pending.map(|p| (p.name, p.reason)).unzip();
     DatasetMaintenance {
         kind: entity_kind(table.edge).into(),
         type_name: table.type_name,
         fragments_removed: table.fragments_removed,
         fragments_added: table.fragments_added,
         indexes_extended: table.indexes_extended,
-        pending_indexes: table.pending_indexes,
+        pending_indexes,
+        pending_reasons,
         bytes_removed: 0,
         objects_removed: 0,
         error: table.error.unwrap_or_default(),

@@ -36,6 +36,9 @@ pub struct DatasetMaintenance {
     pub fragments_added: u64,
     pub indexes_extended: Vec<String>,
     pub pending_indexes: Vec<String>,
+    /// Why each of `pending_indexes` is not built, in the same order.
+    #[serde(default)]
+    pub pending_reasons: Vec<String>,
     pub bytes_removed: u64,
     pub objects_removed: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +54,7 @@ impl From<data::DatasetMaintenance> for DatasetMaintenance {
             fragments_added: table.fragments_added,
             indexes_extended: table.indexes_extended,
             pending_indexes: table.pending_indexes,
+            pending_reasons: table.pending_reasons,
             bytes_removed: table.bytes_removed,
             objects_removed: table.objects_removed,
             error: present(table.error),

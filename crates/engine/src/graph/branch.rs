@@ -9,6 +9,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parking_lot::Mutex;
 use ulid::Ulid;
 
+use super::idempotency::Trail;
 use super::ids::{BranchName, CommitId, Incarnation};
 use super::model::{BranchEntry, BranchEvent, Commit, CreatedRef, GraphRoot, ParentRef};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +21,8 @@ use crate::store::Store;
 pub(crate) struct Head {
     /// The last entry of the log; a writer appends after it.
     pub(crate) seq: Seq,
+    /// The last entry that says something of the branch.
+    pub(crate) said: Seq,
     /// Where the head commit lies: in this log, or where the branch was made from.
     pub(crate) at: ParentRef,
     /// The head commit.
@@ -56,6 +59,14 @@ pub struct BranchInfo {
     pub created_at: i64,
 }
 
+impl Head {
+    /// The time of a commit behind this one: never before it, whatever the writers' clocks say, so
+    /// that times never go back along a branch.
+    pub(crate) fn time_after(&self, now: i64) -> i64 {
+        now.max(self.commit.created_at)
+    }
+}
+
 impl BranchInfo {
     pub(crate) fn of(name: &BranchName, head: &Head) -> Self {
         Self {
@@ -63,6 +74,23 @@ impl BranchInfo {
             head: Commit::clone(&head.commit),
             base_commit: head.created.base,
             created_at: head.created.created_at,
+        }
+    }
+}
+
+/// What a branch was at a look that may be some time ago.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) state: BranchState,
+    /// Whether the log was read for it just now.
+    pub(crate) looked: bool,
+}
+
+impl Seen {
+    pub(crate) fn known(state: BranchState) -> Self {
+        Self {
+            state,
+            looked: false,
         }
     }
 }
@@ -81,6 +109,7 @@ pub(crate) struct Branches {
 struct Known {
     log: Log<BranchEntry>,
     last: Option<(BranchState, Duration)>,
+    trail: Option<Trail>,
 }
 
 impl Branches {
@@ -102,7 +131,11 @@ impl Branches {
         self.known
             .lock()
             .entry(name.clone())
-            .or_insert(Known { log, last: None })
+            .or_insert(Known {
+                log,
+                last: None,
+                trail: None,
+            })
             .log
             .clone()
     }
@@ -136,6 +169,17 @@ impl Branches {
             .map(|(state, _)| state)
     }
 
+    /// The state from a look that is at most so old, or from one now.
+    pub(crate) async fn seen(&self, name: &BranchName, at_most: Duration) -> Result<Seen> {
+        match self.recent(name, at_most) {
+            Some(state) => Ok(Seen::known(state)),
+            None => Ok(Seen {
+                state: self.state(name).await?,
+                looked: true,
+            }),
+        }
+    }
+
     /// The head of a living branch.
     pub(crate) async fn head(&self, name: &BranchName) -> Result<Head> {
         living(name, self.state(name).await?)
@@ -148,7 +192,7 @@ impl Branches {
     }
 
     /// The state that an entry leaves behind. Voids and sweeps say nothing, so what was before them
-    /// counts.
+    /// counts; a sweep tells where that is.
     pub(crate) async fn interpret(
         &self,
         name: &BranchName,
@@ -156,10 +200,19 @@ impl Branches {
         last: Seq,
         entry: BranchEntry,
     ) -> Result<BranchState> {
+        self.note(name, last, &entry);
         let mut seq = last;
         let mut event = entry.event;
-        while matches!(event, BranchEvent::Void | BranchEvent::Swept { .. }) {
-            let Some(before) = seq.0.checked_sub(1).map(Seq) else {
+        loop {
+            let before = match event {
+                BranchEvent::Swept {
+                    before: Some(before),
+                    ..
+                } if before < seq => Some(before),
+                BranchEvent::Void | BranchEvent::Swept { .. } => seq.0.checked_sub(1).map(Seq),
+                _ => break,
+            };
+            let Some(before) = before else {
                 return Ok(BranchState::Deleted {
                     seq: last,
                     control_epoch: 0,
@@ -173,6 +226,27 @@ impl Branches {
                 .event;
         }
         state_of(name, last, seq, event)
+    }
+
+    /// Asks what is known of the keys in the newest entries of a log.
+    pub(super) fn ask_trail<R>(
+        &self,
+        name: &BranchName,
+        ask: impl FnOnce(&Trail) -> Option<R>,
+    ) -> Option<R> {
+        let known = self.known.lock();
+        known.get(name)?.trail.as_ref().and_then(ask)
+    }
+
+    fn note(&self, name: &BranchName, seq: Seq, entry: &BranchEntry) {
+        let mut known = self.known.lock();
+        let Some(known) = known.get_mut(name) else {
+            return;
+        };
+        match &mut known.trail {
+            Some(trail) => trail.note(seq, entry),
+            None => known.trail = Some(Trail::new(seq, entry)),
+        }
     }
 
     /// Living branches that this process knows of, with the end of their logs as it knows it.
@@ -348,6 +422,7 @@ fn state_of(name: &BranchName, last: Seq, seq: Seq, event: BranchEvent) -> Resul
             };
             Ok(BranchState::Living(Head {
                 seq: last,
+                said: seq,
                 at,
                 control_epoch: control_epoch.max(commit.control_epoch),
                 commit: Arc::new(*commit),
@@ -365,6 +440,7 @@ fn state_of(name: &BranchName, last: Seq, seq: Seq, event: BranchEvent) -> Resul
             created,
         } => Ok(BranchState::Living(Head {
             seq: last,
+            said: seq,
             at: ParentRef {
                 branch: name.clone(),
                 incarnation,

@@ -122,7 +122,7 @@ mod tests {
             });
         }
         let expected = [
-            "created", "created", "mutate", "schema", "fence", "swept", "void", "deleted",
+            "created", "created", "mutate", "schema", "fence", "swept", "swept", "void", "deleted",
         ];
         assert_eq!(seen, expected);
     }

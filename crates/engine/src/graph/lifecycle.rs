@@ -65,7 +65,7 @@ impl Graph {
                 incarnation: Incarnation::new(),
                 base: Some(base.clone()),
                 first: None,
-                created_at: self.store().clock().now_micros(),
+                created_at: (self.store().clock().now_micros()).max(commit.created_at),
                 actor: by.actor.clone(),
                 base_commit: Some(Box::new(commit.clone())),
                 control_epoch: state.control_epoch().max(commit.control_epoch),

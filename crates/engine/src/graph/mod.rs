@@ -51,7 +51,9 @@ pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
 pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
 pub use self::maintain::Upkeep;
-pub use self::maintain::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance};
+pub use self::maintain::{
+    OptimizeOptions, OptimizeOutcome, OptimizeProgress, PendingIndex, TableMaintenance,
+};
 pub use self::merge::{
     ConflictImage, ConflictKind, Conflicts, MergeConflict, MergeOptions, MergeOutcome, MergeResult,
     MergeStrategy, Resolution, RevertMode, RevertOptions, RevertResult, Strategies,

@@ -203,8 +203,12 @@ pub(crate) enum BranchEvent {
     Swept {
         /// When, in microseconds since the Unix epoch.
         at: i64,
+        /// The last entry before it that says something of the branch, so that the head of an idle
+        /// branch is found without walking over its sweeps. Older releases did not write it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Seq>,
     },
-    /// Nothing: a writer gave this place up. Points back to the last entry with a meaning.
+    /// Nothing: a writer gave this place up. What was before it counts.
     Void,
     /// The branch ends.
     Deleted {

@@ -255,6 +255,34 @@ async fn a_deleted_name_can_live_again() {
     assert_eq!(main.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
+/// A branch that is never written to gets one sweep after the other.
+#[tokio::test]
+async fn the_head_of_an_idle_branch_is_found_past_its_sweeps() {
+    let main = BranchName::main();
+    let mut costs = Vec::new();
+    for (sweeps, point) in [(1, true), (12, true), (12, false)] {
+        let (engine, graph) = graph().await;
+        let ann = add(&graph, "main", "Person", &["ann"]).await;
+        for at in 0..sweeps {
+            let head = graph.shared.branches.head(&main).await.unwrap();
+            let event = model::BranchEvent::Swept {
+                at,
+                // Older releases did not write it.
+                before: point.then_some(head.said),
+            };
+            let within = std::time::Duration::from_secs(5);
+            let appended = graph.append_event(&main, Some(head.seq), event, within);
+            appended.await.unwrap();
+        }
+        let before = engine.store().requests();
+        let cold = engine.open_graph(graph.root()).await.unwrap();
+        assert_eq!(cold.branch(&main).await.unwrap().head.id, ann.id);
+        costs.push((engine.store().requests() - before).get);
+    }
+    assert_eq!(costs[0], costs[1]);
+    assert_eq!(costs[2], costs[1] + 11);
+}
+
 /// The simpler rule, to run every write again after any conflict, would run this one twice.
 #[tokio::test]
 async fn a_write_is_reparented_over_untouched_tables() {

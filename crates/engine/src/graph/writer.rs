@@ -1,5 +1,11 @@
 //! Writing a commit: run on the head, append, and where another writer was faster, re-parent or run
 //! again (storage protocol, section 4).
+//!
+//! A write prepares itself, uploads included, before the branch's turn comes, on the head as this
+//! process knows it. In its turn it takes the head as it is: what still fits is used, the rest is
+//! run again there, where no other writer of this process can overtake it, so that none starves. A
+//! write that would have to upload much again may give the turn up for it, a bounded number of
+//! times.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +18,7 @@ use async_trait::async_trait;
 use lance::Dataset;
 use omnigraph_lang::schema::TypeId;
 
-use super::branch::{BranchState, Head, entry, living};
+use super::branch::{BranchState, Head, Seen, entry, living};
 use super::conflict::{After, Overtaken, has_moved};
 use super::idempotency::{Claimed, Keyed, Ticket};
 use super::model::{BranchEvent, CreatedRef};
@@ -27,6 +33,13 @@ use crate::log::{AppendError, Seq, Settled};
 const TRIES: usize = 8;
 /// Shortest of the longest pauses before a write is run again.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
+/// How often a write gives up its turn in order to upload outside of it.
+const YIELDS: usize = 2;
+/// The head as it was known so long ago is good enough to prepare a write on.
+const HEAD_KNOWN: Duration = Duration::from_secs(10);
+/// A look at the head so long ago counts as a look in one's turn: who was faster since is noticed
+/// when the entry is appended.
+const HEAD_SEEN: Duration = Duration::from_secs(1);
 /// Time to find out what became of an append whose answer was lost.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -68,6 +81,8 @@ pub(crate) struct Base {
     pub(crate) snapshot: Snapshot,
     /// Whether the branch will be created by this write.
     pub(crate) forks: bool,
+    /// Whether the write may give up its turn.
+    pub(crate) may_yield: bool,
     place: Place,
 }
 
@@ -84,6 +99,9 @@ pub(crate) enum Attempt {
     Nothing,
     /// A commit that is ready to be appended.
     Staged(Staged),
+    /// Much has to be uploaded: the turn is given up, and the write prepares itself again. Only
+    /// where [`Base::may_yield`].
+    Yield,
 }
 
 /// A commit that is ready to be appended.
@@ -104,7 +122,18 @@ pub(crate) trait Write: Send {
     /// What the caller gets, beside the commit.
     type Answer: Send;
 
-    /// Runs on `base`. Must be deterministic given its input.
+    /// Whether it can prepare itself.
+    fn can_prepare(&self) -> bool {
+        false
+    }
+
+    /// Does ahead of the branch's turn what may be done there, on what is probably the head. That
+    /// it fails means nothing: [`Write::attempt`] does again what it needs.
+    async fn prepare(&mut self, _base: &Base) -> Result<()> {
+        Ok(())
+    }
+
+    /// Runs on `base`, in the branch's turn. Must be deterministic given its input.
     async fn attempt(&mut self, base: &Base) -> Result<(Self::Answer, Attempt)>;
 
     /// What the request is, if it came with a key (see [`Keyed::of`]).
@@ -184,49 +213,93 @@ impl Graph {
         let keyed = write.keyed(options)?;
         let _admission = keyed.as_ref().map(|keyed| self.admit(keyed)).transpose()?;
         self.store().probe_create_once().await?;
-        let queue = self.queue(branch);
-        let _turn = tokio::time::timeout(options.deadline, queue.lock())
-            .await
-            .map_err(|_| deadline(branch))?;
-        let mut state = self.shared.branches.state(branch).await?;
+        let mut seen = self.shared.branches.seen(branch, HEAD_KNOWN).await?;
         let mut ticket = match &keyed {
             None => Ticket::unkeyed(),
-            Some(keyed) => match self.claim(keyed, branch, &state).await? {
+            Some(keyed) => match self.claim(keyed, branch, &seen.state).await? {
                 Claimed::Answered(commit) => return replay(write, commit),
                 Claimed::Open(ticket) => ticket,
             },
         };
-        let mut run = 0;
-        loop {
-            if run > 0 {
+        let queue = self.queue(branch);
+        let (mut run, mut yields) = (0, 0);
+        'ahead: loop {
+            self.prepare(&request, write, &seen.state, until).await?;
+            let _turn = timeout_at(until, queue.lock())
+                .await
+                .ok_or_else(|| deadline(branch))?;
+            let mut state = self.head_in_turn(branch, &seen).await?;
+            loop {
+                if let Some(commit) = ticket.answer(self, branch, state.seq()).await? {
+                    return replay(write, commit);
+                }
+                let mut base = self.base(&request, state.clone()).await?;
+                base.may_yield = yields < YIELDS;
+                let (answer, attempt) = timeout_at(until, write.attempt(&base))
+                    .await
+                    .ok_or_else(|| deadline(branch))??;
+                let staged = match attempt {
+                    Attempt::Nothing => return Ok((answer, None)),
+                    Attempt::Yield => {
+                        yields += 1;
+                        seen = Seen::known(state);
+                        continue 'ahead;
+                    }
+                    Attempt::Staged(staged) => staged,
+                };
+                let flight = Flight {
+                    request: &request,
+                    base: &base,
+                    staged: &staged,
+                    record: keyed.as_ref().and_then(|_| write.record(&answer)),
+                    until,
+                };
+                match self.land(flight, &mut ticket, write).await? {
+                    Landing::Landed(commit) => return Ok((answer, Some(commit))),
+                    Landing::Answered(commit) => return replay(write, commit),
+                    Landing::RunAgain(_) if run + 1 < TRIES => run += 1,
+                    Landing::RunAgain(to) => return Err(self.lost(branch, TRIES, to).await),
+                }
                 pause(run, until).await;
                 state = self.shared.branches.state(branch).await?;
             }
-            if let Some(commit) = ticket.answer(self, branch, state.seq()).await? {
-                return replay(write, commit);
+        }
+    }
+
+    /// Lets a write prepare itself on a head that may be old. Only the end of its time is an error:
+    /// whatever else goes wrong may be right on the head.
+    async fn prepare<W: Write>(
+        &self,
+        request: &CommitRequest<'_>,
+        write: &mut W,
+        state: &BranchState,
+        until: Instant,
+    ) -> Result<()> {
+        if !write.can_prepare() {
+            return Ok(());
+        }
+        let prepared = async {
+            let base = self.base(request, state.clone()).await?;
+            write.prepare(&base).await
+        };
+        let branch = request.branch;
+        match timeout_at(until, prepared).await {
+            None => Err(deadline(branch)),
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => {
+                tracing::debug!(%branch, %error, "a write was not prepared ahead of its turn");
+                Ok(())
             }
-            let base = self.base(&request, state.clone()).await?;
-            let left = until.saturating_duration_since(Instant::now());
-            let (answer, attempt) = tokio::time::timeout(left, write.attempt(&base))
-                .await
-                .map_err(|_| deadline(branch))??;
-            let staged = match attempt {
-                Attempt::Nothing => return Ok((answer, None)),
-                Attempt::Staged(staged) => staged,
-            };
-            let flight = Flight {
-                request: &request,
-                base: &base,
-                staged: &staged,
-                record: keyed.as_ref().and_then(|_| write.record(&answer)),
-                until,
-            };
-            match self.land(flight, &mut ticket, write).await? {
-                Landing::Landed(commit) => return Ok((answer, Some(commit))),
-                Landing::Answered(commit) => return replay(write, commit),
-                Landing::RunAgain(_) if run + 1 < TRIES => run += 1,
-                Landing::RunAgain(to) => return Err(self.lost(branch, TRIES, to).await),
-            }
+        }
+    }
+
+    /// The head when the turn has come: one request, unless it was just looked at.
+    async fn head_in_turn(&self, branch: &BranchName, seen: &Seen) -> Result<BranchState> {
+        let branches = &self.shared.branches;
+        let known = branches.recent(branch, HEAD_SEEN);
+        match known.filter(|known| seen.looked && known.seq() == seen.state.seq()) {
+            Some(state) => Ok(state),
+            None => branches.state(branch).await,
         }
     }
 
@@ -278,6 +351,7 @@ impl Graph {
         let snapshot = self.open(head.commit.clone(), Some(name.clone())).await?;
         Ok(Base {
             forks: matches!(place, Place::Fork { .. }),
+            may_yield: false,
             snapshot,
             place,
         })
@@ -350,7 +424,7 @@ impl Graph {
             parents: vec![head.at.clone()],
             version: head.commit.version + 1,
             actor: by.actor.clone(),
-            created_at: self.store().clock().now_micros(),
+            created_at: head.time_after(self.store().clock().now_micros()),
             message: by.message.clone(),
             kind: staged.kind,
             schema: head.commit.schema.clone(),
@@ -435,6 +509,12 @@ fn replay<W: Write>(
     commit: Arc<Commit>,
 ) -> Result<(W::Answer, Option<Arc<Commit>>)> {
     Ok((write.replay(&commit)?, Some(commit)))
+}
+
+/// The result, unless the time is over first.
+async fn timeout_at<T>(until: Instant, work: impl Future<Output = T>) -> Option<T> {
+    let left = until.saturating_duration_since(Instant::now());
+    tokio::time::timeout(left, work).await.ok()
 }
 
 /// Writers that were overtaken together do not come back together.

@@ -1,7 +1,7 @@
 //! Counts the requests that go to an object store, by kind.
 
 use std::fmt;
-use std::ops::{Range, Sub};
+use std::ops::{Add, Range, Sub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,6 +40,23 @@ impl RequestCounts {
     /// All requests together.
     pub fn total(&self) -> u64 {
         self.get + self.head + self.put + self.list + self.delete + self.copy
+    }
+}
+
+impl Add for RequestCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            get: self.get + other.get,
+            head: self.head + other.head,
+            put: self.put + other.put,
+            list: self.list + other.list,
+            delete: self.delete + other.delete,
+            copy: self.copy + other.copy,
+            bytes_read: self.bytes_read + other.bytes_read,
+            bytes_written: self.bytes_written + other.bytes_written,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Changing the rows of a table: one detached commit of added fragments and deletion vectors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -15,7 +15,7 @@ use object_store::ObjectStoreExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Tables, blob, live_rows};
+use super::{Tables, blob, child, live_rows};
 use crate::error::{Error, Result};
 use crate::graph::TableRef;
 
@@ -46,17 +46,27 @@ pub(crate) enum Appended {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StagedFragments {
     fragments: Vec<Fragment>,
+    /// Whether the files need not be flushed to disk any more.
+    flushed: bool,
 }
 
 impl StagedFragments {
     /// Adds fragments whose rows come after these.
     pub(crate) fn extend(&mut self, others: Self) {
+        self.flushed = others.flushed && (self.flushed || self.fragments.is_empty());
         self.fragments.extend(others.fragments);
+    }
+
+    fn files(&self) -> impl Iterator<Item = &str> {
+        let files = self.fragments.iter().flat_map(|fragment| &fragment.files);
+        files.map(|file| &*file.path)
     }
 }
 
 /// Writes fragments while rows come. Dropping it leaves files that nothing names.
 pub(crate) struct FragmentWriter {
+    tables: Tables,
+    base: Arc<Dataset>,
     sender: mpsc::Sender<RecordBatch>,
     task: JoinHandle<Result<Vec<Fragment>>>,
 }
@@ -79,7 +89,7 @@ impl FragmentWriter {
         let fragments = self.task.await.map_err(|error| {
             Error::internal("the writer of fragments died").with_source(error)
         })??;
-        Ok(StagedFragments { fragments })
+        self.tables.flushed(&self.base, fragments).await
     }
 }
 
@@ -87,6 +97,7 @@ impl Tables {
     /// Starts to write fragments with the schema of `base`.
     pub(crate) fn fragment_writer(&self, base: &Arc<Dataset>, schema: SchemaRef) -> FragmentWriter {
         let (sender, receiver) = mpsc::channel::<RecordBatch>(WAITING_BATCHES);
+        let (tables, of) = (self.clone(), base.clone());
         let base = base.clone();
         let task = tokio::spawn(async move {
             let mut receiver = receiver;
@@ -112,16 +123,44 @@ impl Tables {
                 .await?;
             fragments_of(transaction.operation)
         });
-        FragmentWriter { sender, task }
+        FragmentWriter {
+            tables,
+            base: of,
+            sender,
+            task,
+        }
+    }
+
+    /// Writes rows ahead of the version that will name them.
+    pub(crate) async fn write_ahead(
+        &self,
+        base: &Arc<Dataset>,
+        rows: RecordBatch,
+    ) -> Result<StagedFragments> {
+        let fragments = self.write_batches(base, vec![rows]).await?;
+        self.flushed(base, fragments).await
+    }
+
+    async fn flushed(&self, base: &Dataset, fragments: Vec<Fragment>) -> Result<StagedFragments> {
+        let mut staged = StagedFragments {
+            fragments,
+            flushed: false,
+        };
+        if self.shared.store.flushes() {
+            let directory = base.data_dir();
+            let files = staged.files().map(|file| child(&directory, file)).collect();
+            self.shared.store.flush(files).await?;
+        }
+        staged.flushed = true;
+        Ok(staged)
     }
 
     /// Deletes fragments that no version will name. What cannot be deleted is garbage like any
     /// other.
     pub(crate) async fn discard(&self, table: &TableRef, staged: &StagedFragments) {
         let store = &self.shared.store;
-        let files = staged.fragments.iter().flat_map(|fragment| &fragment.files);
-        for file in files {
-            let relative = format!("{}/data/{}", self.relative_path(&table.path), file.path);
+        for file in staged.files() {
+            let relative = format!("{}/data/{file}", self.relative_path(&table.path));
             if let Err(error) = store.object_store().delete(&store.path(&relative)).await {
                 tracing::debug!(%error, file = relative, "a file of a refused load stays");
             }
@@ -135,9 +174,15 @@ impl Tables {
         table: &TableRef,
         change: TableChange,
     ) -> Result<(TableRef, Arc<Dataset>)> {
+        let mut on_disk = HashSet::new();
         let added = match change.append {
             Appended::None => Vec::new(),
-            Appended::Fragments(staged) => staged.fragments,
+            Appended::Fragments(staged) => {
+                if staged.flushed {
+                    on_disk = staged.files().map(str::to_owned).collect();
+                }
+                staged.fragments
+            }
             Appended::Batches(batches) => self.write_batches(base, batches).await?,
         };
         let gone = if change.truncate {
@@ -152,7 +197,7 @@ impl Tables {
             Some(operation) => self.commit(base, operation).await?,
             None => return Ok((table.clone(), base.clone())),
         };
-        self.flush(Some(base), &made).await?;
+        self.flush_but(Some(base), &made, &on_disk).await?;
         self.keep(&table.path, made.clone());
         let table = TableRef {
             path: table.path.clone(),

@@ -15,7 +15,7 @@ use ulid::Ulid;
 
 use super::layout::{self, Index, Kind};
 use super::{Tables, arrow_schema, blob, live_rows};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::TableRef;
 
 impl Tables {
@@ -110,6 +110,11 @@ pub(super) async fn build_index(
                 .name(name)
                 .execute_uncommitted()
                 .await?
+        }
+        Kind::Nearest => {
+            return Err(Error::internal(
+                "a vector index is built by maintenance, not with its table",
+            ));
         }
     };
     Ok(built)

@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Ordered,
     /// Words: an inverted index.
     FullText,
+    /// Nearest neighbours: vectors in partitions (IVF).
+    Nearest,
 }
 
 /// One index over one column.
@@ -39,12 +41,13 @@ impl Kind {
         match self {
             Kind::Ordered => "btree",
             Kind::FullText => "fts",
+            Kind::Nearest => "vector",
         }
     }
 
     /// The kind of an index with this name: columns are renamed, suffixes stay.
     pub(super) fn of_name(name: &str) -> Option<Self> {
-        [Kind::Ordered, Kind::FullText]
+        [Kind::Ordered, Kind::FullText, Kind::Nearest]
             .into_iter()
             .find(|kind| name.rsplit('_').next() == Some(kind.suffix()))
     }
@@ -71,42 +74,55 @@ pub(crate) fn arrow_field(property: &Property) -> Field {
     )
 }
 
-/// The indexes that a type declares: `id`, `src` and `dst` always, then key members and `@index`.
-/// Vector indexes are left out: they need rows to be trained on, and a search without one is exact.
+/// The indexes that a table has from its creation on: `id`, `src` and `dst` always, then key members
+/// and `@index`. Vector indexes need rows to be trained on: [`vector_indexes`].
 pub(super) fn indexes(entity: EntityType<'_>) -> Vec<Index> {
-    let body = entity.body();
     let mut indexes = vec![ordered("id")];
     if matches!(entity, EntityType::Edge(_)) {
         indexes.extend([ordered("src"), ordered("dst")]);
     }
-    let declared = body.indexes.iter().copied().map(Member::Property);
-    let keys = body.key.iter().flatten().copied();
-    for member in declared.chain(keys) {
-        if let Member::Property(id) = member
-            && let Some(property) = body.property_by_id(id)
-        {
-            indexes.extend(property_indexes(property));
-        }
-    }
+    let declared = declared(entity);
+    indexes.extend(declared.into_iter().filter(|i| i.kind != Kind::Nearest));
     indexes.sort();
     indexes.dedup();
     indexes
 }
 
+/// The vector indexes that a type declares. They are built by maintenance, once there is enough to
+/// train them on; a search without one is exact.
+pub(super) fn vector_indexes(entity: EntityType<'_>) -> Vec<Index> {
+    let mut indexes = declared(entity);
+    indexes.retain(|index| index.kind == Kind::Nearest);
+    indexes.sort();
+    indexes.dedup();
+    indexes
+}
+
+fn declared(entity: EntityType<'_>) -> Vec<Index> {
+    let body = entity.body();
+    let by_index = body.indexes.iter().copied().map(Member::Property);
+    let keys = body.key.iter().flatten().copied();
+    let mut declared = Vec::new();
+    for member in by_index.chain(keys) {
+        if let Member::Property(id) = member
+            && let Some(property) = body.property_by_id(id)
+        {
+            declared.extend(property_indexes(property));
+        }
+    }
+    declared
+}
+
 fn property_indexes(property: &Property) -> impl Iterator<Item = Index> {
-    property
-        .data_type
-        .index_kinds()
-        .iter()
-        .filter_map(|kind| match kind {
-            IndexKind::Ordered => Some(Kind::Ordered),
-            IndexKind::FullText => Some(Kind::FullText),
-            IndexKind::NearestNeighbour => None,
-        })
-        .map(|kind| Index {
-            column: property.name.clone(),
-            kind,
-        })
+    let kinds = property.data_type.index_kinds().iter();
+    kinds.map(|kind| Index {
+        column: property.name.clone(),
+        kind: match kind {
+            IndexKind::Ordered => Kind::Ordered,
+            IndexKind::FullText => Kind::FullText,
+            IndexKind::NearestNeighbour => Kind::Nearest,
+        },
+    })
 }
 
 fn ordered(column: &str) -> Index {

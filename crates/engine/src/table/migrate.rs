@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, Scalar, UInt32Array};
 use arrow_schema::{Field, Schema as ArrowSchema};
@@ -19,10 +20,12 @@ use lance::dataset::transaction::Operation;
 use lance::dataset::write::WriteParams;
 use lance::index::DatasetIndexExt as _;
 use lance_core::datatypes::Schema;
-use lance_table::format::Fragment;
+use lance_table::format::{Fragment, IndexMetadata};
 use omnigraph_lang::schema::{EntityType, Property, PropertyId};
 use omnigraph_lang::value::Value;
 
+use super::kept::{Segment, content};
+use super::maintain::build_over;
 use super::{Tables, arrow_field, blob, layout, live_rows};
 use crate::error::{Error, Result};
 use crate::exec::{read_fragments, values};
@@ -78,6 +81,7 @@ impl TypeChange<'_> {
             || columns(&before.properties) != columns(&after.properties)
             || after.properties.iter().any(loosened)
             || layout::indexes(self.before) != layout::indexes(self.after)
+            || layout::vector_indexes(self.before) != layout::vector_indexes(self.after)
     }
 
     /// The columns that stay, with their names and nullability, if that is any change.
@@ -233,6 +237,11 @@ impl Tables {
         if rows == 0 {
             return Ok(fragment);
         }
+        let (key, now) = (fill_key(base, before, columns, schema), self.now());
+        if let Some(files) = self.shared.kept.files(&key, now) {
+            fragment.files.extend(files);
+            return Ok(fragment);
+        }
         let mut sources = Vec::with_capacity(columns.len());
         for column in columns {
             sources.push(Filled::new(base, &stored, column).await?);
@@ -262,12 +271,14 @@ impl Tables {
             .write_params(&params)
             .write(batches, None)
             .await?;
+        let kept = &self.shared.kept;
+        kept.keep_files(key, now, written.files.clone());
         fragment.files.extend(written.files);
         Ok(fragment)
     }
 
     /// Builds the indexes that the type declares and the table lacks, over all its rows, and takes
-    /// away those that it no longer declares.
+    /// away those that it no longer declares. Vector indexes are left to maintenance.
     async fn fit_indexes(
         &self,
         path: &str,
@@ -277,12 +288,8 @@ impl Tables {
         let present = dataset.load_indices().await?;
         let field = |column: &str| dataset.schema().field(column).map(|field| field.id);
         let wanted = layout::indexes(entity);
-        let body = entity.body();
-        let declared: Vec<i32> = body
-            .indexes
-            .iter()
-            .filter_map(|id| field(&body.property_by_id(*id)?.name))
-            .collect();
+        let mut declared = layout::vector_indexes(entity);
+        declared.extend(wanted.iter().cloned());
         let serves = |index: &layout::Index, name: &str, id: Option<i32>| {
             id.is_some()
                 && id == field(&index.column)
@@ -294,12 +301,9 @@ impl Tables {
                 let Some(id) = there.fields.first().copied() else {
                     return false;
                 };
-                match layout::Kind::of_name(&there.name) {
-                    Some(_) => !wanted
-                        .iter()
-                        .any(|index| serves(index, &there.name, Some(id))),
-                    None => !declared.contains(&id),
-                }
+                !declared
+                    .iter()
+                    .any(|index| serves(index, &there.name, Some(id)))
             })
             .cloned()
             .collect();
@@ -321,17 +325,9 @@ impl Tables {
         if missing.is_empty() && removed.is_empty() {
             return Ok(dataset.clone());
         }
-        let mut builder = Dataset::clone(dataset);
         let mut built = Vec::with_capacity(missing.len());
         for (index, name) in &missing {
-            built.push(
-                Box::pin(super::create::build_index(
-                    &mut builder,
-                    index,
-                    name.clone(),
-                ))
-                .await?,
-            );
+            built.extend(self.build_beside(path, dataset, index, name).await?);
         }
         let files: Vec<String> = built.iter().map(|index| index.uuid.to_string()).collect();
         let operation = Operation::CreateIndex {
@@ -344,6 +340,67 @@ impl Tables {
         }
         Ok(made)
     }
+}
+
+impl Tables {
+    /// Builds an index over everything that a table holds: in one segment, or after an earlier try
+    /// in one for what has come since, beside those that it made.
+    async fn build_beside(
+        &self,
+        path: &str,
+        dataset: &Arc<Dataset>,
+        index: &layout::Index,
+        name: &str,
+    ) -> Result<Vec<IndexMetadata>> {
+        let field = dataset.schema().field(&index.column).map(|field| field.id);
+        let key = format!("{path} {field:?} {name}");
+        let (kept, now) = (&self.shared.kept, self.now());
+        let fragments = dataset.fragments();
+        let mut segments = kept
+            .segments(&key, now, fragments.as_slice())
+            .unwrap_or_default();
+        let covered = |f: &&Fragment| segments.iter().any(|segment| segment.covers(f.id));
+        let left: Vec<&Fragment> = fragments.iter().filter(|f| !covered(f)).collect();
+        if segments.is_empty() || !left.is_empty() {
+            let mut builder = Dataset::clone(dataset);
+            let built = match segments.is_empty() {
+                true => {
+                    let whole = super::create::build_index(&mut builder, index, name.to_owned());
+                    Box::pin(whole).await?
+                }
+                false => {
+                    let ids = left.iter().filter_map(|f| u32::try_from(f.id).ok());
+                    build_over(&mut builder, index, name, ids.collect()).await?
+                }
+            };
+            segments.push(Segment::new(built, &left));
+            kept.keep_segments(key, now, segments.clone());
+        }
+        Ok(segments.into_iter().map(|segment| segment.index).collect())
+    }
+
+    fn now(&self) -> Duration {
+        self.shared.store.clock().monotonic()
+    }
+}
+
+/// What the files of filled columns depend on: the rows, the columns with their ids, the values.
+fn fill_key(
+    base: &Dataset,
+    fragment: &Fragment,
+    columns: &[&NewColumn],
+    schema: &Schema,
+) -> String {
+    let fields: Vec<(i32, &str)> = (schema.fields.iter().map(|f| (f.id, &*f.name))).collect();
+    let from: Vec<String> = (columns.iter())
+        .map(|column| match &column.from {
+            Source::Nulls => "nulls".to_owned(),
+            Source::Constant(value) => format!("{value:?}"),
+            Source::Filled { column, value } => format!("{column} or {value:?}"),
+        })
+        .collect();
+    let rows = content(fragment);
+    format!("{} {rows} {fields:?} {from:?}", base.uri())
 }
 
 /// The values of a column that is being written.

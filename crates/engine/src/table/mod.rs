@@ -4,12 +4,13 @@
 pub(crate) mod blob;
 pub(crate) mod change;
 mod create;
+mod kept;
 mod layout;
 mod maintain;
 mod migrate;
 mod references;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use lance::Dataset;
@@ -23,7 +24,7 @@ use parking_lot::Mutex;
 
 pub(crate) use self::change::{Appended, FragmentWriter, StagedFragments, TableChange};
 pub(crate) use self::layout::{arrow_field, arrow_schema};
-pub(crate) use self::maintain::{Outlook, Policy, TableWork};
+pub(crate) use self::maintain::{Outlook, Pending, Policy, TableWork};
 pub(crate) use self::migrate::{Fills, TypeChange, or_value};
 pub(crate) use self::references::{References, Seen, references, references_beside};
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +45,10 @@ struct Shared {
     session: Arc<Session>,
     root: String,
     open: Mutex<HashMap<(String, u64), Arc<Dataset>>>,
+    /// Vectors per fragment, for vector indexes.
+    counted: maintain::Counted,
+    /// Work on changes of schema that did not land.
+    kept: kept::Kept,
 }
 
 impl std::fmt::Debug for Tables {
@@ -60,6 +65,8 @@ impl Tables {
                 session,
                 root: root.path(),
                 open: Mutex::default(),
+                counted: maintain::Counted::default(),
+                kept: kept::Kept::default(),
             }),
         }
     }
@@ -146,6 +153,16 @@ impl Tables {
     /// Flushes what a commit made: its manifest and transaction, and the files that `base` did not
     /// have.
     async fn flush(&self, base: Option<&Dataset>, made: &Dataset) -> Result<()> {
+        self.flush_but(base, made, &HashSet::new()).await
+    }
+
+    /// As [`Tables::flush`], without data files that are on disk already.
+    async fn flush_but(
+        &self,
+        base: Option<&Dataset>,
+        made: &Dataset,
+        on_disk: &HashSet<String>,
+    ) -> Result<()> {
         if !self.shared.store.flushes() {
             return Ok(());
         }
@@ -159,7 +176,9 @@ impl Tables {
         for fragment in made.iter_fragments() {
             let before = known.get(&fragment.id);
             for file in &fragment.files {
-                if before.is_none_or(|before| before.files.iter().all(|f| f.path != file.path)) {
+                let new =
+                    before.is_none_or(|before| before.files.iter().all(|f| f.path != file.path));
+                if new && !on_disk.contains(&*file.path) {
                     files.push(child(&made.data_dir(), &file.path));
                 }
             }

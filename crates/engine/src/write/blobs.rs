@@ -32,6 +32,14 @@ pub(crate) struct Incoming {
     pub(crate) sources: Vec<Named>,
 }
 
+/// What earlier runs of a write have stored, by the table and the digest of the content, or the
+/// URI that it was copied from.
+#[derive(Debug, Default)]
+pub(crate) struct StoredBlobs {
+    content: HashMap<(String, String), ManagedBlob>,
+    copies: HashMap<(String, String), ManagedBlob>,
+}
+
 /// An external object that a row names.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
@@ -133,7 +141,7 @@ impl Incoming {
 }
 
 /// Copies the external objects in that a mutation names, and drops content that no row names any
-/// more.
+/// more, or that is stored already.
 ///
 /// # Errors
 /// `ExternalBlobSource` for objects that cannot be read. Those that the graph does not admit are
@@ -142,6 +150,7 @@ pub(crate) async fn settle(
     view: &View,
     changed: &mut BTreeMap<TypeId, Pending>,
     incoming: &mut BTreeMap<TypeId, Incoming>,
+    stored: &mut StoredBlobs,
     violations: &mut Violations,
 ) -> Result<()> {
     let rule = ExternalRule {
@@ -152,30 +161,99 @@ pub(crate) async fn settle(
         let Some(entity) = view.catalog().entity(*id) else {
             continue;
         };
+        let table = &view.snapshot.table(*id)?.path;
         let named = name_sources(entity.body(), pending, &rule, violations);
         if !named.sources.is_empty() && violations.is_empty() {
-            let table = &view.snapshot.table(*id)?.path;
-            let places = named
-                .store(&view.snapshot.tables, table, &view.external)
-                .await?;
+            let places = stored.copy_in(view, table, named).await?;
             replace(pending, &places);
         }
         if let Some(new) = incoming.get_mut(id) {
             let wanted: HashSet<&str> = kept(pending).map(|blob| &*blob.path).collect();
             new.blobs.retain(|blob| wanted.contains(&*blob.place.path));
+            let known = stored.take_known(table, new);
+            replace(pending, &known);
         }
     }
     Ok(())
 }
 
-/// Stores what [`settle`] has found.
-pub(crate) async fn store(view: &View, incoming: BTreeMap<TypeId, Incoming>) -> Result<()> {
+/// Stores the content that [`settle`] has found, unless it is there.
+pub(crate) async fn store(
+    view: &View,
+    incoming: &BTreeMap<TypeId, Incoming>,
+    stored: &mut StoredBlobs,
+) -> Result<()> {
     for (id, new) in incoming {
-        let table = &view.snapshot.table(id)?.path;
-        new.store(&view.snapshot.tables, table, &view.external)
+        let table = &view.snapshot.table(*id)?.path;
+        let there = |blob: &NewBlob| {
+            let known = stored.content.get(&(table.clone(), blob.digest.clone()));
+            known == Some(&blob.place)
+        };
+        let missing: Vec<NewBlob> = (new.blobs.iter())
+            .filter(|blob| !there(blob))
+            .cloned()
+            .collect();
+        view.snapshot
+            .tables
+            .put_blobs(table, missing.clone())
             .await?;
+        let missing = missing.into_iter();
+        stored
+            .content
+            .extend(missing.map(|blob| ((table.clone(), blob.digest), blob.place)));
     }
     Ok(())
+}
+
+impl StoredBlobs {
+    /// Copies objects in, each once however often the write is run; the places by what stands for
+    /// them.
+    async fn copy_in(
+        &mut self,
+        view: &View,
+        table: &str,
+        mut named: Incoming,
+    ) -> Result<HashMap<String, ManagedBlob>> {
+        let mut places = HashMap::new();
+        let mut uris = HashMap::new();
+        named.sources.retain(|source| {
+            let Some(stand_in) = &source.stand_in else {
+                return true;
+            };
+            let known = self.copies.get(&(table.to_owned(), source.uri.clone()));
+            match known {
+                Some(place) => places.insert(stand_in.clone(), place.clone()),
+                None => {
+                    uris.insert(stand_in.clone(), source.uri.clone());
+                    return true;
+                }
+            };
+            false
+        });
+        let copied = named
+            .store(&view.snapshot.tables, table, &view.external)
+            .await?;
+        for (stand_in, place) in &copied {
+            if let Some(uri) = uris.remove(stand_in) {
+                self.copies.insert((table.to_owned(), uri), place.clone());
+            }
+        }
+        places.extend(copied);
+        Ok(places)
+    }
+
+    /// Takes the content out that is stored already; its places by what stands for them.
+    fn take_known(&self, table: &str, new: &mut Incoming) -> HashMap<String, ManagedBlob> {
+        let mut known = HashMap::new();
+        new.blobs.retain(|blob| {
+            let there = self.content.get(&(table.to_owned(), blob.digest.clone()));
+            if let Some(place) = there {
+                known.insert(blob.place.path.clone(), place.clone());
+            }
+            there.is_none()
+        });
+        known
+    }
 }
 
 /// Puts something in the place of each URI; the same for the same.

@@ -1,33 +1,39 @@
 //! Mutations: statements run on a commit, the whole validated, one commit or none.
+//!
+//! The statements are run, and what they write is uploaded, before the branch's turn comes (storage
+//! protocol, section 4). If nothing that they looked at has moved until then, all that is left is
+//! to name the files in new versions; if something has, they are run again, and what comes out as
+//! it did before is not uploaded again.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod run;
+mod stock;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::FutureExt;
 use omnigraph_lang::query::{Body, CheckedQuery, Statement, bind_params};
 use omnigraph_lang::schema::TypeId;
-use omnigraph_lang::value::Value;
 use omnigraph_lang::{Code, Diagnostic};
 use serde::{Deserialize, Serialize};
 
-use super::added::{Added, NewRows, Repeated};
-use super::blobs::{self, Incoming};
-use super::overlay::{Overlay, Pending};
-use super::rows::to_batch;
-use super::statement::{Runner, StatementOutcome};
-use super::validate::{Changed, FinalState, Gone, TableState, tables_read};
+use self::run::{Done, run};
+use self::stock::Stock;
+use super::statement::StatementOutcome;
 use super::view::{AddedBatches, StagedTables, View};
-use super::violations::Violations;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::expr::EvalContext;
 use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::writer::Write;
 use crate::graph::{
-    Attempt, Base, BranchName, Commit, CommitKind, CommitRequest, Graph, Staged, Touched,
-    WriteOptions,
+    Attempt, Base, BranchName, Commit, CommitId, CommitKind, CommitRequest, Graph, Staged,
+    TableRef, WriteOptions,
 };
 use crate::table::{Appended, TableChange};
+
+/// So many bytes of rows are uploaded while the branch's turn is held; more only when the write has
+/// given it up often enough.
+const UPLOADED_IN_TURN: usize = 1 << 20;
 
 /// What a mutation did.
 #[derive(Clone, Debug)]
@@ -71,6 +77,8 @@ impl Graph {
             name,
             params: serde_json::Value::Object(params.clone()),
             now: self.store().clock().now_micros().div_euclid(1000),
+            ready: None,
+            stock: Stock::new(self.store()),
             staged: None,
         };
         let request = CommitRequest {
@@ -105,12 +113,16 @@ struct Mutation<'a> {
     params: serde_json::Value,
     /// When the request began, epoch ms; the same in every run.
     now: i64,
+    /// The last run, if no version was made of it yet.
+    ready: Option<Ready>,
+    /// What was uploaded so far.
+    stock: Stock,
     /// What the last run staged, and on what.
     staged: Option<(View, StagedTables, AddedBatches)>,
 }
 
 /// What the caller gets; kept with the commit for repeats of a request with a key.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Answer {
     query_name: String,
     statements: Vec<StatementOutcome>,
@@ -124,36 +136,57 @@ struct Answer {
 impl Write for Mutation<'_> {
     type Answer = Answer;
 
+    fn can_prepare(&self) -> bool {
+        true
+    }
+
+    async fn prepare(&mut self, base: &Base) -> Result<()> {
+        let view = View::new(self.graph, &base.snapshot);
+        let ready = match self.ready.take().filter(|ready| ready.fits(base)) {
+            Some(ready) => ready,
+            None => self.run(&view).await,
+        };
+        let uploaded = match &ready.ran {
+            Ok((_, done)) => self.stock.upload(&view, done).await,
+            Err(_) => Ok(()),
+        };
+        self.ready = Some(ready);
+        uploaded
+    }
+
     async fn attempt(&mut self, base: &Base) -> Result<(Answer, Attempt)> {
-        let snapshot = &base.snapshot;
-        let query = self.graph.compile(snapshot, self.source, self.name).await?;
-        let statements = statements(&query)?;
-        let bound = bind_params(&query.params, Some(&self.params))
-            .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
-        let view = View::new(self.graph, snapshot);
-        let run = run(&view, statements, &bound.values, self.now).boxed();
-        let done = match query.timeout {
-            None => run.await?,
-            Some(limit) => tokio::time::timeout(limit, run)
-                .await
-                .map_err(|_| timed_out(&query))??,
+        let view = View::new(self.graph, &base.snapshot);
+        let ready = match self.ready.take().filter(|ready| ready.fits(base)) {
+            Some(ready) => ready,
+            None => self.run(&view).await,
         };
-        let answer = Answer {
-            query_name: query.name.clone(),
-            statements: done.statements,
-            warnings: query
-                .warnings
-                .iter()
-                .cloned()
-                .chain(bound.warnings)
-                .collect(),
-            replayed: false,
-        };
-        if done.changes.is_empty() {
+        if let Ok((answer, done)) = &ready.ran
+            && base.may_yield
+            && self.stock.missing_bytes(&view, done) > UPLOADED_IN_TURN
+        {
+            let answer = answer.clone();
+            self.ready = Some(ready);
+            return Ok((answer, Attempt::Yield));
+        }
+        let (answer, done) = ready.ran?;
+        if done.gone.is_empty() {
             return Ok((answer, Attempt::Nothing));
         }
-        blobs::store(&view, done.blobs).await?;
-        let tables = view.stage(done.changes).await?;
+        self.stock.upload(&view, &done).await?;
+        let mut changes = BTreeMap::new();
+        for (id, delete) in done.gone {
+            let append = match done.batches.get(&id) {
+                Some(batch) => Appended::Fragments(self.stock.fragments(&view, id, batch)?),
+                None => Appended::None,
+            };
+            let change = TableChange {
+                append,
+                delete,
+                truncate: false,
+            };
+            changes.insert(id, change);
+        }
+        let tables = view.stage(changes).await?;
         self.staged = Some((view, tables.clone(), done.batches));
         let staged = Staged {
             tables,
@@ -187,15 +220,77 @@ impl Write for Mutation<'_> {
     }
 }
 
-/// What a run came to, valid and not yet written.
-struct Done {
-    statements: Vec<StatementOutcome>,
-    changes: BTreeMap<TypeId, TableChange>,
-    batches: AddedBatches,
-    /// Content that the rows name and that is to be stored before them.
-    blobs: BTreeMap<TypeId, Incoming>,
-    read: BTreeSet<TypeId>,
-    touched: Vec<Touched>,
+/// A run, and what it was made on.
+struct Ready {
+    commit: CommitId,
+    schema: String,
+    /// The tables that it looked at, as they were.
+    tables: BTreeMap<TypeId, Option<TableRef>>,
+    ran: Result<(Answer, Done)>,
+}
+
+impl Ready {
+    fn of(view: &View, ran: Result<(Answer, Done)>) -> Self {
+        let commit = &view.snapshot.commit;
+        let looked_at = ran.iter().flat_map(|(_, done)| {
+            let changed = done.gone.keys();
+            changed.chain(&done.read)
+        });
+        Self {
+            commit: commit.id,
+            schema: commit.schema.clone(),
+            tables: looked_at
+                .map(|id| (*id, commit.tables.get(id).cloned()))
+                .collect(),
+            ran,
+        }
+    }
+
+    /// Whether a run on this base would be the same. What an unsuccessful one has looked at is not
+    /// known.
+    fn fits(&self, base: &Base) -> bool {
+        let commit = &base.snapshot.commit;
+        let unmoved =
+            |(id, table): (&TypeId, &Option<TableRef>)| commit.tables.get(id) == table.as_ref();
+        commit.id == self.commit
+            || (self.ran.is_ok() && commit.schema == self.schema && self.tables.iter().all(unmoved))
+    }
+}
+
+impl Mutation<'_> {
+    async fn run(&mut self, view: &View) -> Ready {
+        self.stock.forget_old();
+        let ran = self.run_once(view).await;
+        Ready::of(view, ran)
+    }
+
+    async fn run_once(&mut self, view: &View) -> Result<(Answer, Done)> {
+        let snapshot = &view.snapshot;
+        let query = self.graph.compile(snapshot, self.source, self.name).await?;
+        let statements = statements(&query)?;
+        let bound = bind_params(&query.params, Some(&self.params))
+            .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
+        let stored = &mut self.stock.blobs;
+        let run = run(view, statements, &bound.values, self.now, stored).boxed();
+        let done = match query.timeout {
+            None => run.await?,
+            Some(limit) => tokio::time::timeout(limit, run)
+                .await
+                .map_err(|_| timed_out(&query))??,
+        };
+        let answer = Answer {
+            query_name: query.name.clone(),
+            statements: done.statements.clone(),
+            warnings: query
+                .warnings
+                .iter()
+                .cloned()
+                .chain(bound.warnings)
+                .collect(),
+            replayed: false,
+        };
+        Ok((answer, done))
+    }
 }
 
 fn statements(query: &CheckedQuery) -> Result<&[Statement]> {
@@ -218,142 +313,4 @@ fn timed_out(query: &CheckedQuery) -> Error {
         ErrorKind::Deadline,
         vec![Diagnostic::error(Code::R450, message)],
     )
-}
-
-async fn run(view: &View, statements: &[Statement], params: &[Value], now: i64) -> Result<Done> {
-    let context = EvalContext { params, now };
-    let mut runner = Runner::new(Overlay::new(view), context);
-    for statement in statements {
-        // Boxed, because the futures of table operations are deep.
-        runner.run(statement).boxed().await?;
-    }
-    // Rows that break a rule by themselves cannot stand in a table: what the others would come to
-    // is not known before they are right.
-    runner.violations.into_result(ErrorKind::Invalid)?;
-    let mut violations = Violations::default();
-    let looked_at = runner.overlay.into_types();
-    let mut read: BTreeSet<TypeId> = looked_at.keys().copied().collect();
-    let mut changed: BTreeMap<TypeId, Pending> = looked_at
-        .into_iter()
-        .filter(|(_, pending)| pending.is_changed())
-        .collect();
-    let mut blobs = runner.blobs;
-    blobs::settle(view, &mut changed, &mut blobs, &mut violations)
-        .boxed()
-        .await?;
-    if !violations.is_empty() {
-        return Err(violations.into_error(ErrorKind::Invalid));
-    }
-    let batches = batches(view, &changed)?;
-    read.extend(
-        check(view, &changed, &batches, &mut violations)
-            .boxed()
-            .await?,
-    );
-    violations.into_result(ErrorKind::Invalid)?;
-
-    let mut changes = BTreeMap::new();
-    let mut touched = Vec::new();
-    for (id, pending) in changed {
-        let entity = entity(view, id)?;
-        let updated = pending.updated() as u64;
-        touched.push(Touched {
-            edge: entity.kind() == omnigraph_lang::schema::EntityKind::Edge,
-            type_name: entity.body().name.clone(),
-            inserted: pending.rows.len() as u64 - updated,
-            updated,
-            deleted: pending.gone.len() as u64 - updated,
-        });
-        let mut gone: Vec<u32> = pending.gone.into_iter().collect();
-        gone.sort_unstable();
-        let change = TableChange {
-            append: match batches.get(&id) {
-                Some(batch) => Appended::Batches(vec![batch.clone()]),
-                None => Appended::None,
-            },
-            delete: gone
-                .iter()
-                .map(|o| pending.stored.row_address(*o))
-                .collect(),
-            truncate: false,
-        };
-        changes.insert(id, change);
-    }
-    Ok(Done {
-        statements: runner.outcomes,
-        changes,
-        batches,
-        blobs,
-        read,
-        touched,
-    })
-}
-
-fn entity(view: &View, id: TypeId) -> Result<omnigraph_lang::schema::EntityType<'_>> {
-    view.catalog()
-        .entity(id)
-        .ok_or_else(|| Error::internal("a statement names a type that the schema lacks"))
-}
-
-/// The pending rows in the form of their tables.
-fn batches(view: &View, changed: &BTreeMap<TypeId, Pending>) -> Result<AddedBatches> {
-    let with_rows = changed
-        .iter()
-        .filter(|(_, pending)| !pending.rows.is_empty());
-    with_rows
-        .map(|(id, pending)| Ok((*id, to_batch(entity(view, *id)?, pending.rows.values())?)))
-        .collect()
-}
-
-/// Checks the final state; which tables that took.
-async fn check(
-    view: &View,
-    changed: &BTreeMap<TypeId, Pending>,
-    batches: &AddedBatches,
-    violations: &mut Violations,
-) -> Result<BTreeSet<TypeId>> {
-    let catalog = view.catalog();
-    let mut added = Added::default();
-    for (id, batch) in batches {
-        let rows = NewRows {
-            batch,
-            lines: &[],
-            fresh: &[],
-        };
-        added.push(entity(view, *id)?, &rows, Repeated::Refused, violations)?;
-    }
-    let changes = changed
-        .iter()
-        .map(|(id, pending)| {
-            let adds = !pending.rows.is_empty();
-            (
-                *id,
-                Changed {
-                    adds,
-                    empties: false,
-                },
-            )
-        })
-        .collect();
-    let read = tables_read(catalog, &changes);
-    let mut tables = BTreeMap::new();
-    for (id, pending) in changed {
-        let gone = Gone::Some(pending.gone.clone());
-        let look_up = read.contains(id) && catalog.node_by_id(*id).is_some();
-        let state = TableState::new(Arc::clone(&pending.stored), gone, look_up).await?;
-        tables.insert(*id, state);
-    }
-    for id in &read {
-        if !tables.contains_key(id) {
-            let stored = view.table(*id).await?;
-            tables.insert(*id, TableState::new(stored, Gone::default(), true).await?);
-        }
-    }
-    let state = FinalState {
-        catalog,
-        added: &added,
-        tables,
-    };
-    state.check(violations).await?;
-    Ok(read)
 }

@@ -83,6 +83,7 @@ impl Graph {
             };
             let event = BranchEvent::Swept {
                 at: self.store().clock().now_micros(),
+                before: Some(head.said),
             };
             let appended = self
                 .append_event(name, Some(head.seq), event, append_deadline())

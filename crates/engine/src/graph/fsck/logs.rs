@@ -236,7 +236,18 @@ impl Reader<'_> {
 
     fn step(&mut self, seq: Seq, event: &BranchEvent) {
         match event {
-            BranchEvent::Void | BranchEvent::Swept { .. } => {}
+            BranchEvent::Void => {}
+            BranchEvent::Swept { before, .. } => {
+                if let (State::Living(head), Some(before)) = (&self.state, before)
+                    && head.said != *before
+                {
+                    let said = head.said;
+                    self.wrong(
+                        seq,
+                        format!("points back to entry {before}, but {said} is what counts"),
+                    );
+                }
+            }
             BranchEvent::Created {
                 incarnation,
                 base,
@@ -274,6 +285,7 @@ impl Reader<'_> {
                 };
                 self.state = State::Living(Head {
                     seq,
+                    said: seq,
                     at,
                     control_epoch: (*control_epoch).max(commit.control_epoch),
                     commit,
@@ -335,6 +347,7 @@ impl Reader<'_> {
         self.commit(seq, commit, before.as_ref());
         self.state = State::Living(Head {
             seq,
+            said: seq,
             at: self.at(seq, incarnation, commit.id),
             control_epoch: commit.control_epoch,
             commit: Arc::new(commit.clone()),

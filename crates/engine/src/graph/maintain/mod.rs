@@ -23,7 +23,7 @@ use super::writer::{Appended, append_deadline, commit_event};
 use super::{BranchName, Commit, CommitId, CommitKind, Graph, Snapshot, TableRef};
 use crate::engine::Authorship;
 use crate::error::{Error, ErrorKind, Result};
-use crate::table::{Outlook, Policy, TableWork};
+use crate::table::{Outlook, Pending, Policy, TableWork};
 
 /// How often finished work is put upon a new head before it is given up.
 const TRIES: usize = 8;
@@ -46,6 +46,15 @@ pub struct OptimizeOptions {
     pub by: Authorship,
 }
 
+/// A declared index that is not built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingIndex {
+    /// Its name.
+    pub name: String,
+    /// What it lacks.
+    pub reason: String,
+}
+
 /// What was done to one type's table, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableMaintenance {
@@ -62,7 +71,7 @@ pub struct TableMaintenance {
     /// Indexes that got a segment over rows that they lacked.
     pub indexes_extended: Vec<String>,
     /// Declared indexes that are not built.
-    pub pending_indexes: Vec<String>,
+    pub pending_indexes: Vec<PendingIndex>,
     /// Why nothing was done, where something failed.
     pub error: Option<String>,
 }
@@ -271,8 +280,12 @@ impl Graph {
         }
         let entity = entity(snapshot, candidate)?;
         let work = Box::pin(self.tables().maintain(table, entity, policy)).await?;
-        let done = work.as_ref().map(|work| work.outlook.clone());
-        Ok((done.unwrap_or(outlook), work))
+        let outlook = match &work {
+            Some(work) => work.outlook.clone(),
+            // What looked like work was none.
+            None => self.outlook(snapshot, candidate, policy).await?,
+        };
+        Ok((outlook, work))
     }
 
     /// Puts finished work upon the head and appends it.
@@ -385,7 +398,7 @@ impl Graph {
         commit.version += 1;
         commit.actor.clone_from(&by.actor);
         commit.message.clone_from(&by.message);
-        commit.created_at = self.store().clock().now_micros();
+        commit.created_at = head.time_after(self.store().clock().now_micros());
         commit.kind = CommitKind::Maintenance;
         commit.control_epoch = head.control_epoch;
         commit.fences = None;
@@ -451,13 +464,20 @@ fn report(candidate: &Candidate, outlook: Result<Outlook>) -> TableMaintenance {
             fragments_removed: outlook.removed,
             fragments_added: outlook.added,
             indexes_extended: outlook.extended,
-            pending_indexes: outlook.pending,
+            pending_indexes: outlook.pending.into_iter().map(pending).collect(),
             ..of_table
         },
         Err(error) => TableMaintenance {
             error: Some(error.message().to_owned()),
             ..of_table
         },
+    }
+}
+
+fn pending(found: Pending) -> PendingIndex {
+    PendingIndex {
+        name: found.index,
+        reason: found.reason,
     }
 }
 

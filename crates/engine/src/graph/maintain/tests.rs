@@ -1,5 +1,7 @@
 //! What maintenance must never do: change an answer, lose a write, bring back a row, or starve.
 
+mod vectors;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -626,7 +628,10 @@ async fn work_from_before_a_collection_is_dropped() {
     add(&f.graph, "ann", 1).await;
     let round = worked(&f.graph).await;
     let log = f.graph.shared.branches.log(&main_branch());
-    let swept = entry(BranchEvent::Swept { at: 0 });
+    let swept = entry(BranchEvent::Swept {
+        at: 0,
+        before: None,
+    });
     log.append(Some(round.head.seq), &swept, append_deadline())
         .await
         .unwrap();

@@ -23,6 +23,7 @@ use crate::graph::writer::{
 use crate::graph::{
     BranchName, Commit, CommitId, CommitKind, Graph, ParentRef, TableRef, Touched, WriteOptions,
 };
+use crate::log::Seq;
 
 /// What a merge comes to on two heads.
 pub(super) enum Planned {
@@ -105,6 +106,7 @@ impl Graph {
             merged: None,
             ready: None,
             join: Join::default(),
+            ahead: None,
         };
         let request = CommitRequest {
             branch: target,
@@ -268,13 +270,71 @@ struct Merge<'a> {
     merged: Option<Head>,
     ready: Option<Ready>,
     join: Join,
+    /// A run ahead of the target's turn, and the end of the target's log that it was made on.
+    ahead: Option<(Option<Seq>, Result<(MergeResult, Attempt)>)>,
 }
 
 #[async_trait]
 impl Write for Merge<'_> {
     type Answer = MergeResult;
 
+    fn can_prepare(&self) -> bool {
+        true
+    }
+
+    /// Comparing and staging take what the change takes: nobody else waits for it, unless the target
+    /// moves meanwhile.
+    async fn prepare(&mut self, base: &Base) -> Result<()> {
+        let done = self.run(base).await;
+        self.ahead = Some((base.head().map(|head| head.seq), done));
+        Ok(())
+    }
+
     async fn attempt(&mut self, base: &Base) -> Result<(MergeResult, Attempt)> {
+        let seq = base.head().map(|head| head.seq);
+        match self.ahead.take() {
+            Some((ahead, done)) if ahead == seq => done,
+            _ => self.run(base).await,
+        }
+    }
+
+    fn keyed(&self, options: &WriteOptions) -> Result<Option<Keyed>> {
+        Keyed::of(options, "merge", |request| {
+            let if_source = self.options.if_source.map(|id| id.to_string());
+            request
+                .field(self.source.as_str())
+                .field(self.target.as_str())
+                .field(&format!("{:?}", self.options.strategies))
+                .field(&self.options.delete_source.to_string())
+                .maybe(if_source.as_deref())
+        })
+    }
+
+    fn record(&self, answer: &MergeResult) -> Option<serde_json::Value> {
+        serde_json::to_value(Record::of(answer)).ok()
+    }
+
+    fn replay(&mut self, commit: &Commit) -> Result<MergeResult> {
+        let record: Record = recorded(commit)?;
+        self.merged = None;
+        Ok(record.into_result(commit))
+    }
+
+    fn finish(&self, commit: &mut Commit) {
+        if let Some(whole) = &self.join.whole {
+            commit.tables.clone_from(&whole.tables);
+            commit.schema.clone_from(&whole.schema);
+            commit.schema_commit = whole.schema_commit;
+        }
+        commit.tables.extend(self.join.adopted.clone());
+        if let Some(second) = &self.join.second {
+            add_parent(commit, &second.at, second);
+        }
+    }
+}
+
+impl Merge<'_> {
+    async fn run(&mut self, base: &Base) -> Result<(MergeResult, Attempt)> {
         let from = self.graph.shared.branches.head(self.source).await?;
         check_head(self.source, self.options.if_source.as_ref(), &from)?;
         self.merged = Some(from.clone());
@@ -326,45 +386,12 @@ impl Write for Merge<'_> {
         self.join.second = Some(from);
         Ok((result, Attempt::Staged(staged)))
     }
-
-    fn keyed(&self, options: &WriteOptions) -> Result<Option<Keyed>> {
-        Keyed::of(options, "merge", |request| {
-            let if_source = self.options.if_source.map(|id| id.to_string());
-            request
-                .field(self.source.as_str())
-                .field(self.target.as_str())
-                .field(&format!("{:?}", self.options.strategies))
-                .field(&self.options.delete_source.to_string())
-                .maybe(if_source.as_deref())
-        })
-    }
-
-    fn record(&self, answer: &MergeResult) -> Option<serde_json::Value> {
-        serde_json::to_value(Record::of(answer)).ok()
-    }
-
-    fn replay(&mut self, commit: &Commit) -> Result<MergeResult> {
-        let record: Record = recorded(commit)?;
-        self.merged = None;
-        Ok(record.into_result(commit))
-    }
-
-    fn finish(&self, commit: &mut Commit) {
-        if let Some(whole) = &self.join.whole {
-            commit.tables.clone_from(&whole.tables);
-            commit.schema.clone_from(&whole.schema);
-            commit.schema_commit = whole.schema_commit;
-        }
-        commit.tables.extend(self.join.adopted.clone());
-        if let Some(second) = &self.join.second {
-            add_parent(commit, &second.at, second);
-        }
-    }
 }
 
 fn add_parent(commit: &mut Commit, at: &ParentRef, head: &Head) {
     commit.parents.push(at.clone());
     commit.version = commit.version.max(1 + head.commit.version);
+    commit.created_at = head.time_after(commit.created_at);
     commit.control_epoch = commit.control_epoch.max(head.control_epoch);
 }
 

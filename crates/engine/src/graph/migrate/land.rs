@@ -43,6 +43,7 @@ impl Graph {
             commit.tables = tables;
             commit.parents = vec![place.at.clone()];
             commit.version = place.commit.version + 1;
+            commit.created_at = place.time_after(commit.created_at);
             commit.control_epoch = staged.epoch.max(place.control_epoch);
         }
     }
@@ -74,7 +75,7 @@ impl Graph {
             commit.version += 1;
             commit.actor.clone_from(&by.actor);
             commit.message.clone_from(&by.message);
-            commit.created_at = self.store().clock().now_micros();
+            commit.created_at = head.time_after(self.store().clock().now_micros());
             commit.kind = CommitKind::Fence;
             commit.fences = Some(commit_id);
             commit.control_epoch = epoch;

@@ -153,7 +153,7 @@ impl Graph {
             parents: vec![head.at.clone()],
             version: head.commit.version + 1,
             actor: by.actor.clone(),
-            created_at: self.store().clock().now_micros(),
+            created_at: head.time_after(self.store().clock().now_micros()),
             message: by.message.clone(),
             kind: CommitKind::Schema,
             schema: schema.digest.clone(),

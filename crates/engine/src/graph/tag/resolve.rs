@@ -68,8 +68,9 @@ impl Graph {
     }
 
     /// The newest commit of the branch's first-parent chain that is not younger than `at`. Found by
-    /// bisecting, so that it costs a few requests however long the history is; where writers'
-    /// clocks differ, so may the answer by as much.
+    /// bisecting, so that it costs a few requests however long the history is: times never go back
+    /// along the chain ([`crate::graph::branch::Head::time_after`]). Only in histories that
+    /// older releases have written they may, by as much as writers' clocks differed.
     async fn as_of(&self, branch: &BranchName, at: i64) -> Result<(ParentRef, Arc<Commit>)> {
         let head = self.shared.branches.head(branch).await?;
         if head.commit.created_at <= at {

@@ -258,3 +258,86 @@ async fn a_name_means_a_commit_then_a_branch_then_a_tag() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
+
+/// A clock that a test sets, also backwards.
+#[derive(Debug, Default)]
+struct Skewed(AtomicI64);
+
+impl Clock for Skewed {
+    fn now_micros(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// With the writers' own times, the second commit would be older than the first, and what "as of"
+/// means would hang on where a bisection happens to look.
+#[tokio::test]
+async fn times_never_go_back_along_a_branch() {
+    let clock = Arc::new(Skewed::default());
+    clock.0.store(1_000, Ordering::SeqCst);
+    let options = StoreOptions {
+        clock: clock.clone(),
+        ..StoreOptions::default()
+    };
+    let store = Store::open("memory://skewed", options).await.unwrap();
+    let engine = Engine::new(store, EngineOptions::default());
+    let id = GraphId::parse("g").unwrap();
+    let by = Authorship::default();
+    let root = engine.create_graph(&id, SCHEMA, &by).await.unwrap();
+    let graph = engine.open_graph(&root).await.unwrap();
+    let side = BranchName::parse("side").unwrap();
+    graph
+        .create_branch(&side, &Target::default(), &by)
+        .await
+        .unwrap();
+    let mut commits = Vec::new();
+    for (time, given) in [
+        (5_000, 5_000),
+        (3_000, 5_000),
+        (9_000, 9_000),
+        (1, 9_000),
+        (9_500, 9_500),
+    ] {
+        clock.0.store(time, Ordering::SeqCst);
+        let commit = add(&graph, "main", &format!("p{time}")).await;
+        assert_eq!(commit.created_at, given, "at {time}");
+        commits.push(commit);
+    }
+    let as_of = |at: i64| {
+        let target = Target::AsOf {
+            branch: BranchName::main(),
+            at,
+        };
+        let graph = graph.clone();
+        async move { read(&graph, &target).await.unwrap() }
+    };
+    assert_eq!(as_of(4_999).await, commits[0].parents[0].id);
+    assert_eq!(as_of(5_000).await, commits[1].id);
+    assert_eq!(as_of(8_999).await, commits[1].id);
+    assert_eq!(as_of(9_000).await, commits[3].id);
+    assert_eq!(as_of(10_000).await, commits[4].id);
+    // A merge is not older than what it merges, upkeep not older than what it works on.
+    clock.0.store(20_000, Ordering::SeqCst);
+    let late = add(&graph, "side", "late").await;
+    clock.0.store(2, Ordering::SeqCst);
+    let merged = graph
+        .merge(
+            &side,
+            &BranchName::main(),
+            &crate::graph::MergeOptions::default(),
+        )
+        .await
+        .unwrap()
+        .commit
+        .unwrap();
+    assert_eq!((late.created_at, merged.created_at), (20_000, 20_000));
+    let options = crate::graph::OptimizeOptions::default();
+    let optimized = Box::pin(graph.optimize(&BranchName::main(), &options, &|_| {}))
+        .await
+        .unwrap();
+    assert_eq!(optimized.commit.unwrap().created_at, 20_000);
+}

@@ -26,6 +26,8 @@ const DIRECTORY: &str = "_blobs";
 pub(crate) struct NewBlob {
     pub(crate) place: ManagedBlob,
     pub(crate) bytes: Bytes,
+    /// SHA-256 of the content, in hexadecimal digits.
+    pub(crate) digest: String,
 }
 
 impl NewBlob {
@@ -37,7 +39,11 @@ impl NewBlob {
             path: format!("{DIRECTORY}/{}-{digest}.blob", Ulid::new()),
             size: bytes.len() as u64,
         };
-        Self { place, bytes }
+        Self {
+            place,
+            bytes,
+            digest,
+        }
     }
 }
 

@@ -9,12 +9,15 @@ use lance_table::format::{Fragment, IndexMetadata};
 
 use super::plan::{self, Policy, Size};
 use crate::error::Result;
+use crate::table::layout::Kind;
 
 /// Ids that are left free below those of new fragments, so that the same rewrite can be put upon a
 /// version to which other writers have added fragments meanwhile.
 const FREE_IDS: u64 = 1_000;
 /// A segment over so many rows is not built anew for the sake of a few small fragments in it.
 const LARGE_SEGMENT_ROWS: u64 = 1 << 20;
+/// The same for segments that have to be trained.
+const LARGE_VECTOR_SEGMENT_ROWS: u64 = 1 << 17;
 
 /// Ids of the fragments that are to be rewritten together.
 pub(super) fn groups(
@@ -28,7 +31,11 @@ pub(super) fn groups(
         .filter(|index| !index.results_are_row_addrs())
         .filter(|index| {
             let rows = fragments.iter().filter(|f| covers(index, f.id)).map(live);
-            rows.sum::<u64>() >= LARGE_SEGMENT_ROWS
+            let large = match Kind::of_name(&index.name) {
+                Some(Kind::Nearest) => LARGE_VECTOR_SEGMENT_ROWS,
+                _ => LARGE_SEGMENT_ROWS,
+            };
+            rows.sum::<u64>() >= large
         })
         .collect();
     let sizes: Vec<Size> = fragments
@@ -137,7 +144,7 @@ pub(super) fn live(fragment: &Fragment) -> u64 {
     fragment.num_rows().unwrap_or(0) as u64
 }
 
-fn first_new_id(dataset: &Dataset) -> u64 {
+pub(super) fn first_new_id(dataset: &Dataset) -> u64 {
     dataset.manifest().max_fragment_id().map_or(0, |id| id + 1) + FREE_IDS
 }
 

@@ -7,6 +7,8 @@
 mod compact;
 mod extend;
 mod plan;
+mod vector;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,8 +18,12 @@ use lance::index::DatasetIndexExt as _;
 use lance_table::format::{Fragment, IndexMetadata};
 use omnigraph_lang::schema::EntityType;
 
-use self::extend::Segment;
+pub(crate) use self::extend::Pending;
+pub(super) use self::extend::build_over;
+use self::extend::{Facts, Segment};
 pub(crate) use self::plan::Policy;
+pub(super) use self::vector::Counted;
+use self::vector::Vectors;
 use super::{Tables, live_rows};
 use crate::error::Result;
 use crate::graph::TableRef;
@@ -34,7 +40,7 @@ pub(crate) struct Outlook {
     /// Indexes that get a new segment.
     pub(crate) extended: Vec<String>,
     /// Declared indexes that are not built.
-    pub(crate) pending: Vec<String>,
+    pub(crate) pending: Vec<Pending>,
 }
 
 impl Outlook {
@@ -71,19 +77,26 @@ impl Tables {
         let groups = compact::groups(&dataset, &indexes, policy);
         let after = compact::expected(&dataset, &groups);
         let remaining = compact::without_cut(&indexes, &groups);
-        let segments = extend::wanted(
-            &dataset,
-            &after,
-            &remaining,
+        let vectors = Vectors::count(&dataset, entity, &self.shared.counted).await?;
+        let vectors = vectors.after(&groups, compact::first_new_id(&dataset));
+        let facts = Facts {
+            dataset: &dataset,
+            fragments: &after,
+            indexes: &remaining,
+            vectors: &vectors,
             entity,
-            extension(policy, &groups),
-        );
+            min_unindexed: extension(policy, &groups),
+            policy,
+        };
+        let extended: Vec<String> = extend::wanted(&facts).into_iter().map(|w| w.name).collect();
+        let built: Vec<&str> = extended.iter().map(String::as_str).collect();
+        let pending = facts.pending(&built);
         Ok(Outlook {
             fragments: dataset.fragments().len() as u64,
             removed: groups.iter().map(|group| group.len() as u64).sum(),
             added: groups.len() as u64,
-            extended: segments.into_iter().map(|wanted| wanted.name).collect(),
-            pending: extend::pending(entity),
+            pending,
+            extended,
         })
     }
 
@@ -101,14 +114,19 @@ impl Tables {
         let cut = compact::cut(&indexes, &planned);
         let rewritten = self.put_groups(&base, &cut, &groups).await?;
         let indexes = rewritten.load_indices().await?;
-        let wanted = extend::wanted(
-            &rewritten,
-            rewritten.fragments(),
-            &indexes,
+        let vectors = Vectors::count(&rewritten, entity, &self.shared.counted).await?;
+        let facts = Facts {
+            dataset: &rewritten,
+            fragments: rewritten.fragments(),
+            indexes: &indexes,
+            vectors: &vectors,
             entity,
-            extension(policy, &planned),
-        );
-        let segments = extend::build(&rewritten, &indexes, wanted).await?;
+            min_unindexed: extension(policy, &planned),
+            policy,
+        };
+        let wanted = extend::wanted(&facts);
+        let counted = &self.shared.counted;
+        let segments = extend::build(&rewritten, &indexes, wanted, policy, counted).await?;
         if groups.is_empty() && segments.is_empty() {
             return Ok(None);
         }
@@ -117,7 +135,16 @@ impl Tables {
             removed: groups.iter().map(|g| g.old_fragments.len() as u64).sum(),
             added: groups.iter().map(|g| g.new_fragments.len() as u64).sum(),
             extended: segments.iter().map(|s| s.built.name.clone()).collect(),
-            pending: extend::pending(entity),
+            pending: {
+                let built: Vec<&str> = segments.iter().map(|s| &*s.built.name).collect();
+                // What was trained was counted anew.
+                let vectors = Vectors::count(&rewritten, entity, counted).await?;
+                let facts = Facts {
+                    vectors: &vectors,
+                    ..facts
+                };
+                facts.pending(&built)
+            },
         };
         Ok(Some(TableWork {
             base: table.clone(),

@@ -25,6 +25,10 @@ pub(crate) struct Policy {
     pub(crate) min_deleted: u64,
     /// Rows without an index before indexes are extended.
     pub(crate) min_unindexed: u64,
+    /// Vectors that a segment of a vector index is trained on, at least.
+    pub(crate) min_vectors: u64,
+    /// Up to so many vectors an index keeps them as they are; more of them as bytes.
+    pub(crate) plain_vectors: u64,
     /// Rows that are rewritten in one go.
     pub(crate) max_rows: u64,
 }
@@ -53,6 +57,8 @@ impl Policy {
                 .max(2),
             min_deleted: setting("OMNIGRAPH_MAINTENANCE_DELETED_ROWS", 1_000).max(1),
             min_unindexed: setting("OMNIGRAPH_MAINTENANCE_UNINDEXED_ROWS", 10_000).max(1),
+            min_vectors: setting("OMNIGRAPH_VECTOR_INDEX_ROWS", 5_000).max(1),
+            plain_vectors: 1 << 20,
             max_rows: setting("OMNIGRAPH_MAINTENANCE_MAX_ROWS", 4 << 20).max(1),
         }
     }
@@ -215,6 +221,8 @@ mod tests {
             min_fragments: if tiered { 4 } else { 2 },
             min_deleted: if tiered { 100 } else { 1 },
             min_unindexed: 1,
+            min_vectors: 1,
+            plain_vectors: 1,
             max_rows: 10_000,
         }
     }

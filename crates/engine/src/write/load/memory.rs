@@ -7,6 +7,8 @@ use super::LoadEncoding;
 /// Less makes no sense.
 const LEAST: u64 = 1 << 20;
 const CHUNK: std::ops::RangeInclusive<usize> = 16 << 10..=1 << 20;
+/// The longest line.
+const LINE: std::ops::RangeInclusive<usize> = 128 << 10..=32 << 20;
 /// Windows of zstd frames, as powers of two. The upper end is what `zstd --long` and `--ultra` use.
 const WINDOW_LOG: std::ops::RangeInclusive<u32> = 10..=27;
 
@@ -21,6 +23,10 @@ pub(super) struct Shares {
     pub(super) rows: usize,
     /// One batch of an Arrow input, decoded.
     pub(super) batch: usize,
+    /// The pages of a Parquet file that are decoded at one time.
+    pub(super) pages: usize,
+    /// One line, and in the permissive form the whole input.
+    pub(super) line: usize,
     /// The largest window of a zstd frame.
     pub(super) window_log: u32,
 }
@@ -43,6 +49,9 @@ impl Shares {
             keys: keys.min(divided / 8),
             rows: divided / 4,
             batch: divided / 4,
+            // Never at the same time.
+            pages: divided * 3 / 8,
+            line: (divided / 4).clamp(*LINE.start(), *LINE.end()),
             window_log,
         }
     }
@@ -53,7 +62,7 @@ impl Shares {
 pub(super) enum Part {
     /// Pieces of input that are parsed, and what they came to.
     Parsing,
-    /// Columnar input that is not a piece yet.
+    /// Input that is not a piece yet: lines without an end, columnar batches and pages.
     Batches,
     /// Rows in the writers.
     Rows,
@@ -113,7 +122,9 @@ mod tests {
                     _ => 0,
                 };
                 let whole = usize::try_from(memory.max(LEAST)).unwrap();
-                assert!(shares.keys + shares.rows + shares.batch + window <= whole);
+                let columnar = shares.batch + shares.pages;
+                let input = columnar.max(shares.line);
+                assert!(shares.keys + shares.rows + input + window <= whole);
                 assert!(CHUNK.contains(&shares.chunk));
             }
         }

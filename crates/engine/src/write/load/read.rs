@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::LoadFormat;
 use super::collect::{Collector, Piece};
-use super::columnar::{Frames, Mapping, Spool, convert, position_of, read, slices};
+use super::columnar::{FilePart, Frames, Mapping, Room, Spool, convert, position_of, read, slices};
 use super::input::Input;
 use super::memory::Part;
 use super::split::{Chunk, Splitter};
@@ -41,7 +41,7 @@ impl Collector {
     }
 
     async fn lines(&mut self, input: &mut Input) -> Result<()> {
-        let mut splitter = Splitter::new(self.plan.permissive, self.shares.chunk);
+        let mut splitter = Splitter::new(self.plan.permissive, self.shares.chunk, self.shares.line);
         loop {
             let bytes = input.next().await;
             let bytes = bytes.map_err(|damaged| damaged.at(Some(splitter.next_line())))?;
@@ -51,8 +51,10 @@ impl Collector {
                 if let Some(chunk) = splitter.push(&part)? {
                     self.line_chunk(chunk).await?;
                 }
+                self.progress.meter.set(Part::Batches, splitter.waiting());
             }
         }
+        self.progress.meter.set(Part::Batches, 0);
         match splitter.finish()? {
             Some(chunk) => self.line_chunk(chunk).await,
             None => Ok(()),
@@ -99,16 +101,25 @@ impl Collector {
         }
         let file = spool.finish().await?;
         let (sender, mut batches) = mpsc::channel(BATCHES);
-        let bytes = self.shares.batch / (2 * (BATCHES + 2));
-        let reader = tokio::task::spawn_blocking(move || read(file, bytes, &sender));
-        let mut columns = None;
+        let room = Room {
+            batch: self.shares.batch / (2 * (BATCHES + 2)),
+            pages: self.shares.pages,
+        };
+        let reader = tokio::task::spawn_blocking(move || read(file, room, &sender));
+        let (mut columns, mut pages) = (None, 0);
         while let Some(next) = batches.recv().await {
-            let (schema, batch) = next?;
-            let columns = self.columns(&mut columns, at, &schema)?;
-            if let Some(batch) = batch {
-                let held = batch.get_array_memory_size() * (BATCHES + 2);
-                self.progress.meter.set(Part::Batches, held);
-                self.batch(columns, &batch).await?;
+            match next? {
+                FilePart::Begin(schema, held) => {
+                    pages = held;
+                    self.progress.meter.set(Part::Batches, pages);
+                    self.columns(&mut columns, at, &schema)?;
+                }
+                FilePart::Rows(batch) => {
+                    let columns = self.columns(&mut columns, at, &batch.schema())?;
+                    let held = batch.get_array_memory_size() * (BATCHES + 2);
+                    self.progress.meter.set(Part::Batches, pages + held);
+                    self.batch(columns, &batch).await?;
+                }
             }
         }
         self.progress.meter.set(Part::Batches, 0);

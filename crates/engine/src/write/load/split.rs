@@ -5,9 +5,6 @@ use omnigraph_lang::{Code, Diagnostic};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The longest line, and in the permissive form the largest input.
-const LONGEST: usize = 32 << 20;
-
 /// Whole lines, and the number of the first.
 #[derive(Debug)]
 pub(super) struct Chunk {
@@ -25,18 +22,27 @@ pub(super) struct Splitter {
     whole: bool,
     /// A chunk is parsed as one piece of work.
     chunk: usize,
+    /// The longest line, and of a whole input its size.
+    longest: usize,
 }
 
 impl Splitter {
-    /// `whole`: the input is one chunk, whatever it holds; else one has about `chunk` bytes.
-    pub(super) fn new(whole: bool, chunk: usize) -> Self {
+    /// `whole`: the input is one chunk, whatever it holds; else one has about `chunk` bytes. No line,
+    /// and no whole input, may be longer than `longest`.
+    pub(super) fn new(whole: bool, chunk: usize, longest: usize) -> Self {
         Self {
             waiting: BytesMut::new(),
             searched: 0,
             next_line: 1,
             whole,
             chunk,
+            longest,
         }
+    }
+
+    /// Bytes that are held until there is a chunk of them.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// The number of the next line, as far as lines have been cut.
@@ -50,8 +56,8 @@ impl Splitter {
         self.waiting.extend_from_slice(bytes);
         if self.whole {
             return match self.waiting.len() {
-                0..=LONGEST => Ok(None),
-                long => Err(too_long("the input of a load in one piece", long)),
+                fits if fits <= self.longest => Ok(None),
+                long => Err(self.too_long("the input of a load in one piece", long)),
             };
         }
         if self.waiting.len() < self.chunk {
@@ -64,9 +70,9 @@ impl Splitter {
                 self.searched = 0;
                 self.cut(end).map(Some)
             }
-            None if self.waiting.len() > LONGEST => {
+            None if self.waiting.len() > self.longest => {
                 let what = format!("line {}", self.next_line);
-                Err(too_long(&what, self.waiting.len()))
+                Err(self.too_long(&what, self.waiting.len()))
             }
             None => {
                 self.searched = self.waiting.len();
@@ -104,30 +110,33 @@ impl Splitter {
             lines,
         })
     }
-}
 
-fn too_long(what: &str, length: usize) -> Error {
-    let message = format!("{what} has more than {LONGEST} bytes");
-    Error::diagnostics(
-        ErrorKind::ResourceLimit,
-        vec![Diagnostic::error(Code::R422, message)],
-    )
-    .with_detail(|detail| {
-        let (limit, actual) = (LONGEST as u64, length as u64);
-        detail.limit = Some(("graph_batch_line_bytes".to_owned(), limit, actual));
-    })
+    fn too_long(&self, what: &str, length: usize) -> Error {
+        let longest = self.longest;
+        let message = format!("{what} has more than {longest} bytes");
+        Error::diagnostics(
+            ErrorKind::ResourceLimit,
+            vec![Diagnostic::error(Code::R422, message)],
+        )
+        .with_detail(|detail| {
+            let (limit, actual) = (longest as u64, length as u64);
+            detail.limit = Some(("graph_batch_line_bytes".to_owned(), limit, actual));
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LONGEST: usize = 32 << 20;
+
     #[test]
     fn lines_are_never_cut_and_always_numbered() {
         let line = format!("{}\n", "x".repeat(700));
         let text = line.repeat(5000) + "last";
         for step in [333, 4096, 1 << 20, 5 << 20] {
-            let mut splitter = Splitter::new(false, 1 << 20);
+            let mut splitter = Splitter::new(false, 1 << 20, LONGEST);
             let mut chunks = Vec::new();
             for piece in text.as_bytes().chunks(step) {
                 chunks.extend(splitter.push(piece).unwrap());
@@ -147,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_refused() {
-        let mut splitter = Splitter::new(false, 1 << 20);
+        let mut splitter = Splitter::new(false, 1 << 20, LONGEST);
         let piece = vec![b'x'; 1 << 20];
         let error = (0..40).find_map(|_| splitter.push(&piece).err()).unwrap();
         assert_eq!(error.kind(), ErrorKind::ResourceLimit);

@@ -670,3 +670,79 @@ async fn modes_are_the_same_for_every_format() {
         }
     }
 }
+
+/// A page is decoded as a whole: one that does not fit is refused by its place, and is counted where
+/// it fits.
+#[tokio::test]
+async fn pages_that_do_not_fit_are_refused() {
+    let long = "node P { k: String @key  t: String }";
+    let keys = (0..64).map(|i| format!("p{i}"));
+    let texts = (0..64).map(|_| "x".repeat(64 << 10));
+    let rows = batch(vec![
+        (
+            "k",
+            Arc::new(StringArray::from_iter_values(keys)) as ArrayRef,
+        ),
+        (
+            "t",
+            Arc::new(StringArray::from_iter_values(texts)) as ArrayRef,
+        ),
+    ]);
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_data_page_size_limit(usize::MAX)
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties)).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    for (memory, fits) in [(8 << 20, false), (64 << 20, true)] {
+        let graph = graph(long).await;
+        let options = LoadOptions {
+            memory: Some(memory),
+            ..columnar(true, of("P"), LoadMode::Append)
+        };
+        let loaded = load_bytes(&graph, options, &bytes, usize::MAX).await;
+        if fits {
+            let outcome = loaded.unwrap();
+            assert_eq!(outcome.total, 64);
+            assert!(outcome.memory_peak > 64 * (64 << 10));
+            continue;
+        }
+        let error = loaded.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceLimit);
+        assert_eq!(error.detail().diagnostics[0].code.as_str(), "R422");
+        assert!(error.message().contains("row group 1"), "{error}");
+        assert!(error.message().contains("column `t`"), "{error}");
+        let (_, limit, actual) = error.detail().limit.clone().unwrap();
+        assert_eq!(limit, 3 << 20);
+        assert!(actual > 64 * (64 << 10));
+    }
+}
+
+/// A line is in memory as a whole, so the longest is a part of what the load may take.
+#[tokio::test]
+async fn a_line_that_does_not_fit_is_refused_by_its_number() {
+    let graph = graph("node P { k: String @key  t: String }").await;
+    let line = |key: &str, length: usize| {
+        let data = json!({ "k": key, "t": "x".repeat(length) });
+        format!("{}\n", json!({ "type": "P", "data": data }))
+    };
+    let text = line("a", 10) + &line("b", 1 << 20) + &line("c", 5 << 20) + &line("d", 10);
+    let options = || LoadOptions {
+        memory: Some(8 << 20),
+        ..LoadOptions::default()
+    };
+    let refused = load_bytes(&graph, options(), text.as_bytes(), 100_000).await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResourceLimit);
+    assert!(
+        error.message().contains("line 3 has more than 2097152"),
+        "{error}"
+    );
+    let fits = line("a", 10) + &line("b", 1 << 20);
+    let outcome = load_bytes(&graph, options(), fits.as_bytes(), 100_000).await;
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.total, 2);
+    assert!(outcome.memory_peak > 1 << 20);
+}

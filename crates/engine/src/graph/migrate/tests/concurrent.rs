@@ -1,5 +1,6 @@
 //! Writers and schema changes at the same time, and processes that die in between.
 
+use lance::index::DatasetIndexExt as _;
 use serde_json::json;
 
 use super::*;
@@ -81,6 +82,52 @@ async fn a_change_is_reparented_over_other_types() {
     assert_eq!(rows["a"], json!({"k": "a", "n": 1, "x": 4}));
 }
 
+/// On a type that is written all the time a change is tried again and again: each try makes anew
+/// what the new rows ask for, not what was made before.
+#[tokio::test]
+async fn the_next_try_makes_only_what_is_new() {
+    const ROWS: usize = 5;
+    let f = fixture(BEFORE).await;
+    for row in 0..ROWS {
+        load(&f.graph, "main", &p(&format!("a{row}"), 1))
+            .await
+            .unwrap();
+    }
+    let desired = BEFORE.replace("n: I64?", "n: I64? @index  x: I64 @default(4) @index");
+    let puts = || f.store.requests().put;
+    let before = puts();
+    let change = staged(&f.graph, &desired).await;
+    let first = puts() - before;
+    load(&f.elsewhere().await, "main", &p("late", 1))
+        .await
+        .unwrap();
+    let error = f.graph.commit_schema(change).await.unwrap_err();
+    assert!(matches!(error, SchemaCommitError::Conflict));
+    let before = puts();
+    let change = staged(&f.graph, &desired).await;
+    let second = puts() - before;
+    // Of the filled column one file instead of one for each load before.
+    assert!(second + ROWS as u64 - 1 <= first, "{first}, then {second}");
+    f.graph.commit_schema(change).await.unwrap();
+    let snapshot = snapshot(&f.graph, &on("main")).await;
+    let id = snapshot.schema.catalog.node("P").unwrap().id;
+    let dataset = snapshot.open(id).await.unwrap();
+    let indexes = dataset.load_indices().await.unwrap();
+    for name in ["n_btree", "x_btree"] {
+        let segments = indexes.iter().filter(|index| index.name == name);
+        let mut sizes: Vec<u64> = segments
+            .map(|index| index.fragment_bitmap.as_ref().unwrap().len())
+            .collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, [1, ROWS as u64], "{name}");
+    }
+    for filter in ["n = 1", "x = 4"] {
+        let rows = dataset.count_rows(Some(filter.to_owned())).await.unwrap();
+        assert_eq!(rows, ROWS + 1, "{filter}");
+    }
+    assert_eq!(exported(&f.graph, &on("main"), "P").await.len(), ROWS + 1);
+}
+
 /// What was staged before a sweep may be gone, though no table has moved.
 #[tokio::test]
 async fn a_sweep_in_between_makes_a_change_start_afresh() {
@@ -92,7 +139,10 @@ async fn a_sweep_in_between_makes_a_change_start_afresh() {
         .append_event(
             &branch("main"),
             Some(head.seq),
-            BranchEvent::Swept { at: 1 },
+            BranchEvent::Swept {
+                at: 1,
+                before: None,
+            },
             std::time::Duration::from_secs(5),
         )
         .await

@@ -3,6 +3,7 @@
 //! sends its requests through a store that a test makes fail, and between whose requests it lets
 //! the other act.
 
+mod ahead;
 mod conflicts;
 mod deadlines;
 mod repeats;
@@ -277,7 +278,11 @@ async fn append(graph: &Graph, event: impl FnOnce(&crate::graph::branch::Head) -
 }
 
 async fn sweep(graph: &Graph) {
-    append(graph, |_| BranchEvent::Swept { at: 0 }).await;
+    append(graph, |_| BranchEvent::Swept {
+        at: 0,
+        before: None,
+    })
+    .await;
 }
 
 /// A commit that changes nothing.

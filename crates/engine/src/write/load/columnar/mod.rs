@@ -6,6 +6,7 @@ mod cut;
 mod ipc;
 mod lz4;
 mod mapping;
+mod pages;
 mod parquet;
 
 #[cfg(test)]
@@ -14,4 +15,4 @@ mod tests;
 pub(super) use self::cut::slices;
 pub(super) use self::ipc::Frames;
 pub(super) use self::mapping::{Mapping, convert, position_of};
-pub(super) use self::parquet::{Spool, read};
+pub(super) use self::parquet::{Part as FilePart, Room, Spool, read};

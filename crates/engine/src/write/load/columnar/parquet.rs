@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
+use super::pages::{Largest, largest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::write::load::input::unreadable;
 
@@ -65,45 +66,72 @@ impl Spool {
     }
 }
 
-/// Reads the file, in batches of about so many bytes, until it ends or nobody listens. Blocks. The
-/// schema comes first, with no rows.
-pub(in super::super) fn read(
-    file: File,
-    bytes: usize,
-    batches: &mpsc::Sender<Result<(SchemaRef, Option<RecordBatch>)>>,
-) {
+/// What reading a file may take, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Room {
+    /// One batch of rows, about.
+    pub(in super::super) batch: usize,
+    /// The pages that are decoded at one time.
+    pub(in super::super) pages: usize,
+}
+
+/// Parts of a file.
+pub(in super::super) enum Part {
+    /// Before any rows: the columns, and what the decoded pages take at most.
+    Begin(SchemaRef, usize),
+    Rows(RecordBatch),
+}
+
+/// Reads the file until it ends or nobody listens. Blocks.
+pub(in super::super) fn read(file: File, room: Room, parts: &mpsc::Sender<Result<Part>>) {
     // The library trusts what it decodes and would panic over some damage.
     let mut rows = 0;
-    let done = catch_unwind(AssertUnwindSafe(|| {
-        pass_on(file, bytes, batches, &mut rows)
-    }));
+    let done = catch_unwind(AssertUnwindSafe(|| pass_on(file, room, parts, &mut rows)));
     let error = match done {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(Failed::TooLarge(largest))) => {
+            let _ = parts.blocking_send(Err(too_large(&largest, room.pages)));
+            return;
+        }
+        Ok(Err(Failed::Damaged(error))) => error.to_string(),
         Err(_) => "it contradicts itself".to_owned(),
     };
     let message = format!("the Parquet file is damaged, after {rows} rows: {error}");
-    let _ = batches.blocking_send(Err(unreadable(message, None)));
+    let _ = parts.blocking_send(Err(unreadable(message, None)));
+}
+
+/// Why a file is not read to its end.
+enum Failed {
+    Damaged(ParquetError),
+    TooLarge(Largest),
+}
+
+impl From<ParquetError> for Failed {
+    fn from(error: ParquetError) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Self::Damaged(error.into())
+    }
 }
 
 fn pass_on(
     file: File,
-    bytes: usize,
-    batches: &mpsc::Sender<Result<(SchemaRef, Option<RecordBatch>)>>,
+    room: Room,
+    parts: &mpsc::Sender<Result<Part>>,
     rows: &mut u64,
-) -> std::result::Result<(), ParquetError> {
-    let (schema, reader) = open(file, bytes)?;
-    if batches
-        .blocking_send(Ok((Arc::clone(&schema), None)))
-        .is_err()
-    {
+) -> std::result::Result<(), Failed> {
+    let (schema, pages, reader) = open(file, room)?;
+    if parts.blocking_send(Ok(Part::Begin(schema, pages))).is_err() {
         return Ok(());
     }
     for batch in reader {
-        let batch = batch?;
+        let batch = batch.map_err(ParquetError::from)?;
         *rows += batch.num_rows() as u64;
-        let batch = (Arc::clone(&schema), Some(batch));
-        if batches.blocking_send(Ok(batch)).is_err() {
+        if parts.blocking_send(Ok(Part::Rows(batch))).is_err() {
             return Ok(());
         }
     }
@@ -111,10 +139,15 @@ fn pass_on(
 }
 
 fn open(
-    file: File,
-    bytes: usize,
-) -> std::result::Result<(SchemaRef, ParquetRecordBatchReader), ParquetError> {
+    mut file: File,
+    room: Room,
+) -> std::result::Result<(SchemaRef, usize, ParquetRecordBatchReader), Failed> {
     let first = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+    let pages = largest(&mut file, first.metadata())?;
+    if pages.bytes > room.pages as u64 {
+        return Err(Failed::TooLarge(pages));
+    }
+    let pages = usize::try_from(pages.bytes).unwrap_or(usize::MAX);
     let viewed = ArrowReaderOptions::new().with_schema(viewed(first.schema()));
     let metadata = ArrowReaderMetadata::try_new(Arc::clone(first.metadata()), viewed);
     let metadata = metadata.unwrap_or(first);
@@ -125,13 +158,13 @@ fn open(
             size.saturating_add(u64::try_from(group.total_byte_size()).unwrap_or(0)),
         )
     });
-    let fit = bytes as u64 * rows.max(1) / size.max(1);
+    let fit = room.batch as u64 * rows.max(1) / size.max(1);
     let fit = usize::try_from(fit).unwrap_or(ROWS).clamp(16, ROWS);
     let schema = Arc::clone(metadata.schema());
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
         .with_batch_size(fit)
         .build()?;
-    Ok((schema, reader))
+    Ok((schema, pages, reader))
 }
 
 /// The same schema with views for texts and bytes: a value of a dictionary that many rows share is
@@ -150,6 +183,26 @@ fn view(field: &FieldRef) -> FieldRef {
         _ => return Arc::clone(field),
     };
     Arc::new(Field::new(field.name(), data_type, field.is_nullable()))
+}
+
+fn too_large(largest: &Largest, limit: usize) -> Error {
+    let Largest {
+        bytes,
+        row_group,
+        column,
+        column_bytes,
+    } = largest;
+    let message = format!(
+        "the pages of row group {row_group} take {bytes} bytes, more than {limit}; those of column `{column}` alone {column_bytes}"
+    );
+    Error::diagnostics(
+        ErrorKind::ResourceLimit,
+        vec![Diagnostic::error(Code::R422, message)],
+    )
+    .with_hint("write the file with smaller pages, or give loads more memory")
+    .with_detail(|detail| {
+        detail.limit = Some(("load_page_bytes".to_owned(), limit as u64, *bytes));
+    })
 }
 
 fn no_room(error: &std::io::Error) -> Error {

@@ -10,7 +10,7 @@ use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use proptest::prelude::*;
 
-use super::{Frames, read, slices};
+use super::{FilePart, Frames, Room, read, slices};
 use crate::error::{ErrorKind, Result};
 
 const LIMIT: usize = 4 << 20;
@@ -72,12 +72,17 @@ fn read_parquet(bytes: &[u8]) -> Result<usize> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
-    let reader = std::thread::spawn(move || read(file, 1 << 20, &sender));
+    let room = Room {
+        batch: 1 << 20,
+        pages: 1 << 20,
+    };
+    let reader = std::thread::spawn(move || read(file, room, &sender));
     let mut rows = 0;
     let mut failed = None;
     while let Some(next) = receiver.blocking_recv() {
         match next {
-            Ok((_, batch)) => rows += batch.map_or(0, |batch| batch.num_rows()),
+            Ok(FilePart::Begin(_, pages)) => assert!(pages <= room.pages),
+            Ok(FilePart::Rows(batch)) => rows += batch.num_rows(),
             Err(error) => failed = Some(error),
         }
     }
