@@ -129,7 +129,7 @@ pub(crate) async fn apply_request(
             Event::Plan(plan) => told.plan = Some(plan),
             Event::Step(step) => told.steps.push(step),
             Event::Result(result) => told.result = result,
-            Event::Rollout(_) => {}
+            Event::Operation(_) | Event::Rollout(_) => {}
         }
     }
     result.map(|_| told)

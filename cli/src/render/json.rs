@@ -16,6 +16,39 @@ pub(crate) fn lease(lease: &Lease) -> Value {
         "operation": lease.operation,
         "acquired_at": time(lease.acquired_at.map(|t| (t.seconds, t.nanos))),
         "expires_at": time(lease.expires_at.map(|t| (t.seconds, t.nanos))),
+        "operation_id": lease.operation_id,
+        "operation_since": time(lease.operation_since.map(|t| (t.seconds, t.nanos))),
+        "address": lease.address,
+    })
+}
+
+pub(crate) fn operation(operation: &pb::Operation) -> Value {
+    json!({
+        "operation_id": operation.operation_id,
+        "kind": operation.kind,
+        "state": operation.state().label(),
+        "actor_id": operation.actor_id,
+        "started_at": time(operation.started_at.map(|t| (t.seconds, t.nanos))),
+        "ended_at": time(operation.ended_at.map(|t| (t.seconds, t.nanos))),
+        "holder": operation.holder,
+        "message": operation.message,
+        "revision": operation.revision,
+        "pending_graphs": operation.pending_graphs,
+        "result": operation.result.as_ref().map(result),
+        "failure": operation.failure.as_ref().map(|d| json!(DiagnosticOutput::from(d))),
+        "restored": operation.restored.as_ref().map(restored),
+        "followable": operation.followable,
+    })
+}
+
+pub(crate) fn restored(made: &pb::RestoreResult) -> Value {
+    json!({
+        "graph_id": made.graph_id,
+        "graph_commit_id": made.graph_commit_id,
+        "incarnation": made.incarnation,
+        "objects": made.objects,
+        "bytes": made.bytes,
+        "uri": made.uri,
     })
 }
 
@@ -43,6 +76,8 @@ pub(crate) fn plan(plan: &pb::Plan) -> Value {
         })),
         "converged": plan.converged,
         "diagnostics": diagnostics(&plan.diagnostics),
+        "targets": plan.targets,
+        "omitted_changes": plan.omitted_changes,
     })
 }
 
@@ -149,6 +184,9 @@ pub(crate) fn status(status: &pb::ClusterStatus) -> Value {
         "diagnostics": diagnostics(&status.diagnostics),
         "leader": status.leader,
         "version": status.version,
+        "running": status.running.as_ref().map(operation),
+        "rollout": status.rollout.as_ref().map(rollout),
+        "role": status.role().label(),
     })
 }
 

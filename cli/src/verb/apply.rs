@@ -85,7 +85,7 @@ async fn apply(
     if !client.local && !context.global.yes {
         let request = pb::PlanRequest {
             bundle: Some(bundle.clone()),
-            no_refresh: false,
+            ..pb::PlanRequest::default()
         };
         let plan = client.plan(request).await?;
         let lost = destroyed(&plan);
@@ -105,6 +105,7 @@ async fn apply(
         lock_timeout_ms: args.lock_timeout.map(millis).unwrap_or(0),
         message: args.message.clone().unwrap_or_default(),
         expect_revision: args.expect_revision.unwrap_or(0),
+        ..pb::ApplyRequest::default()
     };
     context.output.note(&format!("→ apply to {}", client.label));
     let mut view = View::new(context.output);
@@ -211,6 +212,7 @@ impl View {
                 self.result = Some(result);
             }
             Event::Rollout(rollout) => self.rollout = Some(rollout),
+            Event::Operation(_) => {}
         }
         Ok(())
     }
@@ -245,6 +247,7 @@ fn line(event: &Event) -> Value {
         Event::Step(step) => ("step", render::json::step(step)),
         Event::Result(result) => ("result", render::json::result(result)),
         Event::Rollout(rollout) => ("rollout", render::json::rollout(rollout)),
+        Event::Operation(operation) => ("operation", render::json::operation(operation)),
     };
     match &mut body {
         Value::Object(object) => {

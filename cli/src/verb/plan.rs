@@ -31,6 +31,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let request = pb::PlanRequest {
         bundle: Some(bundle),
         no_refresh: args.no_refresh,
+        ..pb::PlanRequest::default()
     };
     let plan = client.plan(request).await;
     let place = client.label.clone();

@@ -53,6 +53,7 @@ impl ClusterService for ClusterApi {
         let planned = self.plane.plan_for(&bundle, !request.no_refresh).await?;
         Ok(Response::new(pb::PlanResponse {
             plan: Some(planned.plan),
+            ..pb::PlanResponse::default()
         }))
     }
 

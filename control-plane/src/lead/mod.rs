@@ -322,6 +322,7 @@ impl ControlPlane {
             operation: running.map(|r| r.kind).unwrap_or_default(),
             acquired_at: Some(crate::timestamp(leader.since)),
             expires_at: Some(crate::timestamp(at.saturating_add(takeover))),
+            ..Lease::default()
         }
     }
 

@@ -167,6 +167,7 @@ impl Builder {
             changes: self.changes,
             approvals_required,
             diagnostics: self.diagnostics,
+            ..pb::Plan::default()
         };
         Planned {
             plan,

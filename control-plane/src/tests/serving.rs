@@ -99,6 +99,7 @@ async fn in_process_calls_bring_their_actor() {
     let mut kinds = Vec::new();
     while let Some(event) = events.message().await.unwrap() {
         match event.event.unwrap() {
+            Event::Operation(_) => kinds.push("operation"),
             Event::Plan(_) => kinds.push("plan"),
             Event::Step(_) => {
                 if kinds.last() != Some(&"step") {
