@@ -1,6 +1,9 @@
 //! What a configuration declares: graphs, schemas and queries, checked, with their digests.
 
+mod sources;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use omnigraph_engine::graph::GraphId;
 use omnigraph_lang::query;
@@ -11,6 +14,8 @@ use omnigraph_proto::control::v1::ConfigBundle;
 use crate::bundle::{CLUSTER_FILE, Config, ExternalBlobs, Files, GraphConfig, Queries, Retention};
 use crate::digest::Digest;
 use crate::finding;
+pub(crate) use sources::Compiled;
+use sources::Sources;
 
 /// Everything that a bundle declares.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(crate) struct Declared {
     /// Over all resources and settings.
     pub(crate) config_digest: Digest,
     pub(crate) findings: Vec<Diagnostic>,
+    /// How many sources were compiled for it.
+    pub(crate) compiled: Compiled,
     /// `cluster.yaml` itself is wrong: nothing of the rest can be relied upon.
     pub(crate) broken: bool,
 }
@@ -29,8 +36,8 @@ pub(crate) struct Declared {
 pub(crate) struct DeclaredGraph {
     pub(crate) id: GraphId,
     pub(crate) schema_path: String,
-    /// `None` if it has errors.
-    pub(crate) schema: Option<DeclaredSchema>,
+    /// `None` if it has errors. Graphs with the same file share it.
+    pub(crate) schema: Option<Arc<DeclaredSchema>>,
     pub(crate) queries: BTreeMap<String, DeclaredQuery>,
     pub(crate) retention: Option<Retention>,
     pub(crate) external_blobs: Vec<ExternalBlobs>,
@@ -46,7 +53,7 @@ pub(crate) struct DeclaredSchema {
 }
 
 /// A stored query.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeclaredQuery {
     pub(crate) name: String,
     pub(crate) path: String,
@@ -71,9 +78,10 @@ impl Declared {
         findings.extend(found);
         let broken = findings.iter().any(finding::is_error);
         let mut graphs = BTreeMap::new();
+        let mut sources = Sources::compile(&config, &files);
         for (id, graph) in &config.graphs {
             let Ok(id) = GraphId::parse(id) else { continue };
-            let graph = read_graph(&id, graph, &files, &mut findings);
+            let graph = read_graph(&id, graph, &files, &mut sources, &mut findings);
             graphs.insert(id, graph);
         }
         let config_digest = config_digest(&config.name, &graphs);
@@ -82,6 +90,7 @@ impl Declared {
             graphs,
             config_digest,
             findings,
+            compiled: sources.compiled(),
             broken,
         }
     }
@@ -127,11 +136,12 @@ fn read_graph(
     id: &GraphId,
     config: &GraphConfig,
     files: &Files,
+    sources: &mut Sources,
     findings: &mut Vec<Diagnostic>,
 ) -> DeclaredGraph {
     let (schema_path, place) = &config.schema;
     let schema = match files.text(schema_path) {
-        Some(text) => read_schema(text, schema_path, findings),
+        Some(_) => sources.schema(schema_path, findings),
         None => {
             let message = format!("schema file '{schema_path}' does not exist");
             findings.push(finding::error("C107", Some(place.clone()), message));
@@ -148,10 +158,7 @@ fn read_graph(
     };
     let (paths, wanted) = query_paths(config, files, findings);
     for (path, name) in paths.iter().zip(wanted) {
-        let Some(text) = files.text(path) else {
-            continue;
-        };
-        let found = read_queries(text, path, graph.schema.as_ref(), findings);
+        let found = sources.queries(schema_path, path, findings);
         add_queries(&mut graph, found, path, name.as_deref(), config, findings);
     }
     graph

@@ -6,9 +6,11 @@
 //! | `declared` | what it declares: graphs, schemas and queries, checked, with digests |
 //! | `ledger`, `catalog` | what is applied: one log, and content-addressed objects |
 //! | `lead` | leadership, heartbeat, fencing epoch |
+//! | `operation` | changes under their ids: followed from the start, remembered after the end |
 //! | `plan` | desired against ledger against living graphs |
 //! | `apply` | stage → arm → check → act → ledger → disarm |
 //! | `sidecar`, `sweep` | operations under way, and what a new leader makes of them |
+//! | `status`, `history` | the cluster as the ledger has it, and what revisions changed |
 //! | `housekeeping` | what the leader does unasked: reclaiming history, removing deleted graphs |
 //! | `restore` | graphs made of backups |
 //! | `replicas`, `rollout` | which replica serves what |
@@ -24,9 +26,11 @@ mod digest;
 mod error;
 pub mod failpoint;
 mod finding;
+mod history;
 mod housekeeping;
 mod lead;
 mod ledger;
+mod operation;
 mod plan;
 mod plane;
 mod replicas;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use omnigraph_engine::{Authorship, Engine, Graph, GraphRoot, Store};
 use omnigraph_policy::Credentials;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::api::{ClusterApi, ReplicaApi};
 use crate::catalog::Catalog;
@@ -17,6 +18,7 @@ use crate::error::Result;
 use crate::failpoint::Failpoints;
 use crate::lead::{Role, Running};
 use crate::ledger::Ledger;
+use crate::operation::Operations;
 use crate::replicas::Replicas;
 use crate::sidecar::Sidecars;
 
@@ -84,6 +86,11 @@ pub(crate) struct Shared {
     /// One change at a time.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     pub(crate) running: Mutex<Option<Running>>,
+    /// Woken when somebody found that this process does not lead any more.
+    pub(crate) lost: Notify,
+    pub(crate) operations: Operations,
+    /// Operations that run on behalf of callers who may be gone.
+    pub(crate) tasks: TaskTracker,
     /// The newest revision that this process knows of; 0 is none.
     pub(crate) newest: watch::Sender<u64>,
     graphs: Mutex<HashMap<GraphRoot, Graph>>,
@@ -102,6 +109,9 @@ impl ControlPlane {
             role: watch::Sender::new(Role::Embedded),
             turn: Arc::default(),
             running: Mutex::default(),
+            lost: Notify::new(),
+            operations: Operations::default(),
+            tasks: TaskTracker::new(),
             newest: watch::Sender::new(0),
             graphs: Mutex::default(),
             engine,

@@ -13,15 +13,13 @@ use std::time::Duration;
 use omnigraph_engine::{
     BranchName, Engine, EngineOptions, ReadOptions, Store, StoreOptions, Target,
 };
-use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::{
-    ApplyRequest, ApplyResponse, ApplyResult, ConfigBundle, ConfigFile, Plan, StepEvent,
+    ApplyRequest, ApplyResult, ConfigBundle, ConfigFile, Plan, StepEvent,
 };
-use tokio::sync::mpsc;
 
-use crate::apply::Events;
 use crate::error::Error;
 use crate::failpoint::{Action, Failpoints, Point};
+use crate::operation::Event;
 use crate::plane::{ControlPlane, Options};
 
 pub(crate) const CLUSTER: &str = "version: 1\nmetadata: { name: shop }\ngraphs:\n  shop:\n    schema: shop.pg\n    queries: queries/\n";
@@ -119,20 +117,17 @@ pub(crate) async fn apply_request(
     plane: &ControlPlane,
     request: ApplyRequest,
 ) -> Result<Told, Error> {
-    let (to, mut from) = mpsc::channel(256);
-    let events = Events::new(to);
-    let result = plane.apply(&request, Some("tester"), &events).await;
-    drop(events);
+    let (_, events) = plane.apply(&request, Some("tester")).await?;
     let mut told = Told::default();
-    while let Some(Ok(ApplyResponse { event: Some(event) })) = from.recv().await {
+    for event in events {
         match event {
             Event::Plan(plan) => told.plan = Some(plan),
             Event::Step(step) => told.steps.push(step),
             Event::Result(result) => told.result = result,
-            Event::Operation(_) | Event::Rollout(_) => {}
+            Event::Restored(_) => {}
         }
     }
-    result.map(|_| told)
+    Ok(told)
 }
 
 /// Digest of the schema at the head of the graph's `main`, and of the one in the ledger.

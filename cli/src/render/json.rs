@@ -190,6 +190,37 @@ pub(crate) fn status(status: &pb::ClusterStatus) -> Value {
     })
 }
 
+pub(crate) fn revision(revision: &pb::RevisionSummary) -> Value {
+    json!({
+        "revision": revision.revision,
+        "created_at": time(revision.created_at.map(|t| (t.seconds, t.nanos))),
+        "actor_id": revision.actor_id,
+        "operation": revision.operation,
+        "operation_id": revision.operation_id,
+        "message": revision.message,
+        "converged": revision.converged,
+        "config_digest": revision.config_digest,
+        "serving_digest": revision.serving_digest,
+        "changes": list(&revision.changes, change),
+    })
+}
+
+pub(crate) fn shown_revision(shown: &pb::GetRevisionResponse) -> Value {
+    json!({
+        "summary": shown.summary.as_ref().map(revision),
+        "resources": list(&shown.resources, |r| json!({
+            "address": r.address, "kind": r.kind, "digest": r.digest,
+        })),
+        "graphs": list(shown.content.as_ref().map_or(&[], |c| &c.graphs), |g| json!({
+            "graph_id": g.graph_id,
+            "incarnation": g.incarnation,
+            "root_uri": g.root_uri,
+            "schema_digest": g.schema_digest,
+            "queries": list(&g.queries, |q| json!({"name": q.name, "digest": q.digest})),
+        })),
+    })
+}
+
 fn sidecar(sidecar: &pb::Sidecar) -> Value {
     json!({
         "operation_id": sidecar.operation_id,

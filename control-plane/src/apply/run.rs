@@ -374,7 +374,8 @@ fn graph_content(
     }
 }
 
-fn of_error(error: &Error) -> Diagnostic {
+/// An error as a finding.
+pub(crate) fn of_error(error: &Error) -> Diagnostic {
     let code = match error.kind() {
         crate::error::ErrorKind::NotLeader => "not_leader",
         crate::error::ErrorKind::RecoveryPending => "recovery_pending",

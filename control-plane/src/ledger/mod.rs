@@ -131,12 +131,16 @@ impl Ledger {
 
     pub(crate) async fn revision_at(&self, pointer: RevisionPointer) -> Result<Revision> {
         let record = self.record_at(pointer).await?;
+        let content = self.content_of(&record).await?;
+        Ok(Revision { record, content })
+    }
+
+    pub(crate) async fn content_of(&self, record: &RevisionRecord) -> Result<Content> {
         let bytes = self
             .catalog
             .get(&record.content, BlobKind::Revision)
             .await?;
-        let content = Content::read(&bytes)?;
-        Ok(Revision { record, content })
+        Content::read(&bytes)
     }
 
     /// Appends after `state` whatever `event` says.
