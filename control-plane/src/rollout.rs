@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use omnigraph_proto::common::v1::GraphState;
 use omnigraph_proto::control::v1::{ReplicaRollout, Rollout};
-use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::apply::Events;
 use crate::error::Result;
@@ -49,7 +48,8 @@ impl ControlPlane {
     /// Tells `events` how the revision is taken up, on each change, until every live replica
     /// serves it, there is none, nobody listens, or the time is over.
     pub(crate) async fn watch_rollout(&self, number: u64, limit: Duration, events: &Events) {
-        let until = Instant::now() + limit;
+        let clock = self.clock();
+        let until = clock.after(limit);
         let mut changes = self.shared().replicas.watch();
         let mut last = None;
         loop {
@@ -62,13 +62,13 @@ impl ControlPlane {
                 last = Some(shape(&rollout));
                 events.rollout(rollout).await;
             }
-            if done || Instant::now() >= until || events.is_gone() {
+            if done || clock.instant() >= until || events.is_gone() {
                 return;
             }
             // A replica that falls silent changes nothing by itself: look again once in a while.
-            let look_again = until.min(Instant::now() + self.options().replica_heartbeat);
-            let _ = timeout_at(look_again, changes.changed()).await;
-            sleep_until(until.min(Instant::now() + GATHER)).await;
+            let look_again = until.min(clock.after(self.options().replica_heartbeat));
+            let _ = clock.timeout_at(look_again, changes.changed()).await;
+            clock.sleep_until(until.min(clock.after(GATHER))).await;
         }
     }
 

@@ -120,7 +120,7 @@ pub(crate) async fn apply_request(
     request: ApplyRequest,
 ) -> Result<Told, Error> {
     let (to, mut from) = mpsc::channel(256);
-    let events = Events::new(to);
+    let events = Events::new(to, plane.clock().clone());
     let result = plane.apply(&request, Some("tester"), &events).await;
     drop(events);
     let mut told = Told::default();

@@ -66,7 +66,7 @@ impl ClusterService for ClusterApi {
         let plane = self.plane.clone();
         // The apply goes on when its caller goes away; it ends by itself, every step is bounded.
         tokio::spawn(async move {
-            let events = Events::new(to);
+            let events = Events::new(to, plane.clock().clone());
             match plane.apply(&request, actor.name(), &events).await {
                 Err(error) => events.refuse(error.into()).await,
                 Ok(result) if request.wait && result.revision > 0 => {

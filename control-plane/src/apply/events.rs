@@ -1,8 +1,10 @@
 //! What an apply tells its caller while it runs.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use omnigraph_engine::Clock;
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::step_event::Phase;
@@ -18,13 +20,18 @@ const SLOW_CALLER: Duration = Duration::from_secs(10);
 /// The way to the caller. An apply goes on when nobody listens any more.
 pub(crate) struct Events {
     to: mpsc::Sender<Result<ApplyResponse, Status>>,
+    clock: Arc<dyn Clock>,
     gone: AtomicBool,
 }
 
 impl Events {
-    pub(crate) fn new(to: mpsc::Sender<Result<ApplyResponse, Status>>) -> Self {
+    pub(crate) fn new(
+        to: mpsc::Sender<Result<ApplyResponse, Status>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             to,
+            clock,
             gone: AtomicBool::new(false),
         }
     }
@@ -76,7 +83,8 @@ impl Events {
 
     /// The whole operation did not run.
     pub(crate) async fn refuse(&self, status: Status) {
-        let _ = self.to.send_timeout(Err(status), SLOW_CALLER).await;
+        let told = self.to.send(Err(status));
+        let _ = self.clock.timeout(SLOW_CALLER, told).await;
     }
 
     /// Whether nobody listens any more.
@@ -89,12 +97,8 @@ impl Events {
             return;
         }
         let response = ApplyResponse { event: Some(event) };
-        if self
-            .to
-            .send_timeout(Ok(response), SLOW_CALLER)
-            .await
-            .is_err()
-        {
+        let told = self.to.send(Ok(response));
+        if !matches!(self.clock.timeout(SLOW_CALLER, told).await, Ok(Ok(()))) {
             self.gone.store(true, Ordering::Relaxed);
         }
     }

@@ -92,7 +92,7 @@ impl ControlPlane {
     pub(super) async fn show_life(&self, leader: &Leader) {
         let beat = Heartbeat {
             lease_id: leader.lease_id,
-            beat: Ulid::new(),
+            beat: self.clock().fresh_id(),
             at: self.store().clock().now_micros(),
             operation: self.shared().running.lock().clone(),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use omnigraph_proto::common::v1::Lease;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use ulid::Ulid;
@@ -59,7 +59,7 @@ impl ControlPlane {
         actor: Option<&str>,
         patience: Duration,
     ) -> Result<Turn> {
-        let until = Instant::now() + patience;
+        let until = self.clock().after(patience);
         let standby = matches!(*self.shared().role.borrow(), Role::Standby);
         if standby {
             // Before the turn: who is about to lead needs it to resolve what was left.
@@ -68,7 +68,7 @@ impl ControlPlane {
         let Some(guard) = self.turn_within(patience).await else {
             return Err(self.busy().await);
         };
-        let operation_id = Ulid::new();
+        let operation_id = self.clock().fresh_id();
         let running = Running {
             kind: kind.to_owned(),
             operation_id,
@@ -100,11 +100,14 @@ impl ControlPlane {
     /// for even by those who do not want to wait.
     async fn turn_within(&self, patience: Duration) -> Option<OwnedMutexGuard<()>> {
         let lock = || self.shared().turn.clone().lock_owned();
-        let first = timeout(patience.max(Duration::from_millis(1)), lock()).await;
+        let clock = self.clock();
+        let first = clock
+            .timeout(patience.max(Duration::from_millis(1)), lock())
+            .await;
         match first {
             Ok(guard) => Some(guard),
             Err(_) if self.shared().running.lock().is_some() => None,
-            Err(_) => timeout(TIDY_WAIT, lock()).await.ok(),
+            Err(_) => clock.timeout(TIDY_WAIT, lock()).await.ok(),
         }
     }
 
@@ -138,13 +141,13 @@ impl ControlPlane {
             None => true,
         };
         let until = if free {
-            until.max(Instant::now() + FREE_LEAD_WAIT)
+            until.max(self.clock().after(FREE_LEAD_WAIT))
         } else {
             until
         };
         let mut role = self.shared().role.subscribe();
         let leading = role.wait_for(|role| matches!(role, Role::Leading(_)));
-        if let Ok(Ok(role)) = tokio::time::timeout_at(until, leading).await
+        if let Ok(Ok(role)) = self.clock().timeout_at(until, leading).await
             && let Role::Leading(leader) = &*role
         {
             return Ok(leader.clone());
@@ -162,20 +165,21 @@ impl ControlPlane {
             if let Some(leader) = &state.leader
                 && !watcher.is_dead(self, leader, trust).await?
             {
-                if until.is_some_and(|until| Instant::now() >= until) {
+                if until.is_some_and(|until| self.clock().instant() >= until) {
                     return Err(self.held(leader).await);
                 }
-                sleep((self.options().heartbeat / 5).max(Duration::from_millis(10))).await;
+                let pause = (self.options().heartbeat / 5).max(Duration::from_millis(10));
+                self.clock().sleep(pause).await;
                 continue;
             }
             let options = self.options();
             let leader = Leader {
                 epoch: state.epoch + 1,
-                lease_id: Ulid::new(),
+                lease_id: self.clock().fresh_id(),
                 holder: options.holder.clone(),
                 host: options.host.clone(),
                 address: options.address.clone(),
-                process: ProcessMark::own(),
+                process: ProcessMark::own().filter(|_| options.watch_processes),
                 since: self.store().clock().now_micros(),
             };
             let taken = Some(leader.clone());
@@ -226,16 +230,18 @@ impl ControlPlane {
     pub(crate) async fn lead_until(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let taken = tokio::select! {
-                taken = self.take_lead(None, false) => taken,
+                biased;
                 () = stop.cancelled() => return,
+                taken = self.take_lead(None, false) => taken,
             };
             let leader = match taken {
                 Ok(leader) => leader,
                 Err(error) => {
                     tracing::warn!(error = error.chain(), "the lead could not be taken");
                     tokio::select! {
-                        () = sleep(self.options().heartbeat) => {}
+                        biased;
                         () = stop.cancelled() => return,
+                        () = self.clock().sleep(self.options().heartbeat) => {}
                     }
                     continue;
                 }
@@ -258,7 +264,8 @@ impl ControlPlane {
             self.shared().role.send_replace(Role::Standby);
             if stop.is_cancelled() {
                 // The change that runs is finished first; whoever is slower is recovered.
-                let _ = timeout(STOP_WAIT, self.shared().turn.lock()).await;
+                let turn = self.shared().turn.lock();
+                let _ = self.clock().timeout(STOP_WAIT, turn).await;
                 if let Err(error) = self.release(&leader).await {
                     tracing::warn!(error = error.chain(), "the lead could not be released");
                 }
@@ -276,8 +283,9 @@ impl ControlPlane {
         for count in 1_u64.. {
             self.show_life(leader).await;
             tokio::select! {
-                () = sleep(self.options().heartbeat) => {}
+                biased;
                 () = stop.cancelled() => return,
+                () = self.clock().sleep(self.options().heartbeat) => {}
             }
             if let Ok(state) = self.shared().ledger.state().await
                 && !leads(&state, leader)
