@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use omnigraph_engine::{Authorship, Engine, Graph, GraphRoot, Store};
+use omnigraph_engine::{Authorship, Clock, Engine, Graph, GraphRoot, Store};
 use omnigraph_policy::Credentials;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -43,6 +43,9 @@ pub struct Options {
     pub wait_timeout: Duration,
     /// How often the leader reclaims history and removes deleted graphs.
     pub housekeeping: Duration,
+    /// Whether a leader that died on the same machine is known by its process, which spares the wait
+    /// for its heartbeat.
+    pub watch_processes: bool,
     /// For tests.
     pub failpoints: Failpoints,
 }
@@ -61,6 +64,7 @@ impl Options {
             missed_heartbeats: 3,
             wait_timeout: Duration::from_secs(300),
             housekeeping: Duration::from_secs(6 * 3600),
+            watch_processes: true,
             failpoints: Failpoints::default(),
         }
     }
@@ -161,6 +165,11 @@ impl ControlPlane {
 
     pub(crate) fn store(&self) -> &Store {
         self.shared.engine.store()
+    }
+
+    /// Where time, pauses and fresh ids come from.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        self.shared.engine.store().clock()
     }
 
     /// A graph, opened once.

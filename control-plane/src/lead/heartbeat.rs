@@ -110,7 +110,7 @@ impl ControlPlane {
         let every = self.options().heartbeat.as_micros();
         let beat = Heartbeat {
             lease_id: leader.lease_id,
-            beat: Ulid::new(),
+            beat: self.clock().fresh_id(),
             at: self.store().clock().now_micros(),
             every: u64::try_from(every).unwrap_or(0),
             operation: self.shared().running.lock().clone(),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use ulid::Ulid;
 
@@ -68,7 +68,7 @@ impl ControlPlane {
         actor: Option<&str>,
         patience: Duration,
     ) -> Result<Turn> {
-        let until = Instant::now() + patience;
+        let until = self.clock().after(patience);
         let standby = matches!(*self.shared().role.borrow(), Role::Standby);
         if standby {
             // Before the turn: who is about to lead needs it to resolve what was left.
@@ -79,7 +79,7 @@ impl ControlPlane {
         };
         let running = Running {
             kind: kind.to_owned(),
-            operation_id: Ulid::new(),
+            operation_id: self.clock().fresh_id(),
             actor: actor.map(str::to_owned),
             since: self.store().clock().now_micros(),
         };
@@ -111,11 +111,14 @@ impl ControlPlane {
     /// for even by those who do not want to wait.
     async fn turn_within(&self, patience: Duration) -> Option<OwnedMutexGuard<()>> {
         let lock = || self.shared().turn.clone().lock_owned();
-        let first = timeout(patience.max(Duration::from_millis(1)), lock()).await;
+        let clock = self.clock();
+        let first = clock
+            .timeout(patience.max(Duration::from_millis(1)), lock())
+            .await;
         match first {
             Ok(guard) => Some(guard),
             Err(_) if self.shared().running.lock().is_some() => None,
-            Err(_) => timeout(TIDY_WAIT, lock()).await.ok(),
+            Err(_) => clock.timeout(TIDY_WAIT, lock()).await.ok(),
         }
     }
 
@@ -138,8 +141,9 @@ impl ControlPlane {
                 let (plane, of) = (self.clone(), leader.clone());
                 let beating = tokio::spawn(async move {
                     tokio::select! {
-                        () = plane.beat(&of) => {}
+                        biased;
                         () = stop.cancelled() => {}
+                        () = plane.beat(&of) => {}
                     }
                 });
                 Ok((leader, Some((beating, guard))))
@@ -159,10 +163,10 @@ impl ControlPlane {
             },
             None => FREE_LEAD_WAIT,
         };
-        let until = until.max(Instant::now() + about_to);
+        let until = until.max(self.clock().after(about_to));
         let mut role = self.shared().role.subscribe();
         let leading = role.wait_for(|role| matches!(role, Role::Leading(_)));
-        if let Ok(Ok(role)) = tokio::time::timeout_at(until, leading).await
+        if let Ok(Ok(role)) = self.clock().timeout_at(until, leading).await
             && let Role::Leading(leader) = &*role
         {
             return Ok(leader.clone());

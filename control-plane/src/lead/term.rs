@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use ulid::Ulid;
 
 use super::heartbeat::{Life, Watcher};
 use super::{ProcessMark, Role, leads};
@@ -26,7 +25,7 @@ impl ControlPlane {
     /// patience: clocks may be wrong, and a leader that lives is not to be disturbed.
     pub(super) async fn take_lead(&self, until: Option<Instant>) -> Result<Leader> {
         let mut watcher = Watcher::default();
-        let began = Instant::now();
+        let began = self.clock().instant();
         loop {
             let state = self.shared().ledger.state().await?;
             if let Some(leader) = &state.leader {
@@ -36,10 +35,11 @@ impl ControlPlane {
                     Life::Alive | Life::Ended => until,
                 });
                 if life != Life::Ended {
-                    if bound.is_some_and(|bound| Instant::now() >= bound) {
+                    if bound.is_some_and(|bound| self.clock().instant() >= bound) {
                         return Err(self.held(leader).await);
                     }
-                    sleep((self.options().heartbeat / 5).max(Duration::from_millis(10))).await;
+                    let pause = (self.options().heartbeat / 5).max(Duration::from_millis(10));
+                    self.clock().sleep(pause).await;
                     continue;
                 }
             }
@@ -47,11 +47,11 @@ impl ControlPlane {
             let options = self.options();
             let leader = Leader {
                 epoch: state.epoch + 1,
-                lease_id: Ulid::new(),
+                lease_id: self.clock().fresh_id(),
                 holder: options.holder.clone(),
                 host: options.host.clone(),
                 address: options.address.clone(),
-                process: ProcessMark::own(),
+                process: ProcessMark::own().filter(|_| options.watch_processes),
                 since: self.store().clock().now_micros(),
             };
             let taken = Some(leader.clone());
@@ -104,16 +104,18 @@ impl ControlPlane {
     pub(crate) async fn lead_until(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let taken = tokio::select! {
-                taken = self.take_lead(None) => taken,
+                biased;
                 () = stop.cancelled() => return,
+                taken = self.take_lead(None) => taken,
             };
             match taken {
                 Ok(leader) => self.serve_term(&leader, &stop).await,
                 Err(error) => {
                     tracing::warn!(error = error.chain(), "the lead could not be taken");
                     tokio::select! {
-                        () = sleep(self.options().heartbeat) => {}
+                        biased;
                         () = stop.cancelled() => return,
+                        () = self.clock().sleep(self.options().heartbeat) => {}
                     }
                 }
             }
@@ -126,9 +128,10 @@ impl ControlPlane {
         let (plane, of) = (self.clone(), leader.clone());
         let mut beating = AbortOnDropHandle::new(tokio::spawn(async move { plane.beat(&of).await }));
         let leads = tokio::select! {
-            () = self.tidy(leader) => true,
-            _ = &mut beating => false,
+            biased;
             () = stop.cancelled() => false,
+            _ = &mut beating => false,
+            () = self.tidy(leader) => true,
         };
         if leads {
             let role = Role::Leading(leader.clone());
@@ -139,15 +142,17 @@ impl ControlPlane {
             let sweeping =
                 AbortOnDropHandle::new(tokio::spawn(async move { plane.keep_sweeping(&of).await }));
             tokio::select! {
-                _ = &mut beating => {}
+                biased;
                 () = stop.cancelled() => {}
+                _ = &mut beating => {}
             }
             drop((house, sweeping));
             self.shared().role.send_replace(Role::Standby);
         }
         if stop.is_cancelled() {
             // The change that runs is finished first; whoever is slower is recovered.
-            let _ = timeout(STOP_WAIT, self.shared().turn.lock()).await;
+            let turn = self.shared().turn.lock();
+            let _ = self.clock().timeout(STOP_WAIT, turn).await;
             drop(beating);
             if let Err(error) = self.release(leader).await {
                 tracing::warn!(error = error.chain(), "the lead could not be released");
@@ -168,7 +173,8 @@ impl ControlPlane {
 
     async fn keep_sweeping(&self, leader: &Leader) {
         loop {
-            sleep(self.options().heartbeat * SWEEP_INTERVAL).await;
+            let pause = self.options().heartbeat * SWEEP_INTERVAL;
+            self.clock().sleep(pause).await;
             if let Ok(_turn) = self.shared().turn.try_lock() {
                 self.sweep_as(leader).await;
             }
@@ -190,14 +196,17 @@ impl ControlPlane {
     pub(super) async fn beat(&self, leader: &Leader) {
         let patience = self.options().takeover;
         loop {
-            if timeout(patience, self.show_life(leader)).await.is_err() {
+            let shown = self.clock().timeout(patience, self.show_life(leader)).await;
+            if shown.is_err() {
                 tracing::warn!("the heartbeat could not be written in time");
             }
             tokio::select! {
-                () = sleep(self.options().heartbeat) => {}
+                biased;
                 () = self.shared().lost.notified() => {}
+                () = self.clock().sleep(self.options().heartbeat) => {}
             }
-            if let Ok(Ok(state)) = timeout(patience, self.shared().ledger.state()).await
+            let state = self.shared().ledger.state();
+            if let Ok(Ok(state)) = self.clock().timeout(patience, state).await
                 && !leads(&state, leader)
             {
                 return;

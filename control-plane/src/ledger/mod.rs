@@ -10,7 +10,6 @@ use std::time::Duration;
 use omnigraph_engine::Store;
 use omnigraph_engine::log::{AppendError, Log, Seq, Settled};
 use parking_lot::Mutex;
-use ulid::Ulid;
 
 pub(crate) use content::{Content, GraphContent};
 pub(crate) use entry::{Event, Leader, LedgerEntry, RevisionPointer, RevisionRecord};
@@ -160,7 +159,7 @@ impl Ledger {
             _ => state.revision,
         };
         let entry = LedgerEntry {
-            id: Ulid::new(),
+            id: self.store.clock().fresh_id(),
             at: self.store.clock().now_micros(),
             epoch,
             leader,
