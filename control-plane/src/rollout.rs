@@ -5,7 +5,6 @@ use std::time::Duration;
 use omnigraph_proto::common::v1::GraphState;
 use omnigraph_proto::control::v1::{ReplicaRollout, Rollout};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
 
 use crate::error::Result;
@@ -58,7 +57,8 @@ impl ControlPlane {
         to: &mpsc::Sender<Result<T, Status>>,
         encode: impl Fn(Rollout) -> T,
     ) {
-        let until = Instant::now() + limit;
+        let clock = self.clock();
+        let until = clock.after(limit);
         let mut changes = self.shared().replicas.watch();
         let mut last = None;
         loop {
@@ -73,13 +73,13 @@ impl ControlPlane {
                     return;
                 }
             }
-            if done || Instant::now() >= until || to.is_closed() {
+            if done || clock.instant() >= until || to.is_closed() {
                 return;
             }
             // A replica that falls silent changes nothing by itself: look again once in a while.
-            let look_again = until.min(Instant::now() + self.options().replica_heartbeat);
-            let _ = timeout_at(look_again, changes.changed()).await;
-            sleep_until(until.min(Instant::now() + GATHER)).await;
+            let look_again = until.min(clock.after(self.options().replica_heartbeat));
+            let _ = clock.timeout_at(look_again, changes.changed()).await;
+            clock.sleep_until(until.min(clock.after(GATHER))).await;
         }
     }
 

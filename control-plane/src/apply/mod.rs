@@ -206,9 +206,16 @@ impl Admitted {
     }
 }
 
+/// Bundles of so many bytes are read in a thread of their own.
+const LARGE: usize = 64 << 10;
+
 /// Reads and checks a bundle. That takes a while for large ones, and must not keep a leader from
 /// showing that it lives.
 pub(crate) async fn declare(bundle: ConfigBundle) -> Result<Declared> {
+    let size: usize = bundle.files.iter().map(|file| file.content.len()).sum();
+    if size < LARGE {
+        return Ok(Declared::of(&bundle));
+    }
     let declared = tokio::task::spawn_blocking(move || Declared::of(&bundle)).await;
     declared.map_err(|error| Error::internal("a configuration could not be read").with_source(error))
 }
