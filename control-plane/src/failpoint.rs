@@ -53,6 +53,8 @@ pub enum Action {
     Hold(std::sync::Arc<tokio::sync::Semaphore>),
     /// The operation never gets further, as if the process had died.
     Hang,
+    /// The step goes on when the file exists; everything else goes on meanwhile.
+    Until(std::path::PathBuf),
     /// The process is stopped as by SIGSTOP, and goes on when somebody continues it.
     Stop,
     /// The process dies.
@@ -82,7 +84,7 @@ impl Failpoints {
     }
 
     /// What `OMNIGRAPH_FAILPOINT` asks for, as `acted=hang`: actions are `error`,
-    /// `hang`, `stop`, `crash`.
+    /// `hang`, `stop`, `until:FILE`, `crash`.
     /// When it is hit, a line on stdout says so.
     #[cfg(debug_assertions)]
     pub fn from_env() -> Self {
@@ -95,7 +97,10 @@ impl Failpoints {
             "error" => Action::Fail,
             "hang" => Action::Hang,
             "stop" => Action::Stop,
-            _ => Action::Abort,
+            other => match other.strip_prefix("until:") {
+                Some(file) => Action::Until(file.into()),
+                None => Action::Abort,
+            },
         };
         // Once: what goes on afterwards goes on undisturbed.
         let armed = std::sync::atomic::AtomicBool::new(true);
@@ -133,6 +138,12 @@ impl Failpoints {
                 Ok(())
             }
             Some(Action::Hang) => std::future::pending().await,
+            Some(Action::Until(file)) => {
+                while !file.exists() {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                Ok(())
+            }
             Some(Action::Stop) => {
                 stop_itself().await;
                 Ok(())

@@ -1,11 +1,14 @@
 //! Whole operations over real graphs in an in-memory store.
 
 mod applying;
+mod bounds;
 mod formats;
 mod leading;
+mod operations;
 mod recovery;
 mod restoring;
 mod serving;
+mod targets;
 
 use std::sync::Arc;
 use std::time::Duration;

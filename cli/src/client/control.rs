@@ -276,14 +276,14 @@ impl ControlClient {
                 }
                 Err(status) => Err(status),
             };
-            let (mut next, mut frames) = match first {
-                Ok(opened) => opened,
-                Err(status) if !followed && self.goes_to_leader(&status).await? => {
-                    followed = true;
-                    continue;
-                }
-                Err(status) => return Err(self.refused(&status)),
-            };
+            if let Err(status) = &first
+                && !followed
+                && self.goes_to_leader(status).await?
+            {
+                followed = true;
+                continue;
+            }
+            let (mut next, mut frames) = first.map_err(|status| self.refused(&status))?;
             while let Some(frame) = next {
                 if let Some(event) = event(frame) {
                     each(event)?;

@@ -211,7 +211,7 @@ pub(crate) fn shown_revision(shown: &pb::GetRevisionResponse) -> Value {
         "resources": list(&shown.resources, |r| json!({
             "address": r.address, "kind": r.kind, "digest": r.digest,
         })),
-        "graphs": list(shown.content.as_ref().map_or(&[], |c| &c.graphs), |g| json!({
+        "graphs": list(shown.content.as_ref().map_or(&[][..], |c| c.graphs.as_slice()), |g| json!({
             "graph_id": g.graph_id,
             "incarnation": g.incarnation,
             "root_uri": g.root_uri,

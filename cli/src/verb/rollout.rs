@@ -45,14 +45,16 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         let rollout = client.rollout(request.clone()).await?;
         let text = render::status::rollout(&rollout, render::words::now_us());
         let json = render::json::rollout(&rollout).to_string();
-        Ok(Look {
+        Ok::<Look, Error>(Look {
             rendered: Rendered::document(text, json),
             shape: render::status::rollout_shape(&rollout),
             done: rollout.complete,
         })
     };
     let outcome = match args.watch {
-        false => look().await.and_then(|found: Look| watching::show(context.output, &found.rendered)),
+        false => look()
+            .await
+            .and_then(|found| watching::show(context.output, &found.rendered)),
         true => watching::watch(context.output, look).await,
     };
     client.close().await;

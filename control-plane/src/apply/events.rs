@@ -54,7 +54,6 @@ impl Events {
         self.tell(Event::Result(result.clone()));
     }
 
-    #[expect(clippy::unused_async, reason = "telling may become a write")]
     pub(crate) async fn step(
         &self,
         change: &PlanChange,

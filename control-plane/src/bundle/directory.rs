@@ -53,7 +53,7 @@ pub fn read(directory: &Path) -> Result<Directory> {
     let content = match read_inside(&root, CLUSTER_FILE) {
         Ok(Some(content)) => content,
         Ok(None) => return Err(missing("it does not exist".to_owned())),
-        Err(refused) => return Err(missing(refused.message)),
+        Err(refused) => return Err(missing(refused.message.clone())),
     };
     let named = named_files(directory, &String::from_utf8_lossy(&content));
     let mut read = Directory::default();
@@ -81,7 +81,7 @@ pub fn read(directory: &Path) -> Result<Directory> {
                 let content = content.into();
                 read.bundle.files.push(ConfigFile { path, content });
             }
-            Err(refused) => read.findings.push(refused),
+            Err(refused) => read.findings.push(*refused),
         }
     }
     Ok(read)
@@ -168,16 +168,16 @@ fn query_files(directory: &Path, queries: &str) -> Vec<String> {
 
 /// Reads a file unless it, or what a link makes of it, lies outside, is no file, or is too large.
 /// None: it does not exist.
-fn read_inside(root: &Path, path: &str) -> Result<Option<Vec<u8>>, Diagnostic> {
-    let place = || {
-        Some(Place {
+fn read_inside(root: &Path, path: &str) -> Result<Option<Vec<u8>>, Box<Diagnostic>> {
+    let refused = |code: &str, message: String| {
+        let place = Place {
             file: path.to_owned(),
             ..Place::default()
-        })
+        };
+        Box::new(finding::error(code, Some(place), message))
     };
-    let unreadable = |error: std::io::Error| {
-        finding::error("C112", place(), format!("file '{path}' cannot be read: {error}"))
-    };
+    let unreadable =
+        |error: std::io::Error| refused("C112", format!("file '{path}' cannot be read: {error}"));
     let file = match root.join(path).canonicalize() {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -185,17 +185,17 @@ fn read_inside(root: &Path, path: &str) -> Result<Option<Vec<u8>>, Diagnostic> {
     };
     if !file.starts_with(root) {
         let message = format!("'{path}' is a link that leaves the directory");
-        return Err(finding::error("C106", place(), message));
+        return Err(refused("C106", message));
     }
     let metadata = std::fs::metadata(&file).map_err(unreadable)?;
     // A pipe or a device might never end.
     if !metadata.is_file() {
         let message = format!("'{path}' is no regular file");
-        return Err(finding::error("C112", place(), message));
+        return Err(refused("C112", message));
     }
     if metadata.len() > FILE_BYTES_MAX {
         let message = too_large(path, metadata.len());
-        return Err(finding::error("C111", place(), message));
+        return Err(refused("C111", message));
     }
     std::fs::read(&file).map(Some).map_err(unreadable)
 }

@@ -50,15 +50,24 @@ pub(super) enum Life {
 }
 
 /// Watches a leader by its own clock.
-#[derive(Default)]
 pub(super) struct Watcher {
+    /// Whoever runs one command does not want to wait for long.
+    hurried: bool,
     seen: Option<(Ulid, Option<Ulid>, Duration)>,
 }
 
 impl Watcher {
+    pub(super) fn new(hurried: bool) -> Self {
+        Self {
+            hurried,
+            seen: None,
+        }
+    }
+
     /// A leader has stopped when its process has ended, or its heartbeat stood still for the
     /// takeover time as this watcher saw it. What clocks of two machines say about each other only
-    /// shortens the watch: to a few heartbeats, in which a living leader would have shown itself.
+    /// shortens a hurried watch: to a few heartbeats, in which a living leader would have shown
+    /// itself.
     pub(super) async fn look(&mut self, plane: &ControlPlane, leader: &Leader) -> Result<Life> {
         if leader.has_certainly_ended() {
             return Ok(Life::Ended);
@@ -73,7 +82,7 @@ impl Watcher {
         let every = Duration::from_micros(every).max(options.heartbeat);
         // A leader that writes seldom is given the time that it needs.
         let mut limit = options.takeover.max(every * 3);
-        if doubtful {
+        if doubtful && self.hurried {
             limit = limit.min(every * 2);
         }
         let now = clock.monotonic();

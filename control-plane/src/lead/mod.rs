@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use ulid::Ulid;
 
-pub(crate) use heartbeat::{Heartbeat, Running};
+pub(crate) use heartbeat::Running;
 pub(crate) use process::ProcessMark;
 
 use crate::error::{Error, Result};
@@ -153,7 +153,7 @@ impl ControlPlane {
 
     /// A daemon that does not lead yet: if nobody else does, it is about to.
     async fn await_lead(&self, until: Instant) -> Result<Leader> {
-        let mut watcher = Watcher::default();
+        let mut watcher = Watcher::new(false);
         let state = self.shared().ledger.state().await?;
         let about_to = match &state.leader {
             Some(leader) => match watcher.look(self, leader).await? {

@@ -24,7 +24,7 @@ impl ControlPlane {
     /// that it has been silent for long is watched for some heartbeats first, whatever the command's
     /// patience: clocks may be wrong, and a leader that lives is not to be disturbed.
     pub(super) async fn take_lead(&self, until: Option<Instant>) -> Result<Leader> {
-        let mut watcher = Watcher::default();
+        let mut watcher = Watcher::new(until.is_some());
         let began = self.clock().instant();
         loop {
             let state = self.shared().ledger.state().await?;
