@@ -8,15 +8,20 @@
 //! | `lead` | leadership, heartbeat, fencing epoch |
 //! | `plan` | desired against ledger against living graphs |
 //! | `apply` | stage → arm → check → act → ledger → disarm |
+//! | `approval` | consent to changes that lose data |
+//! | `import`, `refresh` | taking over graphs that exist; recording what drifted |
 //! | `sidecar`, `sweep` | operations under way, and what a new leader makes of them |
 //! | `housekeeping` | what the leader does unasked: reclaiming history, removing deleted graphs |
-//! | `restore` | graphs made of backups |
+//! | `restore`, `roots` | graphs made of backups; graph roots that the ledger does not name |
+//! | `retention` | what the ledger and the catalog keep |
 //! | `replicas`, `rollout` | which replica serves what |
 //! | [`serving`] | what is applied, from storage alone: for replicas |
 //! | `api`, [`server`] | the gRPC services, thin |
 
+mod address;
 mod api;
 mod apply;
+mod approval;
 pub mod bundle;
 mod catalog;
 mod declared;
@@ -25,13 +30,17 @@ mod error;
 pub mod failpoint;
 mod finding;
 mod housekeeping;
+mod import;
 mod lead;
 mod ledger;
 mod plan;
 mod plane;
+mod refresh;
 mod replicas;
 mod restore;
+mod retention;
 mod rollout;
+mod roots;
 pub mod server;
 pub mod serving;
 mod sidecar;

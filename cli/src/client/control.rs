@@ -113,6 +113,30 @@ impl ControlClient {
             .ok_or_else(|| incomplete("status"))
     }
 
+    pub(crate) async fn import(&mut self, request: pb::ImportRequest) -> Result<pb::ClusterStatus> {
+        let request = self.request(request, CALL_TIMEOUT)?;
+        let answer = self.inner.import(request).await;
+        let answer = answer.map_err(|s| self.refused(&s))?.into_inner();
+        answer.status.ok_or_else(|| incomplete("status"))
+    }
+
+    pub(crate) async fn refresh(
+        &mut self,
+        request: pb::RefreshRequest,
+    ) -> Result<pb::ClusterStatus> {
+        let request = self.request(request, CALL_TIMEOUT)?;
+        let answer = self.inner.refresh(request).await;
+        let answer = answer.map_err(|s| self.refused(&s))?.into_inner();
+        answer.status.ok_or_else(|| incomplete("status"))
+    }
+
+    pub(crate) async fn approve(&mut self, request: pb::ApproveRequest) -> Result<pb::Approval> {
+        let request = self.request(request, CALL_TIMEOUT)?;
+        let answer = self.inner.approve(request).await;
+        let answer = answer.map_err(|s| self.refused(&s))?.into_inner();
+        answer.approval.ok_or_else(|| incomplete("approval"))
+    }
+
     pub(crate) async fn rollout(
         &mut self,
         request: pb::RolloutStatusRequest,

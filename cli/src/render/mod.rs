@@ -11,6 +11,7 @@ pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod pretty;
 pub(crate) mod query;
+pub(crate) mod resources;
 pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod table;

@@ -61,7 +61,7 @@ pub(crate) fn plan(plan: &pb::Plan, place: &str, sources: &Sources) -> String {
 fn change_lines(change: &pb::PlanChange, width: usize) -> String {
     let steps = change.migration.iter().flat_map(|m| &m.steps);
     let mut out = format!(
-        "  {} {:width$}  {}",
+        "{:>3} {:width$}  {}",
         mark(change),
         change.resource,
         what(change)
@@ -81,12 +81,19 @@ fn change_lines(change: &pb::PlanChange, width: usize) -> String {
     out
 }
 
-fn mark(change: &pb::PlanChange) -> char {
+fn mark(change: &pb::PlanChange) -> &'static str {
     match (change.disposition(), change.operation()) {
-        (pb::Disposition::Blocked, _) => '!',
-        (_, pb::ChangeOperation::Create) => '+',
-        (_, pb::ChangeOperation::Delete) => '-',
-        _ => '~',
+        (pb::Disposition::Blocked, _) => "!",
+        (_, operation) => operation_mark(operation),
+    }
+}
+
+fn operation_mark(operation: pb::ChangeOperation) -> &'static str {
+    match operation {
+        pb::ChangeOperation::Create => "+",
+        pb::ChangeOperation::Delete => "-",
+        pb::ChangeOperation::Recreate => "-/+",
+        pb::ChangeOperation::Update | pb::ChangeOperation::Unspecified => "~",
     }
 }
 
@@ -97,6 +104,7 @@ fn what(change: &pb::PlanChange) -> String {
         (_, pb::ChangeOperation::Create) if change.reason.is_empty() => "create".to_owned(),
         (_, pb::ChangeOperation::Create) => change.reason.clone(),
         (_, pb::ChangeOperation::Delete) => "delete".to_owned(),
+        (_, pb::ChangeOperation::Recreate) => "re-create, empty".to_owned(),
         _ => match (&change.migration, change.metadata_change.as_str()) {
             (Some(migration), _) if !migration.steps.is_empty() => {
                 count(migration.steps.len() as u64, "step")
@@ -119,9 +127,9 @@ fn summary(plan: &pb::Plan) -> String {
     };
     let mut text = format!(
         "{} to add, {} to change, {} to destroy",
-        of(pb::ChangeOperation::Create),
+        of(pb::ChangeOperation::Create) + of(pb::ChangeOperation::Recreate),
         of(pb::ChangeOperation::Update),
-        of(pb::ChangeOperation::Delete),
+        of(pb::ChangeOperation::Delete) + of(pb::ChangeOperation::Recreate),
     );
     let blocked = plan.changes.iter().filter(blocked).count();
     if blocked > 0 {
@@ -133,10 +141,8 @@ fn summary(plan: &pb::Plan) -> String {
 /// The line of a finished step; nothing for the phases before.
 pub(crate) fn step(step: &pb::StepEvent, width: usize) -> Option<String> {
     let mark = match (step.phase(), step.operation()) {
-        (Phase::Failed | Phase::Skipped, _) => '!',
-        (Phase::Done, pb::ChangeOperation::Create) => '+',
-        (Phase::Done, pb::ChangeOperation::Delete) => '-',
-        (Phase::Done, _) => '~',
+        (Phase::Failed | Phase::Skipped, _) => "!",
+        (Phase::Done, operation) => operation_mark(operation),
         (Phase::Unspecified | Phase::Queued | Phase::Started, _) => return None,
     };
     let phase = step.phase().label();
@@ -149,7 +155,7 @@ pub(crate) fn step(step: &pb::StepEvent, width: usize) -> Option<String> {
         None => step.message.clone(),
     };
     let line = format!(
-        "  {mark} {:width$}  {phase:7}  {time:6}  {said}",
+        "{mark:>3} {:width$}  {phase:7}  {time:6}  {said}",
         step.resource
     );
     Some(line.trim_end().to_owned())

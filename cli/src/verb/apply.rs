@@ -117,9 +117,9 @@ async fn apply(
 fn destroyed(plan: &pb::Plan) -> Vec<String> {
     let mut lost = Vec::new();
     for change in &plan.changes {
-        if change.operation() == pb::ChangeOperation::Delete
-            && change.resource.starts_with("graph.")
-        {
+        let operation = change.operation();
+        let lossy = [pb::ChangeOperation::Delete, pb::ChangeOperation::Recreate];
+        if lossy.contains(&operation) && change.resource.starts_with("graph.") {
             lost.push(change.resource.clone());
         }
         let steps = change.migration.iter().flat_map(|m| &m.steps);

@@ -2,6 +2,7 @@
 //! disarm. Only a schema change of a living graph touches two logs, and only for it a sidecar is
 //! armed; for everything else the ledger entry *is* the act.
 
+mod content;
 mod events;
 mod publish;
 mod run;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, Disposition};
 
+pub(crate) use content::{graph_content, providers};
 pub(crate) use events::Events;
 pub(crate) use publish::Publication;
 

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::{ConfigBundle, Dependency, ResourceSummary, ValidateResponse};
 
-pub(crate) use config::{Config, GraphConfig, Queries, Retention};
+pub(crate) use config::{Config, EMBEDDING_PREFIX, GraphConfig, Queries, Retention, provider_name};
+pub use config::{EmbeddingProfile, ProviderKind};
 pub use directory::{read_directory, resolve_cluster, storage_root, watched_files};
 pub(crate) use external::ExternalBlobs;
 
@@ -115,9 +116,13 @@ pub fn validate(bundle: &ConfigBundle) -> ValidateResponse {
             path: graph.schema_path.clone(),
         });
         dependencies.push(Dependency {
-            from: graph_address,
+            from: graph_address.clone(),
             to: schema_address.clone(),
         });
+        dependencies.extend(graph.embedding.iter().map(|embedding| Dependency {
+            from: graph_address.clone(),
+            to: format!("{EMBEDDING_PREFIX}{}", embedding.provider),
+        }));
         for query in graph.queries.values() {
             let address = format!("query.{}.{}", graph.id, query.name);
             resources.push(ResourceSummary {
@@ -131,6 +136,14 @@ pub fn validate(bundle: &ConfigBundle) -> ValidateResponse {
                 to: schema_address.clone(),
             });
         }
+    }
+    for (name, profile) in &declared.providers {
+        resources.push(ResourceSummary {
+            address: format!("{EMBEDDING_PREFIX}{name}"),
+            kind: "provider".into(),
+            digest: profile.digest().to_string(),
+            path: CLUSTER_FILE.into(),
+        });
     }
     ValidateResponse {
         ok,
