@@ -111,6 +111,12 @@ pub(crate) enum Command {
     Plan(verb::plan::Args),
     /// Make the cluster match a directory
     Apply(verb::apply::Args),
+    /// Take graphs that exist over into a new ledger
+    Import(verb::import::Args),
+    /// Look at graphs and catalog and record what drifted
+    Refresh(verb::refresh::Args),
+    /// Consent to a change of the plan that would lose data
+    Approve(verb::approve::Args),
     /// Show the cluster as the ledger has it
     Status(verb::status::Args),
     /// Show what was applied, when and by whom
@@ -250,6 +256,9 @@ impl Command {
             Command::Validate(_) => ("validate", Uses::of(Plane::Local, DOCUMENT)),
             Command::Plan(_) => ("plan", Uses::of(Plane::Control, DOCUMENT)),
             Command::Apply(_) => ("apply", Uses::of(Plane::Control, EVENTS).consent()),
+            Command::Import(_) => ("import", Uses::of(Plane::Control, DOCUMENT)),
+            Command::Refresh(_) => ("refresh", Uses::of(Plane::Control, DOCUMENT)),
+            Command::Approve(_) => ("approve", Uses::of(Plane::Control, RECORD)),
             Command::Status(_) => ("status", Uses::of(Plane::Control, EVENTS).with_graph()),
             Command::History(args) if args.is_show() => {
                 ("history show", Uses::of(Plane::Control, DOCUMENT))
@@ -260,9 +269,10 @@ impl Command {
             }
             Command::Operation(_) => ("operation", Uses::of(Plane::Control, EVENTS)),
             Command::Unlock(_) => ("unlock", Uses::of(Plane::Control, RECORD).consent()),
-            Command::Rollout(_) => {
-                ("rollout status", Uses::of(Plane::Daemon, EVENTS).with_graph())
-            }
+            Command::Rollout(_) => (
+                "rollout status",
+                Uses::of(Plane::Daemon, EVENTS).with_graph(),
+            ),
             Command::Graph(graph::Command::List(_)) => {
                 ("graph list", Uses::of(Plane::Data, LIST).without_graph())
             }

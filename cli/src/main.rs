@@ -164,9 +164,9 @@ async fn bounded(command: Command, context: &Context) -> Result<()> {
     }
     // Nobody else would finish it.
     let (kind, id) = (&begun.kind, &begun.id);
-    context
-        .output
-        .warn(&format!("{kind} {id} is finished first; Ctrl-C again stops at once"));
+    context.output.warn(&format!(
+        "{kind} {id} is finished first; Ctrl-C again stops at once"
+    ));
     tokio::select! {
         outcome = &mut work => outcome.and(Err(stopped)),
         _ = interrupt.recv() => Err(begun.left(stopped)),

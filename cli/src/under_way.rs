@@ -40,7 +40,9 @@ impl UnderWay {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Begun>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

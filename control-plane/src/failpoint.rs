@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 
-/// The steps of a change that moves a graph.
+/// The steps of operations. The first six are those of a change that moves a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Point {
     /// Everything is staged, no sidecar exists.
@@ -18,10 +18,30 @@ pub enum Point {
     Recorded,
     /// The sidecar is removed.
     Disarmed,
+    /// The catalog has every text that the revision will name.
+    Catalogued,
+    /// New graphs are prepared; nobody sees them.
+    Prepared,
+    /// What needs no move is about to be written to the ledger.
+    Publishing,
+    /// The ledger has it.
+    Published,
+    /// The branches of deleted graphs have ended.
+    Ended,
+    /// The approvals that were used say so.
+    Consumed,
+    /// An approval is about to be written.
+    Approving,
+    /// It is written.
+    Approved,
+    /// Recovery knows what became of a sidecar's commit.
+    Fenced,
+    /// Recovery has rolled the ledger forward.
+    RolledForward,
 }
 
 impl Point {
-    /// Every point, in the order of the steps.
+    /// Every point of a change that moves a graph, in the order of the steps.
     pub const ALL: [Point; 6] = [
         Point::Staged,
         Point::Armed,
@@ -40,6 +60,16 @@ impl Point {
             Point::Acted => "acted",
             Point::Recorded => "recorded",
             Point::Disarmed => "disarmed",
+            Point::Catalogued => "catalogued",
+            Point::Prepared => "prepared",
+            Point::Publishing => "publishing",
+            Point::Published => "published",
+            Point::Ended => "ended",
+            Point::Consumed => "consumed",
+            Point::Approving => "approving",
+            Point::Approved => "approved",
+            Point::Fenced => "fenced",
+            Point::RolledForward => "rolled_forward",
         }
     }
 }
@@ -105,8 +135,8 @@ impl Failpoints {
         // Once: what goes on afterwards goes on undisturbed.
         let armed = std::sync::atomic::AtomicBool::new(true);
         Self::new(move |point| {
-            let hit = point.name() == name
-                && armed.swap(false, std::sync::atomic::Ordering::Relaxed);
+            let hit =
+                point.name() == name && armed.swap(false, std::sync::atomic::Ordering::Relaxed);
             if hit {
                 use std::io::Write as _;
                 println!("OMNIGRAPH_FAILPOINT_HIT={name}");

@@ -14,6 +14,8 @@
 //! | C110 | a name breaks its rules |
 //! | C111 | there is too much of something |
 //! | C112 | a file cannot be read |
+//! | C113 | something that is named is not declared |
+//! | C114 | a secret stands in the configuration |
 
 use omnigraph_proto::common::v1::{Diagnostic, SourceSpan, diagnostic::Severity};
 

@@ -25,7 +25,8 @@ impl ControlPlane {
 fn difference(before: &Content, after: &Content) -> Vec<pb::PlanChange> {
     let (old, new) = (before.resources(), after.resources());
     let text = |digest: Option<&Digest>| digest.map(ToString::to_string).unwrap_or_default();
-    let addresses: BTreeMap<&String, ()> = old.keys().chain(new.keys()).map(|key| (key, ())).collect();
+    let addresses: BTreeMap<&String, ()> =
+        old.keys().chain(new.keys()).map(|key| (key, ())).collect();
     let mut changes = Vec::new();
     for address in addresses.into_keys() {
         let (was, is) = (old.get(address), new.get(address));

@@ -74,7 +74,10 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     omnigraph_telemetry::log::Options::from_env("info")?.install()?;
     let (heartbeat, takeover) = (args.heartbeat_ms, args.takeover_ms);
     if heartbeat < 50 || takeover < heartbeat.saturating_mul(3) {
-        return Err("--takeover-ms must be at least three times --heartbeat-ms, and that at least 50".into());
+        return Err(
+            "--takeover-ms must be at least three times --heartbeat-ms, and that at least 50"
+                .into(),
+        );
     }
     let credentials = Credentials::from_env(Plane::Control, args.unauthenticated)?;
     let root = bundle::resolve_cluster(&args.cluster)?;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{ClusterApi, ReplicaApi};
+use crate::approval::Approvals;
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::failpoint::Failpoints;
@@ -46,6 +47,10 @@ pub struct Options {
     /// Whether a leader that died on the same machine is known by its process, which spares the wait
     /// for its heartbeat.
     pub watch_processes: bool,
+    /// Revisions that the history keeps at least.
+    pub history_revisions: usize,
+    /// For how long it keeps them at least.
+    pub history_age: Duration,
     /// For tests.
     pub failpoints: Failpoints,
 }
@@ -65,6 +70,8 @@ impl Options {
             wait_timeout: Duration::from_secs(300),
             housekeeping: Duration::from_secs(6 * 3600),
             watch_processes: true,
+            history_revisions: 1000,
+            history_age: Duration::from_secs(90 * 24 * 3600),
             failpoints: Failpoints::default(),
         }
     }
@@ -85,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) catalog: Catalog,
     pub(crate) sidecars: Sidecars,
+    pub(crate) approvals: Approvals,
     pub(crate) replicas: Replicas,
     pub(crate) role: watch::Sender<Role>,
     /// One change at a time.
@@ -109,6 +117,7 @@ impl ControlPlane {
             ledger: Ledger::new(&store),
             catalog: Catalog::new(&store),
             sidecars: Sidecars::new(&store),
+            approvals: Approvals::new(&store),
             replicas: Replicas::new(Arc::clone(store.clock()), lapse),
             role: watch::Sender::new(Role::Embedded),
             turn: Arc::default(),
@@ -180,6 +189,13 @@ impl ControlPlane {
         let graph = self.shared.engine.open_graph(root).await?;
         let mut graphs = self.shared.graphs.lock();
         Ok(graphs.entry(root.clone()).or_insert(graph).clone())
+    }
+}
+
+impl ControlPlane {
+    /// A graph that nobody uses any more.
+    pub(crate) fn forget_graph(&self, root: &GraphRoot) {
+        self.shared.graphs.lock().remove(root);
     }
 }
 

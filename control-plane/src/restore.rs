@@ -6,27 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use omnigraph_engine::Restored;
 use omnigraph_engine::graph::GraphId;
-use omnigraph_engine::{GraphRoot, ReadOptions, Restored, Target};
 use omnigraph_proto::control::v1::{RestoreGraphRequest, RestoreResult};
 
-use crate::declared::DeclaredGraph;
-use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lead::Turn;
 use crate::operation::{Event, Operation};
 use crate::plan::expect_revision;
 use crate::plane::{ControlPlane, authorship};
-
-/// A restored graph that waits for its declaration.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Waiting {
-    pub(crate) root: GraphRoot,
-    /// The backup that it was made of.
-    pub(crate) from: String,
-    /// Digest of the meaning of its schema.
-    pub(crate) schema: Digest,
-}
 
 impl ControlPlane {
     /// Restores a backup as a graph that the ledger does not know, under the lead.
@@ -76,7 +64,9 @@ impl ControlPlane {
         turn.operation.note(&request.message);
         let free = async {
             let revision = self.shared().ledger.newest().await?;
-            let number = revision.as_ref().map_or(0, |revision| revision.record.number);
+            let number = revision
+                .as_ref()
+                .map_or(0, |revision| revision.record.number);
             expect_revision(request.expect_revision, number)?;
             if revision.is_some_and(|revision| revision.content.graphs.contains_key(&id)) {
                 return Err(invalid(format!("the cluster has a graph '{id}'"))
@@ -96,29 +86,6 @@ impl ControlPlane {
             actor: actor.map(str::to_owned),
             message: request.message.clone(),
         })
-    }
-
-    /// The newest graph that was restored under an id and is not applied.
-    pub(crate) async fn waiting(&self, id: &GraphId) -> Result<Option<Waiting>> {
-        let mut roots = self.engine().graph_incarnations(id).await?;
-        roots.sort_by_key(|root| root.incarnation);
-        for root in roots.into_iter().rev() {
-            let Some(from) = self.engine().restored_from(&root).await? else {
-                continue;
-            };
-            let graph = self.engine().open_graph(&root).await?;
-            let read = ReadOptions::default();
-            let Ok(snapshot) = graph.snapshot(&Target::default(), &read).await else {
-                // It was deleted.
-                continue;
-            };
-            return Ok(Some(Waiting {
-                root,
-                from,
-                schema: Digest::of_schema(&snapshot.schema().catalog),
-            }));
-        }
-        Ok(None)
     }
 }
 
@@ -172,15 +139,4 @@ impl AdmittedRestore {
         let engine = self.plane.engine();
         Ok(Box::pin(engine.restore_graph(&self.uri, &self.id, &by)).await?)
     }
-}
-
-/// Why a restored graph cannot be taken over as it is declared.
-pub(crate) fn refusal(waiting: &Waiting, declared: &DeclaredGraph) -> Option<String> {
-    let schema = declared.schema.as_ref()?;
-    (schema.digest != waiting.schema).then(|| {
-        format!(
-            "a graph '{}' was restored from {} and has another schema: declare that one first, and change it then",
-            waiting.root.id, waiting.from
-        )
-    })
 }

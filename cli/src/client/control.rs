@@ -131,9 +131,41 @@ impl ControlClient {
     pub(crate) async fn status(&mut self) -> Result<pb::ClusterStatus> {
         let request = pb::StatusRequest {};
         let answer = self
-            .unary(request, async |client, request| client.status(request).await)
+            .unary(request, async |client, request| {
+                client.status(request).await
+            })
             .await?;
         answer.status.ok_or_else(|| incomplete("status"))
+    }
+
+    pub(crate) async fn import(&mut self, request: pb::ImportRequest) -> Result<pb::ClusterStatus> {
+        let answer = self
+            .unary(request, async |client, request| {
+                client.import(request).await
+            })
+            .await?;
+        answer.status.ok_or_else(|| incomplete("status"))
+    }
+
+    pub(crate) async fn refresh(
+        &mut self,
+        request: pb::RefreshRequest,
+    ) -> Result<pb::ClusterStatus> {
+        let answer = self
+            .unary(request, async |client, request| {
+                client.refresh(request).await
+            })
+            .await?;
+        answer.status.ok_or_else(|| incomplete("status"))
+    }
+
+    pub(crate) async fn approve(&mut self, request: pb::ApproveRequest) -> Result<pb::Approval> {
+        let answer = self
+            .unary(request, async |client, request| {
+                client.approve(request).await
+            })
+            .await?;
+        answer.approval.ok_or_else(|| incomplete("approval"))
     }
 
     pub(crate) async fn rollout(

@@ -50,7 +50,9 @@ pub(crate) fn validate(dir: &Path) -> Result<(pb::ConfigBundle, pb::ValidateResp
         let quoted = found.message.split('\'').nth(1).unwrap_or_default();
         found.code != "C107" || !refused(quoted)
     });
-    response.diagnostics.splice(0..0, read.findings.iter().cloned());
+    response
+        .diagnostics
+        .splice(0..0, read.findings.iter().cloned());
     Ok((read.bundle, response))
 }
 

@@ -11,19 +11,28 @@ pub(crate) fn list(revisions: &[pb::RevisionSummary], changes: bool) -> Rendered
     let columns = ["REV", "WHEN", "ACTOR", "OPERATION", "CHANGES", "MESSAGE"];
     let columns: Vec<String> = columns.into_iter().map(str::to_owned).collect();
     let rows: Vec<Vec<String>> = revisions.iter().map(row).collect();
-    let objects: Vec<String> = revisions.iter().map(|r| json::revision(r).to_string()).collect();
+    let objects: Vec<String> = revisions
+        .iter()
+        .map(|r| json::revision(r).to_string())
+        .collect();
     let mut text = String::new();
     if rows.is_empty() {
         text.push_str("nothing was applied yet\n");
     } else {
-        let all: Vec<Vec<String>> = std::iter::once(columns.clone()).chain(rows.clone()).collect();
+        let all: Vec<Vec<String>> = std::iter::once(columns.clone())
+            .chain(rows.clone())
+            .collect();
         let lines = table::columns(&all);
         let mut lines = lines.lines();
         text.push_str(&format!("{}\n", lines.next().unwrap_or_default()));
         for (line, revision) in lines.zip(revisions) {
             text.push_str(&format!("{line}\n"));
             for change in revision.changes.iter().filter(|_| changes) {
-                text.push_str(&format!("     {} {}\n", super::plan::mark(change), change.resource));
+                text.push_str(&format!(
+                    "     {} {}\n",
+                    super::plan::mark(change),
+                    change.resource
+                ));
             }
         }
     }
@@ -53,14 +62,21 @@ fn row(revision: &pb::RevisionSummary) -> Vec<String> {
 
 /// `+1 ~3 -2`.
 fn counts(changes: &[pb::PlanChange]) -> String {
-    let of = |operation| changes.iter().filter(|c| c.operation() == operation).count();
+    let of = |operation| {
+        changes
+            .iter()
+            .filter(|c| c.operation() == operation)
+            .count()
+    };
     let counts = [
         ('+', of(pb::ChangeOperation::Create)),
         ('~', of(pb::ChangeOperation::Update)),
         ('-', of(pb::ChangeOperation::Delete)),
     ];
     let shown = counts.iter().filter(|(_, count)| *count > 0);
-    let shown: Vec<String> = shown.map(|(mark, count)| format!("{mark}{count}")).collect();
+    let shown: Vec<String> = shown
+        .map(|(mark, count)| format!("{mark}{count}"))
+        .collect();
     match shown.is_empty() {
         true => "none".to_owned(),
         false => shown.join(" "),
@@ -81,9 +97,15 @@ pub(crate) fn show(shown: &pb::GetRevisionResponse) -> Rendered {
     let yes = |value: bool| if value { "yes" } else { "no" }.to_owned();
     let fields = [
         ("revision", summary.revision.to_string()),
-        ("when", summary.created_at.as_ref().map(minute).unwrap_or_default()),
+        (
+            "when",
+            summary.created_at.as_ref().map(minute).unwrap_or_default(),
+        ),
         ("actor", summary.actor_id.clone()),
-        ("operation", format!("{} {}", summary.operation, summary.operation_id)),
+        (
+            "operation",
+            format!("{} {}", summary.operation, summary.operation_id),
+        ),
         ("message", summary.message.clone()),
         ("converged", yes(summary.converged)),
         ("config", short_digest(&summary.config_digest).to_owned()),
@@ -97,7 +119,12 @@ pub(crate) fn show(shown: &pb::GetRevisionResponse) -> Rendered {
     let resources: Vec<Vec<String>> = shown
         .resources
         .iter()
-        .map(|r| vec![format!("  {}", r.address), short_digest(&r.digest).to_owned()])
+        .map(|r| {
+            vec![
+                format!("  {}", r.address),
+                short_digest(&r.digest).to_owned(),
+            ]
+        })
         .collect();
     let text = format!(
         "{}\n{}",
@@ -112,12 +139,19 @@ mod tests {
     use super::*;
     use crate::render::golden::check;
 
-    fn revision(number: u64, message: &str, operations: &[pb::ChangeOperation]) -> pb::RevisionSummary {
-        let changes = operations.iter().enumerate().map(|(n, operation)| pb::PlanChange {
-            resource: format!("query.debian.q{n}"),
-            operation: (*operation).into(),
-            ..Default::default()
-        });
+    fn revision(
+        number: u64,
+        message: &str,
+        operations: &[pb::ChangeOperation],
+    ) -> pb::RevisionSummary {
+        let changes = operations
+            .iter()
+            .enumerate()
+            .map(|(n, operation)| pb::PlanChange {
+                resource: format!("query.debian.q{n}"),
+                operation: (*operation).into(),
+                ..Default::default()
+            });
         pb::RevisionSummary {
             revision: number,
             created_at: Some(crate::render::words::timestamp(1_795_356_000_000_000)),

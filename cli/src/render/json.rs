@@ -234,7 +234,7 @@ fn sidecar(sidecar: &pb::Sidecar) -> Value {
     })
 }
 
-fn approval(approval: &pb::Approval) -> Value {
+pub(crate) fn approval(approval: &pb::Approval) -> Value {
     json!({
         "approval_id": approval.approval_id,
         "resource": approval.resource,

@@ -13,6 +13,7 @@ pub(crate) mod operation;
 pub(crate) mod plan;
 pub(crate) mod pretty;
 pub(crate) mod query;
+pub(crate) mod resources;
 pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod table;

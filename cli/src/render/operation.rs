@@ -23,11 +23,17 @@ pub(crate) fn list(operations: &[pb::Operation], now_us: i64) -> Rendered {
             one.kind.clone(),
             one.state().label().to_owned(),
             actor.to_owned(),
-            one.started_at.as_ref().map(|at| ago(micros(at), now_us)).unwrap_or_default(),
+            one.started_at
+                .as_ref()
+                .map(|at| ago(micros(at), now_us))
+                .unwrap_or_default(),
             revision,
         ]
     });
-    let objects: Vec<String> = operations.iter().map(|one| json::operation(one).to_string()).collect();
+    let objects: Vec<String> = operations
+        .iter()
+        .map(|one| json::operation(one).to_string())
+        .collect();
     Rendered {
         json: format!("[{}]", objects.join(",")),
         items: Some(Items {
@@ -67,11 +73,16 @@ pub(crate) fn end(operation: &pb::Operation) -> String {
     }
     text.push('\n');
     if let Some(made) = &operation.restored {
-        text.push_str(&format!("restored {} at {}\n", made.graph_id, made.graph_commit_id));
+        text.push_str(&format!(
+            "restored {} at {}\n",
+            made.graph_id, made.graph_commit_id
+        ));
     }
     if !operation.pending_graphs.is_empty() {
         let graphs = operation.pending_graphs.join(", ");
-        text.push_str(&format!("not resolved yet: {graphs}; the leader does that, or the next apply\n"));
+        text.push_str(&format!(
+            "not resolved yet: {graphs}; the leader does that, or the next apply\n"
+        ));
     }
     text
 }

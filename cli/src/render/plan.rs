@@ -105,7 +105,9 @@ pub(crate) fn plan(
 /// The graphs that the plan was narrowed to.
 fn targets(plan: &pb::Plan) -> Vec<&str> {
     let graphs = plan.targets.iter().map(String::as_str);
-    graphs.filter(|address| address.starts_with("graph.")).collect()
+    graphs
+        .filter(|address| address.starts_with("graph."))
+        .collect()
 }
 
 fn omitted(plan: &pb::Plan) -> String {
@@ -136,8 +138,11 @@ fn by_graph(plan: &pb::Plan) -> Vec<&pb::PlanChange> {
             order.push(graph);
         }
     }
-    let place: std::collections::BTreeMap<&str, usize> =
-        order.iter().enumerate().map(|(at, graph)| (graph.as_str(), at)).collect();
+    let place: std::collections::BTreeMap<&str, usize> = order
+        .iter()
+        .enumerate()
+        .map(|(at, graph)| (graph.as_str(), at))
+        .collect();
     let mut changes: Vec<&pb::PlanChange> = plan.changes.iter().collect();
     changes.sort_by_key(|change| place.get(graph(change).as_str()).copied());
     changes
@@ -311,8 +316,16 @@ mod tests {
             steps: vec![
                 step("", "add_property", "add property Package.license"),
                 step("", "extend_enum", "extend enum Package.priority (+unknown)"),
-                step("", "drop_property", "drop property Package.homepage: history keeps it until cleanup"),
-                step("M301", "unsupported_change", "node:Package.kb: I32 -> String"),
+                step(
+                    "",
+                    "drop_property",
+                    "drop property Package.homepage: history keeps it until cleanup",
+                ),
+                step(
+                    "M301",
+                    "unsupported_change",
+                    "node:Package.kb: I32 -> String",
+                ),
             ],
         });
         let mut query = change("query.debian.find_package", pb::ChangeOperation::Update);

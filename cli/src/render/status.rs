@@ -85,7 +85,10 @@ fn runs(running: &pb::Operation, status: &pb::ClusterStatus, now_us: i64) -> Str
     }
     text.push_str(&format!(", operation {}", running.operation_id));
     // A heartbeat that is overdue may be that of a dead process.
-    let expired = status.lease.as_ref().and_then(|lease| lease.expires_at.as_ref());
+    let expired = status
+        .lease
+        .as_ref()
+        .and_then(|lease| lease.expires_at.as_ref());
     if expired.is_some_and(|at| micros(at) < now_us) {
         text.push_str(" (no sign of life lately)");
     }
@@ -94,7 +97,10 @@ fn runs(running: &pb::Operation, status: &pb::ClusterStatus, now_us: i64) -> Str
 
 /// Approvals that no change has used.
 fn waiting(status: &pb::ClusterStatus) -> impl Iterator<Item = &pb::Approval> {
-    status.approvals.iter().filter(|one| one.consumed_at.is_none())
+    status
+        .approvals
+        .iter()
+        .filter(|one| one.consumed_at.is_none())
 }
 
 fn approval_line(approval: &pb::Approval) -> String {

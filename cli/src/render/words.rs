@@ -64,7 +64,10 @@ pub(crate) fn utc(at_us: i64) -> String {
 
 /// `2026-11-22 14:02`, in UTC.
 pub(crate) fn minute(at: &prost_types::Timestamp) -> String {
-    utc(micros(at)).get(..16).unwrap_or_default().replace('T', " ")
+    utc(micros(at))
+        .get(..16)
+        .unwrap_or_default()
+        .replace('T', " ")
 }
 
 /// Epoch microseconds of a time on the wire.

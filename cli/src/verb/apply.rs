@@ -158,9 +158,7 @@ async fn apply(
         embedded: client.is_embedded(),
     };
     let mut view = View::new(context.output, Some(began));
-    let applied = client
-        .apply(request, &mut |event| view.event(event))
-        .await;
+    let applied = client.apply(request, &mut |event| view.event(event)).await;
     match (applied, context.under_way.get()) {
         // The connection broke; the apply did not.
         (Err(error), Some(begun)) if error.reason == "unavailable" && !begun.embedded => {
@@ -174,11 +172,9 @@ async fn apply(
 fn destroyed(plan: &pb::Plan) -> Vec<String> {
     let mut lost = Vec::new();
     for change in &plan.changes {
-        let gone = matches!(
-            change.operation(),
-            pb::ChangeOperation::Delete | pb::ChangeOperation::Recreate
-        );
-        if gone && change.resource.starts_with("graph.") {
+        let operation = change.operation();
+        let lossy = [pb::ChangeOperation::Delete, pb::ChangeOperation::Recreate];
+        if lossy.contains(&operation) && change.resource.starts_with("graph.") {
             lost.push(change.resource.clone());
         }
         let steps = change.migration.iter().flat_map(|m| &m.steps);

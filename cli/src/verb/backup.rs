@@ -155,7 +155,11 @@ async fn restore(args: RestoreArgs, context: &Context) -> Result<Rendered> {
     };
     let id = GraphId::parse(&id).map_err(|e| Error::usage(e.message()))?;
     let mut client = context.control(Path::new(".")).await?;
-    let how = if client.is_embedded() { "embedded" } else { "served" };
+    let how = if client.is_embedded() {
+        "embedded"
+    } else {
+        "served"
+    };
     let note = format!("→ restore {id} at {} ({how})", client.label);
     context.output.note(&note);
     let request = pb::RestoreGraphRequest {

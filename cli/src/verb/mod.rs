@@ -1,6 +1,7 @@
 //! One file per verb: its arguments and what it does.
 
 pub(crate) mod apply;
+pub(crate) mod approve;
 pub(crate) mod backup;
 pub(crate) mod blob;
 pub(crate) mod branch;
@@ -12,6 +13,7 @@ pub(crate) mod export;
 pub(crate) mod fsck;
 pub(crate) mod graph;
 pub(crate) mod history;
+pub(crate) mod import;
 pub(crate) mod lint;
 pub(crate) mod load;
 pub(crate) mod mutate;
@@ -20,6 +22,7 @@ pub(crate) mod optimize;
 pub(crate) mod plan;
 pub(crate) mod queries;
 pub(crate) mod query;
+pub(crate) mod refresh;
 pub(crate) mod revert;
 pub(crate) mod rollout;
 pub(crate) mod saved_plan;
@@ -62,6 +65,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Validate(args) => validate::run(args, context).await,
         Command::Plan(args) => plan::run(args, context).await,
         Command::Apply(args) => apply::run(args, context).await,
+        Command::Import(args) => import::run(args, context).await,
+        Command::Refresh(args) => refresh::run(args, context).await,
+        Command::Approve(args) => approve::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rollout(command) => rollout::run(command, context).await,
         Command::History(args) => history::run(args, context).await,

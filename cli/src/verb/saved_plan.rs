@@ -88,7 +88,8 @@ impl SavedPlan {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let beside = tempfile::NamedTempFile::new_in(directory).map_err(|e| wrong(e.to_string()))?;
+        let beside =
+            tempfile::NamedTempFile::new_in(directory).map_err(|e| wrong(e.to_string()))?;
         std::fs::write(beside.path(), text).map_err(|e| wrong(e.to_string()))?;
         beside.persist(path).map_err(|e| wrong(e.to_string()))?;
         Ok(())
@@ -100,7 +101,9 @@ impl SavedPlan {
             Error::usage(format!("{shown} is no plan: {why}"))
                 .with_hint("omnigraphctl plan --out FILE writes one")
         };
-        let size = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?.len();
+        let size = std::fs::metadata(path)
+            .map_err(|e| wrong(e.to_string()))?
+            .len();
         if size > BYTES_MAX {
             return Err(wrong(format!("it has {size} bytes")));
         }
@@ -142,7 +145,10 @@ mod tests {
             content: text.as_bytes().to_vec().into(),
         };
         let bundle = pb::ConfigBundle {
-            files: vec![file("cluster.yaml", "version: 1\n"), file("a.pg", "node A {}\n")],
+            files: vec![
+                file("cluster.yaml", "version: 1\n"),
+                file("a.pg", "node A {}\n"),
+            ],
         };
         let plan = pb::Plan {
             plan_digest: "0123456789abcdef".into(),
@@ -155,7 +161,10 @@ mod tests {
             panic!("it is a file");
         };
         assert_eq!(read.bundle(), bundle);
-        assert_eq!((read.plan_digest.as_str(), &read.targets[..]), ("0123456789abcdef", &targets[..]));
+        assert_eq!(
+            (read.plan_digest.as_str(), &read.targets[..]),
+            ("0123456789abcdef", &targets[..])
+        );
     }
 
     #[test]

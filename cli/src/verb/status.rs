@@ -28,7 +28,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
         },
         true => {
             let client = &mut client;
-            watching::watch(context.output, async || look(client, graph.as_deref()).await).await
+            watching::watch(context.output, async || {
+                look(client, graph.as_deref()).await
+            })
+            .await
         }
     };
     client.close().await;
@@ -56,9 +59,15 @@ fn narrow(status: &mut pb::ClusterStatus, graph: &str) -> Result<()> {
         let kind = address.split('.').next();
         matches!(kind, Some("graph" | "schema" | "query")) && own(address)
     };
-    status.resources.retain(|resource| graphs(&resource.address));
-    status.recoveries.retain(|sidecar| sidecar.graph_id == graph);
-    status.approvals.retain(|approval| graphs(&approval.resource));
+    status
+        .resources
+        .retain(|resource| graphs(&resource.address));
+    status
+        .recoveries
+        .retain(|sidecar| sidecar.graph_id == graph);
+    status
+        .approvals
+        .retain(|approval| graphs(&approval.resource));
     if let Some(rollout) = &mut status.rollout {
         for replica in &mut rollout.replicas {
             replica.graphs.retain(|one| one.graph_id == graph);

@@ -68,7 +68,10 @@ impl ClusterService for ClusterApi {
         request: Request<pb::ListOperationsRequest>,
     ) -> Result<Response<pb::ListOperationsResponse>, Status> {
         authenticate(&self.credentials, &request)?;
-        let operations = self.plane.operations(request.into_inner().page_size).await?;
+        let operations = self
+            .plane
+            .operations(request.into_inner().page_size)
+            .await?;
         Ok(Response::new(pb::ListOperationsResponse { operations }))
     }
 
@@ -180,27 +183,36 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ImportRequest>,
     ) -> Result<Response<pb::ImportResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        Err(unsupported(
-            "import",
-            "apply creates the graphs of an empty root",
-        ))
+        let actor = authenticate(&self.credentials, &request)?;
+        let request = request.into_inner();
+        let status = self.plane.import(&request, actor.name()).await?;
+        Ok(Response::new(pb::ImportResponse {
+            status: Some(status),
+        }))
     }
 
     async fn refresh(
         &self,
         request: Request<pb::RefreshRequest>,
     ) -> Result<Response<pb::RefreshResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        Err(unsupported("refresh", "plan looks at the living graphs"))
+        let actor = authenticate(&self.credentials, &request)?;
+        let request = request.into_inner();
+        let status = self.plane.refresh(&request, actor.name()).await?;
+        Ok(Response::new(pb::RefreshResponse {
+            status: Some(status),
+        }))
     }
 
     async fn approve(
         &self,
         request: Request<pb::ApproveRequest>,
     ) -> Result<Response<pb::ApproveResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        Err(unsupported("approve", "graphs cannot be deleted yet"))
+        let actor = authenticate(&self.credentials, &request)?;
+        let request = request.into_inner();
+        let approval = self.plane.approve(&request, actor.name()).await?;
+        Ok(Response::new(pb::ApproveResponse {
+            approval: Some(approval),
+        }))
     }
 }
 

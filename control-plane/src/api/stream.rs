@@ -27,7 +27,9 @@ pub(super) async fn apply(
     actor: Option<String>,
     to: To<pb::ApplyResponse>,
 ) {
-    let wait = request.wait.then(|| wait_of(&plane, request.wait_timeout_ms));
+    let wait = request
+        .wait
+        .then(|| wait_of(&plane, request.wait_timeout_ms));
     let revision = match admitted(&plane, request, actor, &to).await {
         Ok(Some(result)) => result.revision,
         Ok(None) => return,

@@ -5,6 +5,7 @@
 //! An apply is admitted first: it has the turn, the plan is made under the lead and is the one that
 //! the caller expects. From then on it belongs to this process and not to its caller.
 
+mod content;
 mod events;
 mod publish;
 mod run;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, ConfigBundle, Disposition};
 
+pub(crate) use content::{graph_content, providers};
 pub(crate) use events::Events;
 pub(crate) use publish::Publication;
 pub(crate) use run::of_error;
@@ -143,7 +145,10 @@ impl ControlPlane {
         events.plan(&planned.plan);
         events.held_back(&planned.plan).await;
         events.result(&result);
-        Ok(Some(Admission::Settled(events.into_kept(), Box::new(result))))
+        Ok(Some(Admission::Settled(
+            events.into_kept(),
+            Box::new(result),
+        )))
     }
 
     /// The plan of a whole configuration.
@@ -192,7 +197,15 @@ impl Admitted {
         events.plan(&self.planned.plan);
         let actor = self.actor.as_deref();
         let (plane, turn) = (&self.plane, &self.turn);
-        let run = Run::new(plane, turn, &self.declared, &self.planned, actor, &self.request, &events);
+        let run = Run::new(
+            plane,
+            turn,
+            &self.declared,
+            &self.planned,
+            actor,
+            &self.request,
+            &events,
+        );
         let mut result = run.run().await;
         result.converged &= self.planned.plan.omitted_changes == 0;
         events.result(&result);
@@ -217,7 +230,8 @@ pub(crate) async fn declare(bundle: ConfigBundle) -> Result<Declared> {
         return Ok(Declared::of(&bundle));
     }
     let declared = tokio::task::spawn_blocking(move || Declared::of(&bundle)).await;
-    declared.map_err(|error| Error::internal("a configuration could not be read").with_source(error))
+    declared
+        .map_err(|error| Error::internal("a configuration could not be read").with_source(error))
 }
 
 fn count_held(planned: &Planned) -> u32 {

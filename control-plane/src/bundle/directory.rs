@@ -7,8 +7,8 @@ use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::{ConfigBundle, ConfigFile};
 
 use super::{
-    BYTES_MAX, CLUSTER_FILE, Config, FILE_BYTES_MAX, FILES_MAX, Queries, too_large,
-    too_many_bytes, too_many_files,
+    BYTES_MAX, CLUSTER_FILE, Config, FILE_BYTES_MAX, FILES_MAX, Queries, too_large, too_many_bytes,
+    too_many_files,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding::{self, Place};
@@ -227,18 +227,32 @@ mod tests {
         std::fs::create_dir(at("queries")).unwrap();
         std::fs::write(at("queries/fine.gq"), "").unwrap();
         // Whoever reads it without looking waits for ever.
-        let made = std::process::Command::new("mkfifo").arg(at("queries/pipe.gq")).status();
+        let made = std::process::Command::new("mkfifo")
+            .arg(at("queries/pipe.gq"))
+            .status();
         assert!(made.unwrap().success());
         let read = read(&dir.0).unwrap();
         let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             let pairs = pairs.iter();
-            pairs.map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+            pairs
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect()
         };
         assert_eq!(
             codes(&read.findings),
-            owned(&[("C106", "a.pg"), ("C111", "b.pg"), ("C112", "q.gq"), ("C112", "queries/pipe.gq")])
+            owned(&[
+                ("C106", "a.pg"),
+                ("C111", "b.pg"),
+                ("C112", "q.gq"),
+                ("C112", "queries/pipe.gq")
+            ])
         );
-        let paths: Vec<_> = read.bundle.files.iter().map(|file| file.path.as_str()).collect();
+        let paths: Vec<_> = read
+            .bundle
+            .files
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect();
         assert_eq!(paths, [CLUSTER_FILE, "queries/fine.gq"]);
         let error = read_directory(&dir.0).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid);

@@ -10,8 +10,11 @@ use std::collections::BTreeMap;
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::{ConfigBundle, Dependency, ResourceSummary, ValidateResponse};
 
-pub(crate) use config::{Config, GraphConfig, Queries, Retention};
-pub use directory::{Directory, read, read_directory, resolve_cluster, storage_root, watched_files};
+pub(crate) use config::{Config, EMBEDDING_PREFIX, GraphConfig, Queries, Retention, provider_name};
+pub use config::{EmbeddingProfile, ProviderKind};
+pub use directory::{
+    Directory, read, read_directory, resolve_cluster, storage_root, watched_files,
+};
 pub(crate) use external::ExternalBlobs;
 
 use crate::declared::Declared;
@@ -37,12 +40,20 @@ impl Files {
     pub(crate) fn of(bundle: &ConfigBundle) -> (Files, Vec<Diagnostic>) {
         let mut files = Files::default();
         let mut findings = Vec::new();
-        let size: u64 = bundle.files.iter().map(|file| file.content.len() as u64).sum();
+        let size: u64 = bundle
+            .files
+            .iter()
+            .map(|file| file.content.len() as u64)
+            .sum();
         if size > BYTES_MAX {
             findings.push(finding::error("C111", None, too_many_bytes(size)));
         }
         if bundle.files.len() > FILES_MAX {
-            findings.push(finding::error("C111", None, too_many_files(bundle.files.len())));
+            findings.push(finding::error(
+                "C111",
+                None,
+                too_many_files(bundle.files.len()),
+            ));
         }
         if !findings.is_empty() {
             return (files, findings);
@@ -107,7 +118,9 @@ pub(crate) fn too_many_bytes(size: u64) -> String {
 }
 
 pub(crate) fn too_many_files(files: usize) -> String {
-    format!("the configuration has {files} files, {FILES_MAX} are allowed: put several queries into one file")
+    format!(
+        "the configuration has {files} files, {FILES_MAX} are allowed: put several queries into one file"
+    )
 }
 
 pub(crate) fn too_large(path: &str, size: u64) -> String {
@@ -148,9 +161,13 @@ pub fn validate(bundle: &ConfigBundle) -> ValidateResponse {
             path: graph.schema_path.clone(),
         });
         dependencies.push(Dependency {
-            from: graph_address,
+            from: graph_address.clone(),
             to: schema_address.clone(),
         });
+        dependencies.extend(graph.embedding.iter().map(|embedding| Dependency {
+            from: graph_address.clone(),
+            to: format!("{EMBEDDING_PREFIX}{}", embedding.provider),
+        }));
         for query in graph.queries.values() {
             let address = format!("query.{}.{}", graph.id, query.name);
             resources.push(ResourceSummary {
@@ -164,6 +181,14 @@ pub fn validate(bundle: &ConfigBundle) -> ValidateResponse {
                 to: schema_address.clone(),
             });
         }
+    }
+    for (name, profile) in &declared.providers {
+        resources.push(ResourceSummary {
+            address: format!("{EMBEDDING_PREFIX}{name}"),
+            kind: "provider".into(),
+            digest: profile.digest().to_string(),
+            path: CLUSTER_FILE.into(),
+        });
     }
     ValidateResponse {
         ok,

@@ -44,7 +44,9 @@ impl Sources {
         }
         let queries = in_parallel(pairs.into_iter().collect(), |pair| {
             let (schema, path) = &pair;
-            let schema = schemas.get(schema).and_then(|(schema, _)| schema.as_deref());
+            let schema = schemas
+                .get(schema)
+                .and_then(|(schema, _)| schema.as_deref());
             let mut findings = Vec::new();
             let text = files.text(path).unwrap_or_default();
             let found = read_queries(text, path, schema, &mut findings);

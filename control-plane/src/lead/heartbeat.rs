@@ -167,7 +167,9 @@ impl ControlPlane {
     pub(super) async fn succeed(&self, earlier: Heartbeat, last: Option<&Leader>, own: &Leader) {
         let mut recent = earlier.recent;
         if let Some(running) = earlier.operation {
-            let holder = last.map(|leader| leader.holder.as_str()).unwrap_or_default();
+            let holder = last
+                .map(|leader| leader.holder.as_str())
+                .unwrap_or_default();
             recent.push(Ended::cut_off(running, holder));
         }
         self.shared().operations.inherit(recent);

@@ -192,6 +192,15 @@ impl Turn {
         self.end(End::Done).await;
     }
 
+    /// Ends an operation with what it came to; one that was refused has not been one.
+    pub(crate) async fn conclude<T>(self, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Ok(_) => self.finish().await,
+            Err(_) => self.give_back().await,
+        }
+        outcome
+    }
+
     /// Ends an operation that was refused as a whole.
     pub(crate) async fn fail(self, error: Error) {
         self.end(End::refused(error)).await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use omnigraph_proto::common::v1::Lease;
 
-use super::heartbeat::Running;
 use super::Role;
+use super::heartbeat::Running;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Leader;
 use crate::plane::ControlPlane;
@@ -28,7 +28,9 @@ impl ControlPlane {
             operation: running.map(|r| r.kind.clone()).unwrap_or_default(),
             acquired_at: Some(crate::timestamp(leader.since)),
             expires_at: Some(crate::timestamp(at.saturating_add(takeover))),
-            operation_id: running.map(|r| r.operation_id.to_string()).unwrap_or_default(),
+            operation_id: running
+                .map(|r| r.operation_id.to_string())
+                .unwrap_or_default(),
             operation_since: running.map(|r| crate::timestamp(r.since)),
             address: leader.address.clone().unwrap_or_default(),
         }

@@ -126,7 +126,8 @@ impl ControlPlane {
     /// resolution of what was left nor the last change may cost the lead.
     async fn serve_term(&self, leader: &Leader, stop: &CancellationToken) {
         let (plane, of) = (self.clone(), leader.clone());
-        let mut beating = AbortOnDropHandle::new(tokio::spawn(async move { plane.beat(&of).await }));
+        let mut beating =
+            AbortOnDropHandle::new(tokio::spawn(async move { plane.beat(&of).await }));
         let leads = tokio::select! {
             biased;
             () = stop.cancelled() => false,
@@ -137,7 +138,8 @@ impl ControlPlane {
             let role = Role::Leading(leader.clone());
             self.shared().role.send_replace(role);
             let plane = self.clone();
-            let house = AbortOnDropHandle::new(tokio::spawn(async move { plane.keep_house().await }));
+            let house =
+                AbortOnDropHandle::new(tokio::spawn(async move { plane.keep_house().await }));
             let (plane, of) = (self.clone(), leader.clone());
             let sweeping =
                 AbortOnDropHandle::new(tokio::spawn(async move { plane.keep_sweeping(&of).await }));

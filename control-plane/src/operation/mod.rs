@@ -176,7 +176,10 @@ impl Operation {
             ended_at: told.end.as_ref().map(|(at, _)| crate::timestamp(*at)),
             holder: self.holder.clone(),
             message: told.message.clone(),
-            revision: result.as_ref().filter(|r| r.state_written).map_or(0, |r| r.revision),
+            revision: result
+                .as_ref()
+                .filter(|r| r.state_written)
+                .map_or(0, |r| r.revision),
             pending_graphs: Vec::new(),
             result: result.filter(|_| told.end.is_some()),
             failure,

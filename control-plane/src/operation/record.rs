@@ -55,10 +55,13 @@ impl Ended {
     }
 
     pub(super) fn of(operation: &pb::Operation, running: &Running) -> Self {
-        let micros = |at: &prost_types::Timestamp| at.seconds * 1_000_000 + i64::from(at.nanos) / 1_000;
+        let micros =
+            |at: &prost_types::Timestamp| at.seconds * 1_000_000 + i64::from(at.nanos) / 1_000;
         let failed = operation.result.as_ref().filter(|result| !result.ok);
         let why = operation.failure.as_ref();
-        let why = why.or_else(|| failed.and_then(|result| result.diagnostics.iter().find(|d| finding::is_error(d))));
+        let why = why.or_else(|| {
+            failed.and_then(|result| result.diagnostics.iter().find(|d| finding::is_error(d)))
+        });
         Self {
             running: running.clone(),
             ended_at: operation.ended_at.as_ref().map(micros),
@@ -134,7 +137,8 @@ impl ControlPlane {
             (None, None) => return Err(unknown(id)),
         };
         operation.pending_graphs = pending.into_iter().map(|(graph, _)| graph).collect();
-        if operation.state() != pb::OperationState::Running && !operation.pending_graphs.is_empty() {
+        if operation.state() != pb::OperationState::Running && !operation.pending_graphs.is_empty()
+        {
             operation.state = pb::OperationState::Interrupted.into();
         }
         Ok(operation)
@@ -149,7 +153,10 @@ impl ControlPlane {
         let own = self.shared().operations.all();
         let mut found: Vec<pb::Operation> = own.iter().map(|one| one.describe()).collect();
         let add = |found: &mut Vec<pb::Operation>, one: pb::Operation| {
-            if !found.iter().any(|known| known.operation_id == one.operation_id) {
+            if !found
+                .iter()
+                .any(|known| known.operation_id == one.operation_id)
+            {
                 found.push(one);
             }
         };
@@ -177,14 +184,19 @@ impl ControlPlane {
         };
         let mut found: Vec<_> = beat.recent.iter().map(Ended::describe).collect();
         if let Some(running) = &beat.operation {
-            let leader = state.leader.as_ref().filter(|leader| leader.lease_id == beat.lease_id);
+            let leader = state
+                .leader
+                .as_ref()
+                .filter(|leader| leader.lease_id == beat.lease_id);
             let alive = leader.is_some_and(|leader| !leader.has_certainly_ended());
             let state = if alive {
                 pb::OperationState::Running
             } else {
                 pb::OperationState::Interrupted
             };
-            let holder = leader.map(|leader| leader.holder.clone()).unwrap_or_default();
+            let holder = leader
+                .map(|leader| leader.holder.clone())
+                .unwrap_or_default();
             found.push(pb::Operation {
                 holder,
                 ..of_running(running, state)
@@ -197,7 +209,9 @@ impl ControlPlane {
     async fn pending(&self, id: Ulid) -> Result<Vec<(String, pb::Operation)>> {
         let mut pending = Vec::new();
         for found in self.shared().sidecars.list().await? {
-            let Found::Sidecar(sidecar) = found else { continue };
+            let Found::Sidecar(sidecar) = found else {
+                continue;
+            };
             if sidecar.operation_id != id {
                 continue;
             }

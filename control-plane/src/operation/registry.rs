@@ -66,7 +66,10 @@ impl Operations {
         let mut inherited = self.inherited.lock();
         for one in more {
             let id = one.running.operation_id;
-            if !inherited.iter().any(|known| known.running.operation_id == id) {
+            if !inherited
+                .iter()
+                .any(|known| known.running.operation_id == id)
+            {
                 inherited.push(one);
             }
         }

@@ -18,7 +18,9 @@ impl ControlPlane {
         };
         let base = planned.base.as_ref();
         Ok(pb::PlanResponse {
-            cluster_name: base.map(|base| base.content.cluster_name.clone()).unwrap_or_default(),
+            cluster_name: base
+                .map(|base| base.content.cluster_name.clone())
+                .unwrap_or_default(),
             storage_root: self.store().root_uri().to_owned(),
             lease,
             plan: Some(planned.plan),

@@ -1,5 +1,5 @@
-//! Narrowing a plan to some graphs: `--target graph.shop`. A graph brings what it needs, its schema
-//! and its stored queries, so that what is applied is always whole.
+//! Narrowing a plan to some graphs: `--target graph.shop`. A graph brings what it needs, its schema,
+//! its stored queries and its embedding provider, so that what is applied is always whole.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,8 @@ use omnigraph_engine::graph::GraphId;
 use omnigraph_proto::control::v1::{Disposition, PlanChange};
 
 use super::Planned;
+use crate::address::graph_of;
+use crate::bundle::EMBEDDING_PREFIX;
 use crate::declared::Declared;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,18 +60,42 @@ impl Targets {
             return;
         }
         declared.graphs.retain(|id, _| self.graphs.contains(id));
-        if let Some(base) = &planned.base {
-            declared.cluster_name.clone_from(&base.content.cluster_name);
-            declared.config_digest.clone_from(&base.record.config_digest);
+        let needed = declared.graphs.values();
+        let needed: BTreeSet<String> = needed
+            .filter_map(|graph| Some(graph.embedding.as_ref()?.provider.clone()))
+            .collect();
+        declared.providers.retain(|name, _| needed.contains(name));
+        let Some(base) = &planned.base else { return };
+        declared.cluster_name.clone_from(&base.content.cluster_name);
+        declared
+            .config_digest
+            .clone_from(&base.record.config_digest);
+        for (name, provider) in &base.content.providers {
+            if let Some(profile) = &provider.profile {
+                let applied = || profile.clone();
+                declared
+                    .providers
+                    .entry(name.clone())
+                    .or_insert_with(applied);
+            }
         }
     }
 
-    fn has(&self, change: &PlanChange) -> bool {
-        let mut parts = change.resource.split('.');
-        let kind = parts.next().unwrap_or_default();
-        let graph = parts.next().unwrap_or_default();
-        matches!(kind, "graph" | "schema" | "query")
-            && self.graphs.iter().any(|id| id.as_str() == graph)
+    /// Whether a change is one of a target, or of what it needs.
+    fn has(&self, change: &PlanChange, declared: &Declared) -> bool {
+        if let Some(graph) = graph_of(&change.resource) {
+            return self.graphs.iter().any(|id| id.as_str() == graph);
+        }
+        let Some(name) = change.resource.strip_prefix(EMBEDDING_PREFIX) else {
+            return false;
+        };
+        self.providers(declared).any(|provider| provider == name)
+    }
+
+    /// Embedding providers that the targets use.
+    fn providers<'a>(&'a self, declared: &'a Declared) -> impl Iterator<Item = &'a str> {
+        let graphs = self.graphs.iter().filter_map(|id| declared.graphs.get(id));
+        graphs.filter_map(|graph| Some(graph.embedding.as_ref()?.provider.as_str()))
     }
 }
 
@@ -90,10 +116,13 @@ impl Planned {
             }
         }
         let changes = std::mem::take(&mut self.plan.changes);
-        let (kept, omitted): (Vec<_>, Vec<_>) = changes.into_iter().partition(|c| targets.has(c));
+        let (kept, omitted): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|c| targets.has(c, declared));
         for change in &omitted {
             let reason = || LEFT_OUT.to_owned();
-            self.held_back.entry(change.resource.clone()).or_insert_with(reason);
+            self.held_back
+                .entry(change.resource.clone())
+                .or_insert_with(reason);
         }
         self.plan.changes = kept;
         self.plan.omitted_changes = u32::try_from(omitted.len()).unwrap_or(u32::MAX);
@@ -101,9 +130,14 @@ impl Planned {
         self.plan.targets = self.with_needs(targets, declared);
         let approvals = &mut self.plan.approvals_required;
         approvals.retain(|one| !omitted.iter().any(|c| c.resource == one.resource));
-        self.creates.retain(|id| targets.graphs.contains(id));
-        self.moves.retain(|id| targets.graphs.contains(id));
-        self.updates.retain(|id| targets.graphs.contains(id));
+        let own = |id: &GraphId| targets.graphs.contains(id);
+        self.creates.retain(&own);
+        self.replaces.retain(|id, _| own(id));
+        self.deletes.retain(|id, _| own(id));
+        let omits = |address: &str| omitted.iter().any(|change| change.resource == address);
+        self.consents.retain(|consent| !omits(&consent.resource));
+        self.moves.retain(own);
+        self.updates.retain(own);
         let whole = [self.plan.plan_digest.as_str()].into_iter();
         let lines = whole.chain(self.plan.targets.iter().map(String::as_str));
         self.plan.plan_digest = Digest::of_lines(lines).to_string();
@@ -134,6 +168,9 @@ impl Planned {
             let names = queries.into_iter().flat_map(|queries| queries.keys());
             all.extend(names.map(|name| format!("query.{id}.{name}")));
         }
+        let providers: BTreeSet<&str> = targets.providers(declared).collect();
+        let address = |name| format!("{EMBEDDING_PREFIX}{name}");
+        all.extend(providers.into_iter().map(address));
         all
     }
 }

@@ -11,7 +11,11 @@ fn many(graphs: usize, queries: usize, own: bool) -> ConfigBundle {
     let mut files = vec![];
     for graph in 0..graphs {
         let set = if own { graph } else { 0 };
-        write!(cluster, "  g{graph}:\n    schema: s{set}.pg\n    queries: q{set}/\n").unwrap();
+        write!(
+            cluster,
+            "  g{graph}:\n    schema: s{set}.pg\n    queries: q{set}/\n"
+        )
+        .unwrap();
         if set == graph {
             files.push((format!("s{set}.pg"), SCHEMA.to_owned()));
             for query in 0..queries {
@@ -21,7 +25,10 @@ fn many(graphs: usize, queries: usize, own: bool) -> ConfigBundle {
         }
     }
     files.insert(0, ("cluster.yaml".to_owned(), cluster));
-    let files: Vec<(&str, &str)> = files.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(a, b)| (a.as_str(), b.as_str()))
+        .collect();
     bundle(&files)
 }
 
@@ -35,7 +42,11 @@ fn a_thousand_graphs_and_ten_thousand_queries_are_compiled_once_each() {
         query_files: 10_000,
     };
     assert_eq!(declared.compiled, compiled);
-    let queries: usize = declared.graphs.values().map(|graph| graph.queries.len()).sum();
+    let queries: usize = declared
+        .graphs
+        .values()
+        .map(|graph| graph.queries.len())
+        .sum();
     assert_eq!(queries, 10_000);
 }
 
@@ -54,9 +65,12 @@ fn sources_that_graphs_share_are_compiled_and_reported_once() {
     };
     assert_eq!(declared.compiled, compiled);
     assert_eq!(declared.findings.len(), 1, "not once for each graph");
-    assert!(declared.graphs.values().all(|graph| {
-        graph.queries.len() == 11 && graph.queries["wrong"].problem.is_some()
-    }));
+    assert!(
+        declared
+            .graphs
+            .values()
+            .all(|graph| { graph.queries.len() == 11 && graph.queries["wrong"].problem.is_some() })
+    );
 }
 
 /// Requests that an apply spends: on creating so many graphs, on changing one query of each, and on
@@ -70,7 +84,10 @@ async fn spent(graphs: usize) -> [(u64, u64); 3] {
         let told = apply(&plane, bundle.clone()).await.unwrap();
         assert!(told.result.converged, "{:?}", told.result);
         let spent = plane.store().requests() - before;
-        (spent.total() - spent.put - spent.delete, spent.put + spent.delete)
+        (
+            spent.total() - spent.put - spent.delete,
+            spent.put + spent.delete,
+        )
     };
     let bundle = many(graphs, 1, true);
     let mut changed = bundle.clone();
@@ -90,10 +107,20 @@ async fn requests_grow_with_the_graphs_and_with_nothing_else() {
     println!("reads and writes of apply: 1 {one:?}, 10 {ten:?}, 100 {hundred:?}");
     for kind in 0..3 {
         let line = |a: u64, b: u64| (b - a) / 9;
-        let (reads, writes) = (line(one[kind].0, ten[kind].0), line(one[kind].1, ten[kind].1));
+        let (reads, writes) = (
+            line(one[kind].0, ten[kind].0),
+            line(one[kind].1, ten[kind].1),
+        );
         // Ten times the graphs cost ten times as much for each, and the same once.
-        assert_eq!(hundred[kind].1, ten[kind].1 + 90 * writes, "writes of {kind}");
-        assert!(hundred[kind].0 <= ten[kind].0 + 90 * (reads + 1), "reads of {kind}");
+        assert_eq!(
+            hundred[kind].1,
+            ten[kind].1 + 90 * writes,
+            "writes of {kind}"
+        );
+        assert!(
+            hundred[kind].0 <= ten[kind].0 + 90 * (reads + 1),
+            "reads of {kind}"
+        );
     }
     assert_eq!(hundred[2].1, 0, "a converged apply writes nothing");
 }

@@ -193,10 +193,17 @@ async fn a_leader_with_a_wrong_clock_is_not_disturbed() {
         let leading = leader.spawn_leading(stop.clone());
         eventually("taking the lead", || async { leader.is_leading() }).await;
         let command = elsewhere(&place, "command", 0).await;
-        let error = command.begin("apply", None, Duration::ZERO).await.err().unwrap();
+        let error = command
+            .begin("apply", None, Duration::ZERO)
+            .await
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), ErrorKind::LeaseHeld, "{error}");
         // Neither does a standby take its place, for some takeover times.
-        let (standby, end) = (elsewhere(&place, "standby", 0).await, CancellationToken::new());
+        let (standby, end) = (
+            elsewhere(&place, "standby", 0).await,
+            CancellationToken::new(),
+        );
         let standing_by = standby.spawn_leading(end.clone());
         tokio::time::sleep(standby.options().takeover * 3).await;
         assert!(leader.is_leading() && !standby.is_leading());
@@ -233,13 +240,24 @@ async fn a_command_and_a_daemon_exclude_each_other_and_the_daemon_is_named() {
     options.address = Some("10.0.0.1:8090".into());
     let daemon = ControlPlane::new(world.engine.clone(), options);
     let command = world.plane("command");
-    let turn = command.begin("apply", Some("ann"), Duration::ZERO).await.unwrap();
+    let turn = command
+        .begin("apply", Some("ann"), Duration::ZERO)
+        .await
+        .unwrap();
     let leading = daemon.spawn_leading(stop.clone());
-    let refused = daemon.begin("apply", None, Duration::ZERO).await.err().unwrap();
+    let refused = daemon
+        .begin("apply", None, Duration::ZERO)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.kind(), ErrorKind::NotLeader);
     turn.finish().await;
     eventually("the daemon leads", || async { daemon.is_leading() }).await;
-    let refused = command.begin("apply", None, Duration::ZERO).await.err().unwrap();
+    let refused = command
+        .begin("apply", None, Duration::ZERO)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.kind(), ErrorKind::LeaseHeld);
     let hint = refused.hint().unwrap_or_default();
     assert!(hint.contains("--control grpc://10.0.0.1:8090"), "{hint}");

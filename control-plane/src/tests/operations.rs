@@ -68,7 +68,9 @@ async fn follow(client: &mut Client, id: &str) -> (Vec<&'static str>, pb::Operat
 #[tokio::test]
 async fn an_apply_goes_on_without_its_caller_and_is_followed_from_the_start() {
     let world = World::new().await;
-    apply(&world.plane("a"), shop(SCHEMA, QUERIES)).await.unwrap();
+    apply(&world.plane("a"), shop(SCHEMA, QUERIES))
+        .await
+        .unwrap();
     let gate = gate();
     let plane = world.failing(Point::Armed, Action::Hold(gate.clone()));
     let mut caller = client(&plane);
@@ -122,7 +124,10 @@ async fn operations_are_known_to_later_processes() {
         assert_eq!(kinds, ["operation"]);
         assert_eq!(shown.state(), pb::OperationState::Succeeded, "{number}");
         assert_eq!(shown.revision, number as u64 + 1);
-        assert_eq!((shown.kind.as_str(), shown.message.as_str()), ("apply", "a note"));
+        assert_eq!(
+            (shown.kind.as_str(), shown.message.as_str()),
+            ("apply", "a note")
+        );
         assert!(!shown.followable);
     }
     let unknown = Ulid::new();
@@ -138,7 +143,9 @@ async fn operations_are_known_to_later_processes() {
 #[tokio::test]
 async fn an_operation_whose_process_died_was_interrupted() {
     let world = World::new().await;
-    apply(&world.plane("a"), shop(SCHEMA, QUERIES)).await.unwrap();
+    apply(&world.plane("a"), shop(SCHEMA, QUERIES))
+        .await
+        .unwrap();
     let doomed = world.failing(Point::Acted, Action::Hang);
     let mut caller = client(&doomed);
     let (id, mut events) = begin(&mut caller, request(WIDER, COLOURS)).await;
@@ -169,16 +176,27 @@ async fn an_operation_whose_process_died_was_interrupted() {
 async fn the_second_is_told_which_operation_runs_and_since_when() {
     let world = World::new().await;
     let plane = world.plane("a");
-    let turn = plane.begin("apply", Some("ann"), Duration::ZERO).await.unwrap();
+    let turn = plane
+        .begin("apply", Some("ann"), Duration::ZERO)
+        .await
+        .unwrap();
     let id = turn.operation_id.to_string();
-    let error = plane.begin("apply", None, Duration::ZERO).await.err().unwrap();
+    let error = plane
+        .begin("apply", None, Duration::ZERO)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(error.kind(), ErrorKind::LeaseHeld);
     let message = error.message().to_owned();
     assert!(message.starts_with("apply by ann runs since "), "{message}");
     assert!(message.contains(&id), "{message}");
     let other = world.plane("other");
     eventually("the heartbeat tells", || async {
-        let held = other.begin("apply", None, Duration::ZERO).await.err().unwrap();
+        let held = other
+            .begin("apply", None, Duration::ZERO)
+            .await
+            .err()
+            .unwrap();
         held.message().contains(&id) && held.message().contains("runs apply by ann since")
     })
     .await;

@@ -2,8 +2,8 @@
 
 use omnigraph_policy::{Actor, Credentials};
 use omnigraph_proto::common::v1::GraphState;
-use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1 as pb;
+use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::cluster_service_client::ClusterServiceClient;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterServiceServer;
 use omnigraph_proto::control::v1::replica_service_client::ReplicaServiceClient;

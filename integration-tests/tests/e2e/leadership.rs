@@ -40,7 +40,9 @@ impl Plane {
     }
 
     async fn ctl(&self, place: &Place, args: &[&str]) -> Run {
-        place.ctl(&[args, &["--control", &self.url()]].concat()).await
+        place
+            .ctl(&[args, &["--control", &self.url()]].concat())
+            .await
     }
 
     async fn status(&self, place: &Place) -> Value {
@@ -75,7 +77,10 @@ async fn a_standby_names_the_leader_and_takes_over_within_seconds_of_a_kill() {
     let (leader, standby) = pair(&place, None).await;
     let leads = leader.address.to_string();
     let seen = standby.status(&place).await;
-    assert_eq!((&seen["role"], &seen["leader"]), (&json!("standby"), &json!(leads)));
+    assert_eq!(
+        (&seen["role"], &seen["leader"]),
+        (&json!("standby"), &json!(leads))
+    );
 
     // A change that is sent to the standby goes to the leader.
     place.add_property("one");
@@ -89,12 +94,22 @@ async fn a_standby_names_the_leader_and_takes_over_within_seconds_of_a_kill() {
     place.add_property("two");
     let both = format!("grpc://{leads},{}", standby.url());
     let run = place.ctl(&["apply", "--control", &both]).await.ok();
-    println!("applied {:?} after the kill of the leader", killed.elapsed());
+    println!(
+        "applied {:?} after the kill of the leader",
+        killed.elapsed()
+    );
     assert!(run.stdout.contains("applied revision 3"), "{run:?}");
     let bound = Duration::from_secs(30);
-    assert!(killed.elapsed() < bound, "the takeover took {:?}", killed.elapsed());
+    assert!(
+        killed.elapsed() < bound,
+        "the takeover took {:?}",
+        killed.elapsed()
+    );
     let status = standby.status(&place).await;
-    assert_eq!((&status["role"], &status["converged"]), (&json!("leader"), &json!(true)));
+    assert_eq!(
+        (&status["role"], &status["converged"]),
+        (&json!("leader"), &json!(true))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,16 +119,21 @@ async fn a_leader_that_was_stopped_at_any_step_moves_nothing_when_it_goes_on() {
         let failpoint = format!("{step}=stop");
         let (mut old, new) = pair(&place, Some(&failpoint)).await;
         place.add_property("late");
-        let apply = cli::start(&place.config(), &["apply", "--json", "--control", &old.url()]);
-        let (hit, mut old) = tokio::task::spawn_blocking(move || {
-            (old.daemon.fact("OMNIGRAPH_FAILPOINT_HIT"), old)
-        })
-        .await
-        .expect("the failpoint is hit");
+        let apply = cli::start(
+            &place.config(),
+            &["apply", "--json", "--control", &old.url()],
+        );
+        let (hit, mut old) =
+            tokio::task::spawn_blocking(move || (old.daemon.fact("OMNIGRAPH_FAILPOINT_HIT"), old))
+                .await
+                .expect("the failpoint is hit");
         assert_eq!(hit, step);
         // It stands still in the middle; another one leads, and does what is declared.
         new.is(&place, "leader").await;
-        let applied = new.ctl(&place, &["apply", "--lock-timeout", "30s", "--json"]).await.ok();
+        let applied = new
+            .ctl(&place, &["apply", "--lock-timeout", "30s", "--json"])
+            .await
+            .ok();
         assert_eq!(applied.json()["converged"], true, "{step}");
         let before = new.status(&place).await;
         assert_eq!(before["recoveries"], json!([]), "{step}");
@@ -124,7 +144,13 @@ async fn a_leader_that_was_stopped_at_any_step_moves_nothing_when_it_goes_on() {
         let recorded = matches!(step, "recorded" | "disarmed");
         assert_eq!(run.code == 0, recorded, "{step}: {run:?}");
         let after = new.status(&place).await;
-        for fact in ["revision", "config_digest", "serving_digest", "recoveries", "converged"] {
+        for fact in [
+            "revision",
+            "config_digest",
+            "serving_digest",
+            "recoveries",
+            "converged",
+        ] {
             assert_eq!(before[fact], after[fact], "{step}: {fact}");
         }
         new.ctl(&place, &["plan", "--detailed-exitcode"]).await.ok();
@@ -145,20 +171,40 @@ async fn a_daemon_excludes_commands_on_its_storage_until_its_lease_is_taken() {
     let storage = place.storage();
     let storage = storage.to_str().expect("UTF-8");
     let embedded = ["--cluster", storage];
-    let refused = place.ctl(&[&["apply", "--json", "."], &embedded[..]].concat()).await.exits(1);
+    let refused = place
+        .ctl(&[&["apply", "--json", "."], &embedded[..]].concat())
+        .await
+        .exits(1);
     let error = refused.error();
     assert_eq!(error["reason"], "lease_held", "{error}");
-    assert_eq!(error["lease_held"]["address"], leader.address.to_string(), "{error}");
+    assert_eq!(
+        error["lease_held"]["address"],
+        leader.address.to_string(),
+        "{error}"
+    );
     let hint = error["hint"].as_str().unwrap_or_default();
-    assert!(hint.contains(&format!("--control {}", leader.url())), "{hint}");
+    assert!(
+        hint.contains(&format!("--control {}", leader.url())),
+        "{hint}"
+    );
     // Reading needs no lead.
     place.ctl(&[&["status"], &embedded[..]].concat()).await.ok();
-    place.ctl(&[&["plan", "."], &embedded[..]].concat()).await.ok();
+    place
+        .ctl(&[&["plan", "."], &embedded[..]].concat())
+        .await
+        .ok();
 
     // Its machine hangs: nothing is released, and nobody can tell that it is dead.
     leader.daemon.pause();
-    let status = place.ctl(&[&["status", "--json"], &embedded[..]].concat()).await.ok().json();
-    let lease = status["lease"]["lease_id"].as_str().expect("a lease").to_owned();
+    let status = place
+        .ctl(&[&["status", "--json"], &embedded[..]].concat())
+        .await
+        .ok()
+        .json();
+    let lease = status["lease"]["lease_id"]
+        .as_str()
+        .expect("a lease")
+        .to_owned();
     let unlock = |id: &str| {
         let args = ["unlock", id, "--json", "--cluster", storage];
         args.map(str::to_owned)
@@ -168,12 +214,27 @@ async fn a_daemon_excludes_commands_on_its_storage_until_its_lease_is_taken() {
         place.ctl(&args).await
     };
     // Only this lease, and only as a whole.
-    assert_eq!(run(unlock("01ARZ3NDEKTSV4RRFFQ69G5FAV")).await.exits(1).error()["reason"], "not_found");
-    assert_eq!(run(unlock("x")).await.exits(1).error()["reason"], "invalid_request");
+    assert_eq!(
+        run(unlock("01ARZ3NDEKTSV4RRFFQ69G5FAV"))
+            .await
+            .exits(1)
+            .error()["reason"],
+        "not_found"
+    );
+    assert_eq!(
+        run(unlock("x")).await.exits(1).error()["reason"],
+        "invalid_request"
+    );
     let released = run(unlock(&lease)).await.ok().json();
     assert_eq!(released["released"]["lease_id"], lease);
-    assert_eq!(run(unlock(&lease)).await.exits(1).error()["reason"], "not_found");
-    let applied = place.ctl(&[&["apply", "--json", "."], &embedded[..]].concat()).await.ok();
+    assert_eq!(
+        run(unlock(&lease)).await.exits(1).error()["reason"],
+        "not_found"
+    );
+    let applied = place
+        .ctl(&[&["apply", "--json", "."], &embedded[..]].concat())
+        .await
+        .ok();
     assert_eq!(applied.json()["converged"], true);
 
     // The one that comes back leads again, because nobody else does, and knows what was done.
@@ -199,7 +260,13 @@ async fn without_its_store_a_leader_refuses_changes_and_goes_on_when_it_is_back(
     std::fs::remove_file(&storage).expect("the file can be removed");
     std::fs::rename(&away, &storage).expect("the store can be put back");
     leader.is(&place, "leader").await;
-    let applied = leader.ctl(&place, &["apply", "--lock-timeout", "30s", "--json"]).await.ok();
-    assert_eq!((&applied.json()["revision"], &applied.json()["converged"]), (&json!(2), &json!(true)));
+    let applied = leader
+        .ctl(&place, &["apply", "--lock-timeout", "30s", "--json"])
+        .await
+        .ok();
+    assert_eq!(
+        (&applied.json()["revision"], &applied.json()["converged"]),
+        (&json!(2), &json!(true))
+    );
     assert!(leader.daemon.is_running());
 }

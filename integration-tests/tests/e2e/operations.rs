@@ -29,7 +29,9 @@ impl World {
     }
 
     async fn ctl(&self, args: &[&str]) -> Run {
-        self.place.ctl(&[args, &["--control", &self.url]].concat()).await
+        self.place
+            .ctl(&[args, &["--control", &self.url]].concat())
+            .await
     }
 
     fn go_on(&self) {
@@ -59,18 +61,39 @@ async fn ctrl_c_leaves_an_apply_to_the_control_plane_and_names_it() {
     let apply = world.waiting_apply().await;
     apply.signal("INT");
     let run = apply.end().await.exits(130);
-    let said = run.stderr.lines().find_map(|line| line.split_once("goes on as operation "));
-    let id = said.unwrap_or_else(|| panic!("no id: {}", run.stderr)).1.trim().to_owned();
-    assert!(run.stderr.contains(&format!("omnigraphctl operation {id}")), "{}", run.stderr);
+    let said = run
+        .stderr
+        .lines()
+        .find_map(|line| line.split_once("goes on as operation "));
+    let id = said
+        .unwrap_or_else(|| panic!("no id: {}", run.stderr))
+        .1
+        .trim()
+        .to_owned();
+    assert!(
+        run.stderr.contains(&format!("omnigraphctl operation {id}")),
+        "{}",
+        run.stderr
+    );
 
     let listed = world.newest().await;
-    assert_eq!((&listed["operation_id"], &listed["state"]), (&json!(id), &json!("running")));
+    assert_eq!(
+        (&listed["operation_id"], &listed["state"]),
+        (&json!(id), &json!("running"))
+    );
     world.go_on();
     // From its first event on, in each form.
     let followed = world.ctl(&["operation", &id]).await.ok();
     assert!(followed.stdout.contains("schema.debian"), "{followed:?}");
-    assert!(followed.stdout.contains("applied revision 2"), "{followed:?}");
-    let lines = world.ctl(&["operation", &id, "-o", "jsonl"]).await.ok().stdout;
+    assert!(
+        followed.stdout.contains("applied revision 2"),
+        "{followed:?}"
+    );
+    let lines = world
+        .ctl(&["operation", &id, "-o", "jsonl"])
+        .await
+        .ok()
+        .stdout;
     let mut kinds: Vec<String> = lines
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["event"].to_string())
@@ -79,8 +102,14 @@ async fn ctrl_c_leaves_an_apply_to_the_control_plane_and_names_it() {
     let expected = ["operation", "plan", "step", "result", "operation"];
     assert_eq!(kinds, expected.map(|kind| format!("\"{kind}\"")));
     let shown = world.ctl(&["operation", &id, "--json"]).await.ok().json();
-    assert_eq!((&shown["state"], &shown["revision"]), (&json!("succeeded"), &json!(2)));
-    assert_eq!((&shown["message"], &shown["result"]["converged"]), (&json!("late"), &json!(true)));
+    assert_eq!(
+        (&shown["state"], &shown["revision"]),
+        (&json!("succeeded"), &json!(2))
+    );
+    assert_eq!(
+        (&shown["message"], &shown["result"]["converged"]),
+        (&json!("late"), &json!(true))
+    );
 
     // A restarted control plane knows how it ended.
     assert_eq!(world.daemon.terminate(BOUND).code(), Some(0));
@@ -91,7 +120,10 @@ async fn ctrl_c_leaves_an_apply_to_the_control_plane_and_names_it() {
         (run.code == 0 && run.json()["state"] == "succeeded").then_some(())
     })
     .await;
-    world.ctl(&["operation", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]).await.exits(1);
+    world
+        .ctl(&["operation", "01ARZ3NDEKTSV4RRFFQ69G5FAV"])
+        .await
+        .exits(1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,11 +140,19 @@ async fn a_killed_client_stops_nothing_and_a_second_one_is_told_what_runs() {
     let storage = world.place.storage();
     let status = world
         .place
-        .ctl(&["status", "--json", "--cluster", storage.to_str().expect("UTF-8")])
+        .ctl(&[
+            "status",
+            "--json",
+            "--cluster",
+            storage.to_str().expect("UTF-8"),
+        ])
         .await
         .ok()
         .json();
-    let id = status["running"]["operation_id"].as_str().expect("it runs").to_owned();
+    let id = status["running"]["operation_id"]
+        .as_str()
+        .expect("it runs")
+        .to_owned();
     assert_eq!(status["lease"]["operation"], "apply");
     assert!(said.contains(&id), "{said}");
     world.go_on();
@@ -120,13 +160,19 @@ async fn a_killed_client_stops_nothing_and_a_second_one_is_told_what_runs() {
     assert_eq!(followed["state"], "succeeded", "{followed}");
     assert_eq!(world.newest().await["operation_id"], id);
     let status = world.ctl(&["status", "--json"]).await.ok().json();
-    assert_eq!((&status["revision"], &status["converged"]), (&json!(2), &json!(true)));
+    assert_eq!(
+        (&status["revision"], &status["converged"]),
+        (&json!(2), &json!(true))
+    );
     assert_eq!(status["running"], Value::Null);
     // Nothing is left to do.
     let again = world.ctl(&["apply"]).await.ok();
     assert!(again.stdout.contains("no changes"), "{again:?}");
     let history = world.ctl(&["history", "--json"]).await.ok().json();
-    assert_eq!((&history[0]["revision"], &history[0]["message"]), (&json!(2), &json!("late")));
+    assert_eq!(
+        (&history[0]["revision"], &history[0]["message"]),
+        (&json!(2), &json!("late"))
+    );
     assert_eq!(history[0]["operation_id"], id);
     let changed: Vec<&str> = history[0]["changes"]
         .as_array()
@@ -149,7 +195,10 @@ async fn an_interrupted_embedded_apply_is_finished_first() {
     let storage = place.storage();
     let storage = storage.to_str().expect("UTF-8");
     let seen = until("the apply runs or has ended", BOUND, async || {
-        let run = place.ctl(&["status", "--json", "--cluster", storage]).await.ok();
+        let run = place
+            .ctl(&["status", "--json", "--cluster", storage])
+            .await
+            .ok();
         let status = run.json();
         (status["running"] != Value::Null || status["revision"] == 2).then_some(status)
     })
@@ -163,7 +212,10 @@ async fn an_interrupted_embedded_apply_is_finished_first() {
     let run = apply.end().await;
     assert!(run.code == 130 || run.code == 0, "{run:?}");
     let status = place.ctl(&["status", "--json"]).await.ok().json();
-    assert_eq!((&status["revision"], &status["recoveries"]), (&json!(2), &json!([])));
+    assert_eq!(
+        (&status["revision"], &status["recoveries"]),
+        (&json!(2), &json!([]))
+    );
     assert_eq!(status["lease"], Value::Null, "the lead was released");
 }
 
@@ -177,11 +229,27 @@ async fn a_backup_is_restored_by_the_control_plane() {
     let to = backups.to_str().expect("UTF-8");
     let storage = place.storage();
     let storage = storage.to_str().expect("UTF-8");
-    place.ctl(&["backup", "create", "--to", to, "--cluster", storage]).await.ok();
-    let listed = place.ctl(&["backup", "list", "--from", to, "--json"]).await.ok().json();
+    place
+        .ctl(&["backup", "create", "--to", to, "--cluster", storage])
+        .await
+        .ok();
+    let listed = place
+        .ctl(&["backup", "list", "--from", to, "--json"])
+        .await
+        .ok()
+        .json();
     let uri = listed[0]["uri"].as_str().expect("a backup").to_owned();
     let restore = |graph: &str, more: &[&str]| {
-        let mut args = vec!["backup", "restore", &uri, "--graph", graph, "--json", "--control", &url];
+        let mut args = vec![
+            "backup",
+            "restore",
+            &uri,
+            "--graph",
+            graph,
+            "--json",
+            "--control",
+            &url,
+        ];
         args.extend(more);
         args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()
     };
@@ -189,18 +257,32 @@ async fn a_backup_is_restored_by_the_control_plane() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         place.ctl(&args).await
     };
-    let stale = run(restore("copy", &["--expect-revision", "9"])).await.exits(4);
+    let stale = run(restore("copy", &["--expect-revision", "9"]))
+        .await
+        .exits(4);
     assert_eq!(stale.error()["reason"], "plan_stale");
     run(restore("debian", &[])).await.exits(1);
-    let made = run(restore("copy", &["--expect-revision", "1"])).await.ok().json();
+    let made = run(restore("copy", &["--expect-revision", "1"]))
+        .await
+        .ok()
+        .json();
     assert_eq!(made["graph_id"], "copy");
     // The apply that declares it takes it over.
-    place.edit("cluster.yaml", |text| text.replace("graphs:\n", "graphs:\n  copy:\n    schema: debian.pg\n"));
+    place.edit("cluster.yaml", |text| {
+        text.replace("graphs:\n", "graphs:\n  copy:\n    schema: debian.pg\n")
+    });
     let plan = place.ctl(&["plan", "--control", &url]).await.ok();
     assert!(plan.stdout.contains("adopts what was restored"), "{plan:?}");
-    let applied = place.ctl(&["apply", "--json", "--control", &url]).await.ok().json();
+    let applied = place
+        .ctl(&["apply", "--json", "--control", &url])
+        .await
+        .ok()
+        .json();
     assert_eq!(applied["converged"], true);
-    let listed = place.ctl(&["operation", "list", "--control", &url]).await.ok();
+    let listed = place
+        .ctl(&["operation", "list", "--control", &url])
+        .await
+        .ok();
     assert!(listed.stdout.contains("restore"), "{listed:?}");
     assert_eq!(daemon.terminate(BOUND).code(), Some(0));
 }
