@@ -5,8 +5,6 @@
 mod record;
 mod registry;
 
-use std::sync::Arc;
-
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1 as pb;
 use parking_lot::Mutex;

@@ -61,7 +61,7 @@ async fn old_revisions_go_with_what_only_they_name() {
     assert_eq!(reclaim(&plane).await.objects, 0, "once");
 
     let fresh = forgetful(&world);
-    let page: ListRevisionsResponse = fresh.revisions(0, "").await.unwrap();
+    let page: ListRevisionsResponse = fresh.revisions(0, "", false).await.unwrap();
     let numbers: Vec<_> = page.revisions.iter().map(|r| r.revision).collect();
     assert_eq!(numbers, [10, 9, 8]);
     assert_eq!(page.next_page_token, "");
