@@ -12,6 +12,7 @@ mod matrix;
 mod recovery;
 mod restoring;
 mod retaining;
+mod rolling;
 mod rules;
 mod serving;
 
@@ -25,7 +26,7 @@ use omnigraph_engine::{
 use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::{
     ApplyRequest, ApplyResponse, ApplyResult, Approval, ApproveRequest, ConfigBundle, ConfigFile,
-    Plan, StepEvent,
+    Plan, RollbackRequest, StepEvent,
 };
 use tokio::sync::mpsc;
 
@@ -107,6 +108,17 @@ impl World {
         let datasets = snapshot.datasets();
         let items = datasets.iter().find(|set| set.type_name == "Item").unwrap();
         usize::try_from(items.rows).unwrap()
+    }
+
+    /// Removes one object.
+    pub(crate) async fn erase_one(&self, path: &str) {
+        use object_store::ObjectStoreExt;
+        let store = self.engine.store();
+        store
+            .object_store()
+            .delete(&store.path(path))
+            .await
+            .unwrap();
     }
 
     /// Removes every object below a path.
@@ -227,14 +239,32 @@ pub(crate) async fn apply(plane: &ControlPlane, bundle: ConfigBundle) -> Result<
     apply_request(plane, request).await
 }
 
+pub(crate) async fn roll_back(
+    plane: &ControlPlane,
+    request: RollbackRequest,
+) -> Result<Told, Error> {
+    let (to, from) = mpsc::channel(256);
+    let events = Events::new(to);
+    let result = plane.rollback(&request, Some("tester"), &events).await;
+    drop(events);
+    hear(result, from).await
+}
+
 pub(crate) async fn apply_request(
     plane: &ControlPlane,
     request: ApplyRequest,
 ) -> Result<Told, Error> {
-    let (to, mut from) = mpsc::channel(256);
+    let (to, from) = mpsc::channel(256);
     let events = Events::new(to);
     let result = plane.apply(&request, Some("tester"), &events).await;
     drop(events);
+    hear(result, from).await
+}
+
+async fn hear(
+    result: Result<ApplyResult, Error>,
+    mut from: mpsc::Receiver<Result<ApplyResponse, tonic::Status>>,
+) -> Result<Told, Error> {
     let mut told = Told::default();
     while let Some(Ok(ApplyResponse { event: Some(event) })) = from.recv().await {
         match event {

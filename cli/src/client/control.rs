@@ -130,6 +130,28 @@ impl ControlClient {
         answer.status.ok_or_else(|| incomplete("status"))
     }
 
+    /// Rolls back and hands each event on as it comes, in the form of an apply's.
+    pub(crate) async fn rollback(
+        &mut self,
+        request: pb::RollbackRequest,
+        each: &mut (dyn FnMut(Event) -> Result<()> + Send),
+    ) -> Result<()> {
+        use pb::rollback_response::Event as Rollback;
+        let request = self.request(request, Duration::ZERO)?;
+        let answer = self.inner.rollback(request).await;
+        let mut events = answer.map_err(|s| self.refused(&s))?.into_inner();
+        while let Some(response) = events.message().await.map_err(|s| self.refused(&s))? {
+            match response.event {
+                Some(Rollback::Plan(plan)) => each(Event::Plan(plan))?,
+                Some(Rollback::Step(step)) => each(Event::Step(step))?,
+                Some(Rollback::Result(result)) => each(Event::Result(result))?,
+                Some(Rollback::Rollout(rollout)) => each(Event::Rollout(rollout))?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) async fn approve(&mut self, request: pb::ApproveRequest) -> Result<pb::Approval> {
         let request = self.request(request, CALL_TIMEOUT)?;
         let answer = self.inner.approve(request).await;

@@ -7,9 +7,10 @@ use super::words::count;
 /// `imported 2 graphs as revision 1`, and a line for each resource that was not taken over as it is
 /// declared.
 pub(crate) fn imported(status: &pb::ClusterStatus) -> String {
-    let graphs = status.resources.iter().filter(|resource| {
-        resource.address.starts_with("graph.") && !resource.digest.is_empty()
-    });
+    let graphs = status
+        .resources
+        .iter()
+        .filter(|resource| resource.address.starts_with("graph.") && !resource.digest.is_empty());
     let mut out = format!(
         "imported {} as revision {}\n",
         count(graphs.count() as u64, "graph"),
@@ -26,11 +27,14 @@ pub(crate) fn imported(status: &pb::ClusterStatus) -> String {
 pub(crate) fn refreshed(status: &pb::ClusterStatus) -> String {
     let of = |word: &str| -> Vec<&str> {
         let resources = status.resources.iter().filter(|r| r.status == word);
-        resources.map(|resource| resource.address.as_str()).collect()
+        resources
+            .map(|resource| resource.address.as_str())
+            .collect()
     };
-    let graphs = status.resources.iter().filter(|resource| {
-        resource.address.starts_with("graph.") && !resource.digest.is_empty()
-    });
+    let graphs = status
+        .resources
+        .iter()
+        .filter(|resource| resource.address.starts_with("graph.") && !resource.digest.is_empty());
     let mut out = format!("observed {}", count(graphs.count() as u64, "graph"));
     for (word, found) in [("drifted", of("drifted")), ("unreadable", of("error"))] {
         if !found.is_empty() {
@@ -102,8 +106,16 @@ mod tests {
         };
         let mut out = imported(&status) + &refreshed(&status);
         status.converged = false;
-        status.resources[1] = resource("schema.debian", "drifted", "the graph's schema is not the applied one");
-        let missing = resource("query.debian.by_name", "error", "catalog object 12 cannot be read");
+        status.resources[1] = resource(
+            "schema.debian",
+            "drifted",
+            "the graph's schema is not the applied one",
+        );
+        let missing = resource(
+            "query.debian.by_name",
+            "error",
+            "catalog object 12 cannot be read",
+        );
         status.resources.push(missing);
         out += &imported(&status);
         out += &refreshed(&status);

@@ -114,7 +114,8 @@ async fn apply(
     view.end()
 }
 
-fn destroyed(plan: &pb::Plan) -> Vec<String> {
+/// What a plan would lose.
+pub(crate) fn destroyed(plan: &pb::Plan) -> Vec<String> {
     let mut lost = Vec::new();
     for change in &plan.changes {
         let operation = change.operation();

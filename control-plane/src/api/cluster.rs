@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use omnigraph_policy::Credentials;
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterService;
@@ -13,7 +14,6 @@ use tonic::{Request, Response, Status};
 use super::authenticate;
 use crate::apply::Events;
 use crate::bundle;
-use crate::error::{Error, ErrorKind};
 use crate::plane::ControlPlane;
 
 /// Events that may wait for a slow caller.
@@ -149,8 +149,23 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<BoxStream<pb::RollbackResponse>>, Status> {
-        authenticate(&self.credentials, &request)?;
-        Err(unsupported("rollback", "apply the earlier configuration"))
+        let actor = authenticate(&self.credentials, &request)?;
+        let request = request.into_inner();
+        let (to, from) = mpsc::channel(EVENTS);
+        let plane = self.plane.clone();
+        tokio::spawn(async move {
+            let events = Events::new(to);
+            match plane.rollback(&request, actor.name(), &events).await {
+                Err(error) => events.refuse(error.into()).await,
+                Ok(result) if request.wait && result.revision > 0 => {
+                    let limit = wait_of(&plane, request.wait_timeout_ms);
+                    plane.watch_rollout(result.revision, limit, &events).await;
+                }
+                Ok(_) => {}
+            }
+        });
+        let events = ReceiverStream::new(from).map_ok(rolled_back);
+        Ok(Response::new(Box::pin(events)))
     }
 
     async fn import(
@@ -190,7 +205,21 @@ impl ClusterService for ClusterApi {
     }
 }
 
-fn unsupported(verb: &str, instead: &str) -> Status {
-    let message = format!("{verb} is not supported by this release: {instead}");
-    Error::new(ErrorKind::Unsupported, message).into()
+fn wait_of(plane: &ControlPlane, millis: u32) -> Duration {
+    match millis {
+        0 => plane.options().wait_timeout,
+        millis => Duration::from_millis(millis.into()),
+    }
+}
+
+fn rolled_back(response: pb::ApplyResponse) -> pb::RollbackResponse {
+    use pb::apply_response::Event as Apply;
+    use pb::rollback_response::Event;
+    let event = response.event.map(|event| match event {
+        Apply::Plan(plan) => Event::Plan(plan),
+        Apply::Step(step) => Event::Step(step),
+        Apply::Result(result) => Event::Result(result),
+        Apply::Rollout(rollout) => Event::Rollout(rollout),
+    });
+    pb::RollbackResponse { event }
 }

@@ -5,6 +5,7 @@
 mod content;
 mod events;
 mod publish;
+mod rollback;
 mod run;
 mod schema;
 

@@ -30,7 +30,11 @@ async fn an_approved_deletion_is_made_once_and_leaves_its_trace() {
     let plan = told.plan.unwrap();
     assert_eq!(lines(&plan), ["delete graph.side approval_required"]);
     assert!(!plan.approvals_required[0].satisfied);
-    assert!(plan.approvals_required[0].reason.contains("omnigraphctl approve graph.side"));
+    assert!(
+        plan.approvals_required[0]
+            .reason
+            .contains("omnigraphctl approve graph.side")
+    );
     assert!(!told.result.converged);
 
     let approval = approve(&plane, "graph.side", shop_alone()).await.unwrap();
@@ -44,7 +48,10 @@ async fn an_approved_deletion_is_made_once_and_leaves_its_trace() {
 
     let planned = plane.plan_for(&shop_alone(), true).await.unwrap();
     assert_eq!(lines(&planned.plan), ["delete graph.side applied"]);
-    assert_eq!(planned.plan.approvals_required[0].approval_id, approval.approval_id);
+    assert_eq!(
+        planned.plan.approvals_required[0].approval_id,
+        approval.approval_id
+    );
     let told = apply(&plane, shop_alone()).await.unwrap();
     assert!(told.result.ok && told.result.converged, "{:?}", told.result);
     let done = |step: &StepEvent| step.phase() == Phase::Done && step.resource == "graph.side";
@@ -52,21 +59,37 @@ async fn an_approved_deletion_is_made_once_and_leaves_its_trace() {
     assert_eq!(world.root("side").await, None);
     let read = ReadOptions::default();
     let graph = world.engine.open_graph(&root).await.unwrap();
-    assert!(graph.snapshot(&Target::default(), &read).await.is_err(), "its branches have ended");
+    assert!(
+        graph.snapshot(&Target::default(), &read).await.is_err(),
+        "its branches have ended"
+    );
 
     // The trace: who approved it, and which operation used it up.
     let listed = plane.shared().approvals.list().await.unwrap().approvals;
     let consumed = listed[0].consumed.as_ref().unwrap();
     assert_eq!(consumed.operation_id.to_string(), told.result.operation_id);
-    assert!(plane.status().await.unwrap().approvals.is_empty(), "none waits");
+    assert!(
+        plane.status().await.unwrap().approvals.is_empty(),
+        "none waits"
+    );
     let quiet = apply(&plane, shop_alone()).await.unwrap();
     assert!(!quiet.result.state_written);
 
     // The files stay for ten minutes, and then they go.
-    assert_eq!(world.engine.remove_graph(&root).await.unwrap(), Removal::TooEarly);
+    assert_eq!(
+        world.engine.remove_graph(&root).await.unwrap(),
+        Removal::TooEarly
+    );
     world.faults.age(world.engine.store()).await;
     plane.keep_house_once().await.unwrap();
-    assert!(world.engine.graph_incarnations(&root.id).await.unwrap().is_empty());
+    assert!(
+        world
+            .engine
+            .graph_incarnations(&root.id)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(world.items("shop").await, 0);
 }
 
@@ -90,25 +113,39 @@ async fn an_approval_holds_for_its_graph_as_it_is() {
     let status = plane.status().await.unwrap();
     assert!(status.approvals[0].stale);
     let told = apply(&plane, shop(SCHEMA, &changed)).await.unwrap();
-    assert_eq!(lines(&told.plan.unwrap()), ["delete graph.side approval_required"]);
+    assert_eq!(
+        lines(&told.plan.unwrap()),
+        ["delete graph.side approval_required"]
+    );
     assert!(world.root("side").await.is_some());
 
     // A used one does not hold for a graph of the same name that is made later.
-    approve(&plane, "graph.side", shop(SCHEMA, &changed)).await.unwrap();
+    approve(&plane, "graph.side", shop(SCHEMA, &changed))
+        .await
+        .unwrap();
     apply(&plane, shop(SCHEMA, &changed)).await.unwrap();
     assert_eq!(world.root("side").await, None);
     let told = apply(&plane, two(SCHEMA)).await.unwrap();
     assert!(told.result.ok && told.result.converged, "{:?}", told.result);
-    assert_eq!(world.items("side").await, 0, "the name is free, the content is gone");
+    assert_eq!(
+        world.items("side").await,
+        0,
+        "the name is free, the content is gone"
+    );
     let planned = plane.plan_for(&shop_alone(), true).await.unwrap();
-    assert_eq!(lines(&planned.plan), ["delete graph.side approval_required"]);
+    assert_eq!(
+        lines(&planned.plan),
+        ["delete graph.side approval_required"]
+    );
 }
 
 #[tokio::test]
 async fn nothing_is_approved_that_does_not_wait_for_it() {
     let world = World::new().await;
     let plane = two_graphs(&world).await;
-    let error = approve(&plane, "graph.shop", shop_alone()).await.unwrap_err();
+    let error = approve(&plane, "graph.shop", shop_alone())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.hint().unwrap().contains("graph.side"), "{error:?}");
     let request = ApproveRequest {
@@ -130,7 +167,8 @@ async fn deletions_wait_until_nothing_else_fails() {
     let failing = world.failing(Point::Staged, Action::Fail);
     let told = apply(&failing, bundle.clone()).await.unwrap();
     assert!(!told.result.ok);
-    let skipped = |step: &StepEvent| step.phase() == Phase::Skipped && step.resource == "graph.side";
+    let skipped =
+        |step: &StepEvent| step.phase() == Phase::Skipped && step.resource == "graph.side";
     assert!(told.steps.iter().any(skipped), "{:?}", told.steps);
     assert!(world.root("side").await.is_some());
     let told = apply(&failing, bundle).await.unwrap();
@@ -147,9 +185,18 @@ async fn a_deletion_that_died_is_finished_by_the_next_leader() {
         approve(&plane, "graph.side", shop_alone()).await.unwrap();
         let failing = world.failing(point, Action::Fail);
         let told = apply(&failing, shop_alone()).await.unwrap();
-        assert_eq!(world.root("side").await, None, "{point:?}: the ledger has said so");
+        assert_eq!(
+            world.root("side").await,
+            None,
+            "{point:?}: the ledger has said so"
+        );
         if point == Point::Ended {
-            let codes: Vec<_> = told.result.diagnostics.iter().map(|d| d.code.as_str()).collect();
+            let codes: Vec<_> = told
+                .result
+                .diagnostics
+                .iter()
+                .map(|d| d.code.as_str())
+                .collect();
             assert!(codes.contains(&"graph_ending_pending"), "{codes:?}");
         }
         let stop = tokio_util::sync::CancellationToken::new();
@@ -158,7 +205,10 @@ async fn a_deletion_that_died_is_finished_by_the_next_leader() {
         eventually("taking the lead", || async { next.is_leading() }).await;
         let graph = world.engine.open_graph(&root).await.unwrap();
         let read = ReadOptions::default();
-        assert!(graph.snapshot(&Target::default(), &read).await.is_err(), "{point:?}");
+        assert!(
+            graph.snapshot(&Target::default(), &read).await.is_err(),
+            "{point:?}"
+        );
         let listed = next.shared().approvals.list().await.unwrap().approvals;
         assert!(listed[0].consumed.is_some(), "{point:?}");
         let told = apply(&next, shop_alone()).await.unwrap();
@@ -177,20 +227,36 @@ async fn a_vanished_graph_comes_back_empty_only_when_somebody_says_so() {
     for _ in 0..2 {
         let told = apply(&plane, two(SCHEMA)).await.unwrap();
         let plan = told.plan.unwrap();
-        assert_eq!(lines(&plan), ["recreate graph.side approval_required (drift)"]);
-        assert!(plan.changes[0].reason.starts_with("root_vanished"), "{plan:?}");
+        assert_eq!(
+            lines(&plan),
+            ["recreate graph.side approval_required (drift)"]
+        );
+        assert!(
+            plan.changes[0].reason.starts_with("root_vanished"),
+            "{plan:?}"
+        );
         assert!(!told.result.converged);
         assert_eq!(world.root("side").await.as_ref(), Some(&old));
     }
     let status = plane.status().await.unwrap();
-    let side = status.resources.iter().find(|r| r.address == "graph.side").unwrap();
-    assert_eq!((side.status.as_str(), side.conditions.join(",").as_str()), ("drifted", "root_vanished"));
+    let side = status
+        .resources
+        .iter()
+        .find(|r| r.address == "graph.side")
+        .unwrap();
+    assert_eq!(
+        (side.status.as_str(), side.conditions.join(",").as_str()),
+        ("drifted", "root_vanished")
+    );
 
     let approval = approve(&plane, "graph.side", two(SCHEMA)).await.unwrap();
     assert_eq!(approval.operation(), ChangeOperation::Recreate);
     // It holds for what is declared now, and for nothing else.
     let planned = plane.plan_for(&two(WIDER), true).await.unwrap();
-    assert_eq!(lines(&planned.plan), ["recreate graph.side approval_required (drift)"]);
+    assert_eq!(
+        lines(&planned.plan),
+        ["recreate graph.side approval_required (drift)"]
+    );
     let told = apply(&plane, two(SCHEMA)).await.unwrap();
     assert!(told.result.ok && told.result.converged, "{:?}", told.result);
     let new = world.root("side").await.unwrap();
@@ -199,7 +265,10 @@ async fn a_vanished_graph_comes_back_empty_only_when_somebody_says_so() {
     let listed = plane.shared().approvals.list().await.unwrap().approvals;
     assert!(listed[0].consumed.is_some());
     let status = plane.status().await.unwrap();
-    assert!(status.converged && status.resources.iter().all(|r| r.status == "applied"), "{status:?}");
+    assert!(
+        status.converged && status.resources.iter().all(|r| r.status == "applied"),
+        "{status:?}"
+    );
 }
 
 #[tokio::test]
@@ -208,17 +277,28 @@ async fn another_incarnation_is_drift_and_never_adopted() {
     let plane = two_graphs(&world).await;
     let old = world.root("side").await.unwrap();
     let by = omnigraph_engine::Authorship::default();
-    let other = world.engine.create_graph(&old.id, SCHEMA, &by).await.unwrap();
+    let other = world
+        .engine
+        .create_graph(&old.id, SCHEMA, &by)
+        .await
+        .unwrap();
     let planned = plane.plan_for(&two(SCHEMA), true).await.unwrap();
-    assert!(planned.plan.converged, "beside the applied one it means nothing");
+    assert!(
+        planned.plan.converged,
+        "beside the applied one it means nothing"
+    );
     world.erase(&old.path()).await;
     let told = apply(&plane, two(SCHEMA)).await.unwrap();
     let plan = told.plan.unwrap();
     assert_eq!(lines(&plan), ["recreate graph.side blocked (drift)"]);
-    let named = plan.changes[0].reason.contains(&other.incarnation.to_string());
+    let named = plan.changes[0]
+        .reason
+        .contains(&other.incarnation.to_string());
     assert!(named, "{}", plan.changes[0].reason);
     assert_eq!(world.root("side").await, Some(old));
-    let error = approve(&plane, "graph.side", two(SCHEMA)).await.unwrap_err();
+    let error = approve(&plane, "graph.side", two(SCHEMA))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
@@ -233,7 +313,10 @@ async fn an_approval_that_cannot_be_read_gives_no_consent() {
     let objects = plane.store().object_store();
     objects.put(&path, "{}".into()).await.unwrap();
     let told = apply(&plane, shop_alone()).await.unwrap();
-    assert_eq!(lines(&told.plan.unwrap()), ["delete graph.side approval_required"]);
+    assert_eq!(
+        lines(&told.plan.unwrap()),
+        ["delete graph.side approval_required"]
+    );
     let status = plane.status().await.unwrap();
     assert_eq!(status.diagnostics[0].code, "approval_unreadable");
 }
@@ -250,11 +333,22 @@ async fn what_an_apply_prepared_and_never_used_is_removed_after_a_day() {
     let roots = world.engine.graph_incarnations(&id).await.unwrap();
     assert_eq!(roots.len(), 1);
     plane.keep_house_once().await.unwrap();
-    assert_eq!(world.engine.graph_incarnations(&id).await.unwrap().len(), 1, "not yet");
+    assert_eq!(
+        world.engine.graph_incarnations(&id).await.unwrap().len(),
+        1,
+        "not yet"
+    );
     world.clock.pass(Duration::from_secs(25 * 3600));
     plane.keep_house_once().await.unwrap();
     world.faults.age(world.engine.store()).await;
     plane.keep_house_once().await.unwrap();
-    assert!(world.engine.graph_incarnations(&id).await.unwrap().is_empty());
+    assert!(
+        world
+            .engine
+            .graph_incarnations(&id)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_settled(&world, SCHEMA).await;
 }

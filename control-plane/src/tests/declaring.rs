@@ -36,7 +36,10 @@ async fn providers_are_resources_and_their_profiles_are_served() {
     let reader = ServingReader::new(world.engine.store());
     let serving = reader.newest().await.unwrap().unwrap();
     let embedding = serving.graphs[0].embedding.as_ref().unwrap();
-    assert_eq!((embedding.name.as_str(), embedding.profile.kind), ("default", ProviderKind::Openai));
+    assert_eq!(
+        (embedding.name.as_str(), embedding.profile.kind),
+        ("default", ProviderKind::Openai)
+    );
     assert_eq!(embedding.profile.api_key_env.as_deref(), Some("KEY"));
     let travelled = Serving::from_wire(&serving.to_wire("memory://x")).unwrap();
     assert_eq!(travelled, *serving);
@@ -49,8 +52,14 @@ async fn providers_are_resources_and_their_profiles_are_served() {
     assert_eq!(plan.changes[0].metadata_change, "model");
     assert_eq!(plan.changes[0].affects, ["graph.shop"]);
     let newer = reader.newest().await.unwrap().unwrap();
-    assert_eq!(newer.graphs[0].embedding.as_ref().unwrap().profile.model, "n");
-    assert_ne!(newer.serving_digest, serving.serving_digest, "replicas load it");
+    assert_eq!(
+        newer.graphs[0].embedding.as_ref().unwrap().profile.model,
+        "n"
+    );
+    assert_ne!(
+        newer.serving_digest, serving.serving_digest,
+        "replicas load it"
+    );
 
     let told = apply(&plane, shop(SCHEMA, QUERIES)).await.unwrap();
     assert_eq!(
@@ -60,7 +69,11 @@ async fn providers_are_resources_and_their_profiles_are_served() {
             "delete provider.embedding.default applied"
         ]
     );
-    assert!(reader.newest().await.unwrap().unwrap().graphs[0].embedding.is_none());
+    assert!(
+        reader.newest().await.unwrap().unwrap().graphs[0]
+            .embedding
+            .is_none()
+    );
     assert!(plane.status().await.unwrap().converged);
 }
 
@@ -74,13 +87,23 @@ async fn a_graph_that_cannot_follow_its_provider_says_so_and_follows_later() {
     let told = apply(&plane, stuck).await.unwrap();
     let plan = told.plan.unwrap();
     let shown = lines(&plan);
-    assert!(shown.contains(&"update graph.shop blocked".to_owned()), "{shown:?}");
-    assert!(shown.contains(&"update provider.embedding.default applied".to_owned()), "{shown:?}");
+    assert!(
+        shown.contains(&"update graph.shop blocked".to_owned()),
+        "{shown:?}"
+    );
+    assert!(
+        shown.contains(&"update provider.embedding.default applied".to_owned()),
+        "{shown:?}"
+    );
     let profile = |content: &Content| {
         let graph = content.graphs.values().next().unwrap();
         graph.embedding.clone().unwrap().profile.unwrap().model
     };
-    assert_eq!(profile(&world.newest().await.content), "m", "the whole graph waits");
+    assert_eq!(
+        profile(&world.newest().await.content),
+        "m",
+        "the whole graph waits"
+    );
     let told = apply(&plane, with_provider("n")).await.unwrap();
     assert!(told.result.ok && told.result.converged, "{:?}", told.result);
     assert_eq!(profile(&world.newest().await.content), "n");
@@ -93,7 +116,10 @@ async fn downgrade(world: &World, change: impl Fn(&mut serde_json::Value)) {
     let mut value = serde_json::to_value(&newest.content).unwrap();
     change(&mut value);
     let content = Content::read(value.to_string().as_bytes()).unwrap();
-    let turn = plane.begin("apply", None, Duration::from_secs(5)).await.unwrap();
+    let turn = plane
+        .begin("apply", None, Duration::from_secs(5))
+        .await
+        .unwrap();
     let publication = crate::apply::Publication {
         content,
         config_digest: newest.record.config_digest.clone(),
@@ -113,7 +139,9 @@ async fn profiles_that_were_never_recorded_are_filled_in_by_an_apply_that_change
     let world = World::new().await;
     apply(&world.plane("a"), with_provider("m")).await.unwrap();
     downgrade(&world, |content| {
-        let graph = content["graphs"]["shop"]["embedding"].as_object_mut().unwrap();
+        let graph = content["graphs"]["shop"]["embedding"]
+            .as_object_mut()
+            .unwrap();
         graph.remove("profile").unwrap();
         let provider = content["providers"]["default"].as_object_mut().unwrap();
         provider.remove("profile").unwrap();
@@ -121,7 +149,11 @@ async fn profiles_that_were_never_recorded_are_filled_in_by_an_apply_that_change
     .await;
     // It serves, without embedding, until it is filled in.
     let reader = ServingReader::new(world.engine.store());
-    assert!(reader.newest().await.unwrap().unwrap().graphs[0].embedding.is_none());
+    assert!(
+        reader.newest().await.unwrap().unwrap().graphs[0]
+            .embedding
+            .is_none()
+    );
     let plane = world.plane("b");
     let told = apply(&plane, with_provider("m")).await.unwrap();
     let plan = told.plan.unwrap();
@@ -134,10 +166,17 @@ async fn profiles_that_were_never_recorded_are_filled_in_by_an_apply_that_change
     );
     for change in &plan.changes {
         assert_eq!(change.before_digest, change.after_digest, "metadata only");
-        assert!(change.metadata_change.contains("earlier release"), "{change:?}");
+        assert!(
+            change.metadata_change.contains("earlier release"),
+            "{change:?}"
+        );
     }
     assert!(told.result.ok && told.result.converged, "{:?}", told.result);
-    assert!(reader.newest().await.unwrap().unwrap().graphs[0].embedding.is_some());
+    assert!(
+        reader.newest().await.unwrap().unwrap().graphs[0]
+            .embedding
+            .is_some()
+    );
     let quiet = apply(&plane, with_provider("m")).await.unwrap();
     assert!(!quiet.result.state_written);
 }
@@ -156,8 +195,16 @@ async fn a_ledger_that_knows_no_providers_at_all_is_read_and_completed() {
     assert!(told.result.ok && told.result.converged, "{:?}", told.result);
     let content = &world.newest().await.content;
     assert!(content.providers["default"].profile.is_some());
-    let blobs = content.blobs().into_iter().map(|(_, digest, kind)| (digest, kind));
+    let blobs = content
+        .blobs()
+        .into_iter()
+        .map(|(_, digest, kind)| (digest, kind));
     let catalog = &world.plane("c").shared().catalog.clone();
     assert!(catalog.check(blobs).await.unwrap().is_empty());
-    assert!(catalog.get(&world.newest().await.record.content, BlobKind::Revision).await.is_ok());
+    assert!(
+        catalog
+            .get(&world.newest().await.record.content, BlobKind::Revision)
+            .await
+            .is_ok()
+    );
 }

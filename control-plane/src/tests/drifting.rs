@@ -68,34 +68,57 @@ async fn missing_and_tampered_texts_are_recorded_and_published_again() {
         } else {
             objects.delete(&path).await.unwrap();
         }
-        let condition = if tampered { "catalog_tampered" } else { "catalog_missing" };
+        let condition = if tampered {
+            "catalog_tampered"
+        } else {
+            "catalog_missing"
+        };
         let status = refresh(&plane).await;
         assert!(!status.converged);
-        assert_eq!(troubles(&status), [format!("query.shop.cheap drifted {condition}")]);
+        assert_eq!(
+            troubles(&status),
+            [format!("query.shop.cheap drifted {condition}")]
+        );
         assert_eq!(status.revision, 2);
         assert_eq!(refresh(&plane).await.revision, 2, "nothing new");
         let planned = plane.plan_for(&shop(SCHEMA, QUERIES), true).await.unwrap();
-        assert_eq!(lines(&planned.plan), ["update query.shop.cheap applied (drift)"]);
+        assert_eq!(
+            lines(&planned.plan),
+            ["update query.shop.cheap applied (drift)"]
+        );
         let told = apply(&plane, shop(SCHEMA, QUERIES)).await.unwrap();
         assert!(told.result.ok && told.result.converged, "{:?}", told.result);
         let healed = objects.get(&path).await.unwrap().bytes().await.unwrap();
         assert_eq!(healed, text);
         let status = plane.status().await.unwrap();
-        assert!(status.converged && troubles(&status).is_empty(), "{status:?}");
+        assert!(
+            status.converged && troubles(&status).is_empty(),
+            "{status:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_apply_heals_the_catalog_without_having_been_told() {
     let world = World::new().await;
-    apply(&world.plane("a"), shop(SCHEMA, QUERIES)).await.unwrap();
+    apply(&world.plane("a"), shop(SCHEMA, QUERIES))
+        .await
+        .unwrap();
     let newest = world.newest().await;
     let catalog = world.plane("observer").shared().catalog.clone();
     for (_, digest, kind) in newest.content.blobs() {
         let path = catalog.path(&digest, kind);
-        world.engine.store().object_store().delete(&path).await.unwrap();
+        world
+            .engine
+            .store()
+            .object_store()
+            .delete(&path)
+            .await
+            .unwrap();
     }
-    let told = apply(&world.plane("b"), shop(SCHEMA, QUERIES)).await.unwrap();
+    let told = apply(&world.plane("b"), shop(SCHEMA, QUERIES))
+        .await
+        .unwrap();
     assert_eq!(
         lines(&told.plan.unwrap()),
         [
@@ -103,7 +126,10 @@ async fn an_apply_heals_the_catalog_without_having_been_told() {
             "update query.shop.cheap applied (drift)"
         ]
     );
-    assert!(told.result.converged && told.result.state_written, "replicas are told");
+    assert!(
+        told.result.converged && told.result.state_written,
+        "replicas are told"
+    );
     let blobs = newest.content.blobs().into_iter();
     let blobs = blobs.map(|(_, digest, kind)| (digest, kind));
     assert!(catalog.check(blobs).await.unwrap().is_empty());
@@ -114,18 +140,36 @@ async fn an_apply_heals_the_catalog_without_having_been_told() {
 #[tokio::test]
 async fn a_lost_schema_text_is_replaced_by_one_of_the_same_meaning() {
     let world = World::new().await;
-    apply(&world.plane("a"), shop(SCHEMA, QUERIES)).await.unwrap();
+    apply(&world.plane("a"), shop(SCHEMA, QUERIES))
+        .await
+        .unwrap();
     let digest = world.newest().await.content.blobs()[0].1.clone();
     let catalog = world.plane("observer").shared().catalog.clone();
     let path = catalog.path(&digest, BlobKind::Schema);
-    world.engine.store().object_store().delete(&path).await.unwrap();
+    world
+        .engine
+        .store()
+        .object_store()
+        .delete(&path)
+        .await
+        .unwrap();
     let commented = format!("// what we sell\n{SCHEMA}");
-    let told = apply(&world.plane("b"), shop(&commented, QUERIES)).await.unwrap();
+    let told = apply(&world.plane("b"), shop(&commented, QUERIES))
+        .await
+        .unwrap();
     assert!(told.result.ok && told.result.converged, "{:?}", told.result);
     let content = &world.newest().await.content;
-    let source = content.graphs.values().next().unwrap().schema_source.clone();
+    let source = content
+        .graphs
+        .values()
+        .next()
+        .unwrap()
+        .schema_source
+        .clone();
     assert!(catalog.get(&source, BlobKind::Schema).await.is_ok());
-    let quiet = apply(&world.plane("c"), shop(&commented, QUERIES)).await.unwrap();
+    let quiet = apply(&world.plane("c"), shop(&commented, QUERIES))
+        .await
+        .unwrap();
     assert!(!quiet.result.state_written, "{:?}", quiet.plan);
 }
 
@@ -136,12 +180,20 @@ async fn what_cannot_be_read_is_an_error_and_keeps_its_digest() {
     apply(&plane, shop(SCHEMA, QUERIES)).await.unwrap();
     let before = plane.status().await.unwrap();
     let path = query_blob(&world).await.to_string();
-    world.faults.set(move |op, at| (op == Op::Get && at == path).then_some(Fault::Before));
+    world
+        .faults
+        .set(move |op, at| (op == Op::Get && at == path).then_some(Fault::Before));
     let fresh = world.plane("b");
     let status = refresh(&fresh).await;
-    assert_eq!(troubles(&status), ["query.shop.cheap error catalog_unreadable"]);
+    assert_eq!(
+        troubles(&status),
+        ["query.shop.cheap error catalog_unreadable"]
+    );
     let digest = |status: &ClusterStatus| {
-        let query = status.resources.iter().find(|r| r.address == "query.shop.cheap");
+        let query = status
+            .resources
+            .iter()
+            .find(|r| r.address == "query.shop.cheap");
         query.unwrap().digest.clone()
     };
     assert_eq!(digest(&status), digest(&before));
@@ -159,7 +211,11 @@ async fn a_schema_that_was_moved_by_hand_is_drift_and_moved_back() {
     let world = World::new().await;
     let plane = world.plane("a");
     apply(&plane, shop(SCHEMA, QUERIES)).await.unwrap();
-    let graph = world.engine.open_graph(&world.root("shop").await.unwrap()).await.unwrap();
+    let graph = world
+        .engine
+        .open_graph(&world.root("shop").await.unwrap())
+        .await
+        .unwrap();
     let by = crate::plane::authorship(None, 1, "by hand");
     let id = omnigraph_engine::CommitId::new();
     let staged = graph.stage_schema(WIDER, id, &by).await.unwrap();
@@ -182,7 +238,10 @@ async fn a_vanished_root_is_recorded_and_one_that_comes_back_is_forgotten() {
     let plane = world.plane("a");
     apply(&plane, two(SCHEMA)).await.unwrap();
     let root = world.root("side").await.unwrap();
-    let path = world.engine.store().path(&format!("{}/graph.json", root.path()));
+    let path = world
+        .engine
+        .store()
+        .path(&format!("{}/graph.json", root.path()));
     let objects = world.engine.store().object_store();
     let file = objects.get(&path).await.unwrap().bytes().await.unwrap();
     objects.delete(&path).await.unwrap();
@@ -191,7 +250,10 @@ async fn a_vanished_root_is_recorded_and_one_that_comes_back_is_forgotten() {
     assert!(!status.converged);
     objects.put(&path, file.into()).await.unwrap();
     let status = refresh(&plane).await;
-    assert!(status.converged && troubles(&status).is_empty(), "{status:?}");
+    assert!(
+        status.converged && troubles(&status).is_empty(),
+        "{status:?}"
+    );
     let told = apply(&plane, two(SCHEMA)).await.unwrap();
     assert!(!told.result.state_written, "{:?}", told.plan);
 }
@@ -203,7 +265,10 @@ async fn the_newest_content_is_put_back() {
     let plane = world.plane("a");
     apply(&plane, shop(SCHEMA, QUERIES)).await.unwrap();
     let newest = world.newest().await;
-    let path = plane.shared().catalog.path(&newest.record.content, BlobKind::Revision);
+    let path = plane
+        .shared()
+        .catalog
+        .path(&newest.record.content, BlobKind::Revision);
     let objects = world.engine.store().object_store();
     objects.put(&path, "{}".into()).await.unwrap();
     refresh(&plane).await;

@@ -85,7 +85,10 @@ impl Faults {
 
     fn shown(&self, mut meta: ObjectMeta) -> ObjectMeta {
         let aged = self.aged.lock();
-        if aged.as_ref().is_some_and(|mark| meta.last_modified <= mark.last_modified) {
+        if aged
+            .as_ref()
+            .is_some_and(|mark| meta.last_modified <= mark.last_modified)
+        {
             meta.last_modified = meta.last_modified - DAY_AND_MORE;
         }
         meta

@@ -20,7 +20,10 @@ fn forgetful(world: &World) -> ControlPlane {
 }
 
 async fn reclaim(plane: &ControlPlane) -> Reclaimed {
-    let turn = plane.begin("test", None, Duration::from_secs(5)).await.unwrap();
+    let turn = plane
+        .begin("test", None, Duration::from_secs(5))
+        .await
+        .unwrap();
     let done = plane.reclaim_history(&turn.leader).await.unwrap();
     turn.finish().await;
     done
@@ -36,7 +39,10 @@ async fn ten_revisions(world: &World, plane: &ControlPlane) {
 
 async fn catalogued(plane: &ControlPlane) -> BTreeSet<String> {
     let listed = plane.shared().catalog.list().await.unwrap();
-    listed.iter().map(|meta| meta.location.to_string()).collect()
+    listed
+        .iter()
+        .map(|meta| meta.location.to_string())
+        .collect()
 }
 
 #[tokio::test]
@@ -92,7 +98,9 @@ async fn approvals_stay_and_heartbeats_of_the_dead_go() {
     let world = World::new().await;
     let plane = forgetful(&world);
     apply(&plane, two(SCHEMA)).await.unwrap();
-    approve(&plane, "graph.side", shop(SCHEMA, QUERIES)).await.unwrap();
+    approve(&plane, "graph.side", shop(SCHEMA, QUERIES))
+        .await
+        .unwrap();
     apply(&plane, shop(SCHEMA, QUERIES)).await.unwrap();
     ten_revisions_more(&plane).await;
     let dead = world.engine.store().path("cluster/heartbeat/1.json");
@@ -119,7 +127,10 @@ async fn only_the_leader_removes() {
     let plane = forgetful(&world);
     ten_revisions(&world, &plane).await;
     world.faults.age(world.engine.store()).await;
-    let turn = plane.begin("test", None, Duration::from_secs(5)).await.unwrap();
+    let turn = plane
+        .begin("test", None, Duration::from_secs(5))
+        .await
+        .unwrap();
     let lease = turn.leader.lease_id.to_string();
     world.plane("b").unlock(&lease, "test").await.unwrap();
     let error = plane.reclaim_history(&turn.leader).await.unwrap_err();
