@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::apply::declare;
 use crate::declared::{Declared, DeclaredGraph};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -294,14 +295,13 @@ impl ControlPlane {
         actor: Option<&str>,
     ) -> Result<pb::Approval> {
         let declared = match request.rollback_to {
-            0 => Declared::of(&request.bundle.clone().unwrap_or_default()),
+            0 => declare(request.bundle.clone().unwrap_or_default()).await?,
             number => self.declared_at(number).await?,
         };
         let patience = Duration::from_millis(request.lock_timeout_ms.into());
         let turn = self.begin("approve", actor, patience).await?;
         let outcome = self.approve_in_turn(&turn, &declared, request, actor).await;
-        turn.finish().await;
-        outcome
+        turn.conclude(outcome).await
     }
 
     async fn approve_in_turn(
@@ -325,7 +325,7 @@ impl ControlPlane {
         }
         let approval = Approval {
             format: FORMAT,
-            id: Ulid::new(),
+            id: self.clock().fresh_id(),
             resource: consent.resource.clone(),
             loss: consent.loss,
             state: consent.state.clone(),

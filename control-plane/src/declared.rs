@@ -1,6 +1,9 @@
 //! What a configuration declares: graphs, schemas and queries, checked, with their digests.
 
+mod sources;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use omnigraph_engine::graph::GraphId;
 use omnigraph_lang::query;
@@ -15,6 +18,8 @@ use crate::bundle::{
 use crate::digest::Digest;
 use crate::finding;
 use crate::ledger::GraphEmbedding;
+pub(crate) use sources::Compiled;
+use sources::Sources;
 
 /// Everything that a bundle declares.
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub(crate) struct Declared {
     /// What an earlier revision held back, when that is what is declared.
     pub(crate) carried: BTreeMap<String, String>,
     pub(crate) findings: Vec<Diagnostic>,
+    /// How many sources were compiled for it.
+    pub(crate) compiled: Compiled,
     /// `cluster.yaml` itself is wrong: nothing of the rest can be relied upon.
     pub(crate) broken: bool,
 }
@@ -37,8 +44,8 @@ pub(crate) struct Declared {
 pub(crate) struct DeclaredGraph {
     pub(crate) id: GraphId,
     pub(crate) schema_path: String,
-    /// `None` if it has errors.
-    pub(crate) schema: Option<DeclaredSchema>,
+    /// `None` if it has errors. Graphs with the same file share it.
+    pub(crate) schema: Option<Arc<DeclaredSchema>>,
     pub(crate) queries: BTreeMap<String, DeclaredQuery>,
     pub(crate) embedding: Option<GraphEmbedding>,
     pub(crate) retention: Option<Retention>,
@@ -55,7 +62,7 @@ pub(crate) struct DeclaredSchema {
 }
 
 /// A stored query.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeclaredQuery {
     pub(crate) name: String,
     pub(crate) path: String,
@@ -80,6 +87,7 @@ impl Declared {
         findings.extend(found);
         let broken = findings.iter().any(finding::is_error);
         let mut graphs = BTreeMap::new();
+        let mut sources = Sources::compile(&config, &files);
         for (id, graph) in &config.graphs {
             let Ok(id) = GraphId::parse(id) else { continue };
             let embedding = graph.embedding_provider.as_ref().map(|(name, _)| {
@@ -87,7 +95,7 @@ impl Declared {
                 let provider = name.clone();
                 GraphEmbedding { provider, profile }
             });
-            let mut graph = read_graph(&id, graph, &files, &mut findings);
+            let mut graph = read_graph(&id, graph, &files, &mut sources, &mut findings);
             graph.embedding = embedding;
             graphs.insert(id, graph);
         }
@@ -99,6 +107,7 @@ impl Declared {
             config_digest,
             carried: BTreeMap::new(),
             findings,
+            compiled: sources.compiled(),
             broken,
         }
     }
@@ -165,11 +174,12 @@ fn read_graph(
     id: &GraphId,
     config: &GraphConfig,
     files: &Files,
+    sources: &mut Sources,
     findings: &mut Vec<Diagnostic>,
 ) -> DeclaredGraph {
     let (schema_path, place) = &config.schema;
     let schema = match files.text(schema_path) {
-        Some(text) => read_schema(text, schema_path, findings),
+        Some(_) => sources.schema(schema_path, findings),
         None => {
             let message = format!("schema file '{schema_path}' does not exist");
             findings.push(finding::error("C107", Some(place.clone()), message));
@@ -187,10 +197,7 @@ fn read_graph(
     };
     let (paths, wanted) = query_paths(config, files, findings);
     for (path, name) in paths.iter().zip(wanted) {
-        let Some(text) = files.text(path) else {
-            continue;
-        };
-        let found = read_queries(text, path, graph.schema.as_ref(), findings);
+        let found = sources.queries(schema_path, path, findings);
         add_queries(&mut graph, found, path, name.as_deref(), config, findings);
     }
     graph

@@ -83,6 +83,10 @@ pub enum Action {
     Hold(std::sync::Arc<tokio::sync::Semaphore>),
     /// The operation never gets further, as if the process had died.
     Hang,
+    /// The step goes on when the file exists; everything else goes on meanwhile.
+    Until(std::path::PathBuf),
+    /// The process is stopped as by SIGSTOP, and goes on when somebody continues it.
+    Stop,
     /// The process dies.
     Abort,
 }
@@ -109,7 +113,8 @@ impl Failpoints {
         }
     }
 
-    /// What `OMNIGRAPH_FAILPOINT` asks for, as `acted=hang`: actions are `error`, `hang`, `crash`.
+    /// What `OMNIGRAPH_FAILPOINT` asks for, as `acted=hang`: actions are `error`,
+    /// `hang`, `stop`, `until:FILE`, `crash`.
     /// When it is hit, a line on stdout says so.
     #[cfg(debug_assertions)]
     pub fn from_env() -> Self {
@@ -121,10 +126,17 @@ impl Failpoints {
         let action = match action {
             "error" => Action::Fail,
             "hang" => Action::Hang,
-            _ => Action::Abort,
+            "stop" => Action::Stop,
+            other => match other.strip_prefix("until:") {
+                Some(file) => Action::Until(file.into()),
+                None => Action::Abort,
+            },
         };
+        // Once: what goes on afterwards goes on undisturbed.
+        let armed = std::sync::atomic::AtomicBool::new(true);
         Self::new(move |point| {
-            let hit = point.name() == name;
+            let hit =
+                point.name() == name && armed.swap(false, std::sync::atomic::Ordering::Relaxed);
             if hit {
                 use std::io::Write as _;
                 println!("OMNIGRAPH_FAILPOINT_HIT={name}");
@@ -156,6 +168,16 @@ impl Failpoints {
                 Ok(())
             }
             Some(Action::Hang) => std::future::pending().await,
+            Some(Action::Until(file)) => {
+                while !file.exists() {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                Ok(())
+            }
+            Some(Action::Stop) => {
+                stop_itself().await;
+                Ok(())
+            }
             Some(Action::Abort) => std::process::abort(),
         }
     }
@@ -163,5 +185,17 @@ impl Failpoints {
     #[cfg(not(debug_assertions))]
     pub(crate) async fn hit(&self, _: Point) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Every thread stands still until the process is continued.
+#[cfg(debug_assertions)]
+async fn stop_itself() {
+    let own = std::process::id().to_string();
+    let kill = tokio::process::Command::new("kill")
+        .args(["-STOP", &own])
+        .status();
+    if let Err(error) = kill.await {
+        tracing::error!(%error, "the failpoint cannot stop this process");
     }
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use omnigraph_engine::{CollectOptions, GraphRoot, Removal, Retention};
-use tokio::time::{sleep, timeout};
 
 use crate::bundle;
 use crate::error::Result;
@@ -24,7 +23,7 @@ impl ControlPlane {
     /// Runs until it is dropped.
     pub(crate) async fn keep_house(&self) {
         let every = self.options().housekeeping;
-        sleep(FIRST_PAUSE.min(every)).await;
+        self.clock().sleep(FIRST_PAUSE.min(every)).await;
         loop {
             if let Err(error) = self.keep_house_once().await {
                 tracing::warn!(error = error.chain(), "housekeeping was left out");
@@ -35,7 +34,7 @@ impl ControlPlane {
                     "ledger and catalog were not reclaimed"
                 );
             }
-            sleep(every).await;
+            self.clock().sleep(every).await;
         }
     }
 
@@ -118,7 +117,11 @@ impl ControlPlane {
             retention,
             ..CollectOptions::default()
         };
-        match timeout(GRAPH_MAX, Box::pin(graph.collect(&options))).await {
+        match self
+            .clock()
+            .timeout(GRAPH_MAX, Box::pin(graph.collect(&options)))
+            .await
+        {
             Ok(Ok(done)) => tracing::info!(
                 graph = %root.id,
                 removed = done.removed.objects,
@@ -138,7 +141,11 @@ impl ControlPlane {
     /// Only what was deleted or never finished goes; what the ledger does not know may be a restored
     /// backup.
     async fn remove(&self, root: &GraphRoot) {
-        match timeout(GRAPH_MAX, Box::pin(self.engine().remove_graph(root))).await {
+        match self
+            .clock()
+            .timeout(GRAPH_MAX, Box::pin(self.engine().remove_graph(root)))
+            .await
+        {
             Ok(Ok(Removal::Removed { objects })) => tracing::info!(
                 graph = %root.id,
                 incarnation = %root.incarnation,

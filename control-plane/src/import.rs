@@ -7,7 +7,7 @@ use std::time::Duration;
 use omnigraph_engine::graph::GraphId;
 use omnigraph_proto::control::v1 as pb;
 
-use crate::apply::{Publication, graph_content, providers};
+use crate::apply::{Publication, declare, graph_content, providers};
 use crate::catalog::{BlobKind, Catalog};
 use crate::declared::{Declared, DeclaredGraph};
 use crate::digest::Digest;
@@ -16,6 +16,7 @@ use crate::failpoint::Point;
 use crate::finding;
 use crate::lead::Turn;
 use crate::ledger::{Content, GraphContent};
+use crate::plan::expect_revision;
 use crate::plane::ControlPlane;
 use crate::roots::FoundRoot;
 
@@ -35,7 +36,7 @@ impl ControlPlane {
         request: &pb::ImportRequest,
         actor: Option<&str>,
     ) -> Result<pb::ClusterStatus> {
-        let declared = Declared::of(&request.bundle.clone().unwrap_or_default());
+        let declared = declare(request.bundle.clone().unwrap_or_default()).await?;
         if declared.broken {
             let errors = declared.findings.iter().filter(|f| finding::is_error(f));
             return Err(Error::config(errors.cloned().collect()));
@@ -43,8 +44,7 @@ impl ControlPlane {
         let patience = Duration::from_millis(request.lock_timeout_ms.into());
         let turn = self.begin("import", actor, patience).await?;
         let outcome = self.import_in_turn(&turn, &declared, request, actor).await;
-        turn.finish().await;
-        outcome?;
+        turn.conclude(outcome).await?;
         self.status().await
     }
 
@@ -55,6 +55,9 @@ impl ControlPlane {
         request: &pb::ImportRequest,
         actor: Option<&str>,
     ) -> Result<()> {
+        let number = self.shared().ledger.state().await?.revision;
+        let number = number.map_or(0, |revision| revision.number);
+        expect_revision(request.expect_revision, number)?;
         self.refuse_second_import().await?;
         let imported = self.observe(declared).await?;
         if imported.content.graphs.is_empty() {

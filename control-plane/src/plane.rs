@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use omnigraph_engine::{Authorship, Engine, Graph, GraphRoot, Store};
+use omnigraph_engine::{Authorship, Clock, Engine, Graph, GraphRoot, Store};
 use omnigraph_policy::Credentials;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::api::{ClusterApi, ReplicaApi};
 use crate::approval::Approvals;
@@ -18,6 +19,7 @@ use crate::error::Result;
 use crate::failpoint::Failpoints;
 use crate::lead::{Role, Running};
 use crate::ledger::Ledger;
+use crate::operation::Operations;
 use crate::replicas::Replicas;
 use crate::sidecar::Sidecars;
 
@@ -42,6 +44,9 @@ pub struct Options {
     pub wait_timeout: Duration,
     /// How often the leader reclaims history and removes deleted graphs.
     pub housekeeping: Duration,
+    /// Whether a leader that died on the same machine is known by its process, which spares the wait
+    /// for its heartbeat.
+    pub watch_processes: bool,
     /// Revisions that the history keeps at least.
     pub history_revisions: usize,
     /// For how long it keeps them at least.
@@ -64,6 +69,7 @@ impl Options {
             missed_heartbeats: 3,
             wait_timeout: Duration::from_secs(300),
             housekeeping: Duration::from_secs(6 * 3600),
+            watch_processes: true,
             history_revisions: 1000,
             history_age: Duration::from_secs(90 * 24 * 3600),
             failpoints: Failpoints::default(),
@@ -92,6 +98,11 @@ pub(crate) struct Shared {
     /// One change at a time.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     pub(crate) running: Mutex<Option<Running>>,
+    /// Woken when somebody found that this process does not lead any more.
+    pub(crate) lost: Notify,
+    pub(crate) operations: Operations,
+    /// Operations that run on behalf of callers who may be gone.
+    pub(crate) tasks: TaskTracker,
     /// The newest revision that this process knows of; 0 is none.
     pub(crate) newest: watch::Sender<u64>,
     graphs: Mutex<HashMap<GraphRoot, Graph>>,
@@ -111,6 +122,9 @@ impl ControlPlane {
             role: watch::Sender::new(Role::Embedded),
             turn: Arc::default(),
             running: Mutex::default(),
+            lost: Notify::new(),
+            operations: Operations::default(),
+            tasks: TaskTracker::new(),
             newest: watch::Sender::new(0),
             graphs: Mutex::default(),
             engine,
@@ -160,6 +174,11 @@ impl ControlPlane {
 
     pub(crate) fn store(&self) -> &Store {
         self.shared.engine.store()
+    }
+
+    /// Where time, pauses and fresh ids come from.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        self.shared.engine.store().clock()
     }
 
     /// A graph, opened once.

@@ -28,8 +28,7 @@ impl ControlPlane {
         let patience = Duration::from_millis(request.lock_timeout_ms.into());
         let turn = self.begin(OPERATION, actor, patience).await?;
         let outcome = self.refresh_in_turn(&turn, request, actor).await;
-        turn.finish().await;
-        outcome?;
+        turn.conclude(outcome).await?;
         self.status().await
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use omnigraph_proto::common::v1::Lease;
 use omnigraph_proto::control::v1 as pb;
 use ulid::Ulid;
 
 use crate::address::{graph_of, kind_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding;
+use crate::lead::Role;
 use crate::ledger::{
     Content, Event, Observation, Revision, RevisionPointer, RevisionRecord, Verdict,
 };
@@ -32,8 +34,20 @@ impl ControlPlane {
             ..pb::ClusterStatus::default()
         };
         if let Some(leader) = &state.leader {
-            status.lease = Some(self.lease_of(leader).await);
+            let lease = self.lease_of(leader).await;
+            status.running = running(&lease);
+            status.lease = Some(lease);
             status.leader = leader.address.clone().unwrap_or_default();
+        }
+        let role = self.shared().role.borrow().clone();
+        status.role = match role {
+            Role::Embedded => pb::Role::Embedded,
+            Role::Standby => pb::Role::Standby,
+            Role::Leading(_) => pb::Role::Leader,
+        }
+        .into();
+        if matches!(role, Role::Leading(_)) {
+            status.rollout = Some(self.rollout(0, "").await?);
         }
         let mut conditions: BTreeMap<String, String> = BTreeMap::new();
         for found in self.shared().sidecars.list().await? {
@@ -79,6 +93,7 @@ impl ControlPlane {
         &self,
         page_size: u32,
         page_token: &str,
+        with_changes: bool,
     ) -> Result<pb::ListRevisionsResponse> {
         let size = if page_size == 0 {
             PAGE
@@ -99,7 +114,11 @@ impl ControlPlane {
                 break;
             };
             next = record.previous;
-            revisions.push(summary(&record));
+            let mut described = summary(&record);
+            if with_changes {
+                described.changes = self.changes_of(&record).await?;
+            }
+            revisions.push(described);
         }
         Ok(pb::ListRevisionsResponse {
             revisions,
@@ -194,6 +213,20 @@ impl ControlPlane {
             }
         }
     }
+}
+
+/// What a leader says that it does.
+fn running(lease: &Lease) -> Option<pb::Operation> {
+    lease.operation_since?;
+    Some(pb::Operation {
+        operation_id: lease.operation_id.clone(),
+        kind: lease.operation.clone(),
+        state: pb::OperationState::Running.into(),
+        actor_id: lease.actor_id.clone(),
+        started_at: lease.operation_since,
+        holder: lease.holder.clone(),
+        ..pb::Operation::default()
+    })
 }
 
 fn describe(

@@ -2,6 +2,7 @@
 
 mod applying;
 mod approving;
+mod bounds;
 mod declaring;
 mod drifting;
 mod faults;
@@ -9,12 +10,14 @@ mod formats;
 mod importing;
 mod leading;
 mod matrix;
+mod operations;
 mod recovery;
 mod restoring;
 mod retaining;
 mod rolling;
 mod rules;
 mod serving;
+mod targets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,17 +26,15 @@ use omnigraph_engine::{
     BranchName, Engine, EngineOptions, GraphRoot, ReadOptions, Store, StoreOptions, Target,
     WriteOptions,
 };
-use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::{
-    ApplyRequest, ApplyResponse, ApplyResult, Approval, ApproveRequest, ConfigBundle, ConfigFile,
-    Plan, RollbackRequest, StepEvent,
+    ApplyRequest, ApplyResult, Approval, ApproveRequest, ConfigBundle, ConfigFile, Plan,
+    RollbackRequest, StepEvent,
 };
-use tokio::sync::mpsc;
 
-use crate::apply::Events;
 use crate::error::Error;
 use crate::failpoint::{Action, Failpoints, Point};
 use crate::ledger::Revision;
+use crate::operation::Event;
 use crate::plane::{ControlPlane, Options};
 use faults::{Ahead, Faults};
 
@@ -243,38 +244,29 @@ pub(crate) async fn roll_back(
     plane: &ControlPlane,
     request: RollbackRequest,
 ) -> Result<Told, Error> {
-    let (to, from) = mpsc::channel(256);
-    let events = Events::new(to);
-    let result = plane.rollback(&request, Some("tester"), &events).await;
-    drop(events);
-    hear(result, from).await
+    let (_, events) = plane.rollback(&request, Some("tester")).await?;
+    Ok(hear(events))
 }
 
 pub(crate) async fn apply_request(
     plane: &ControlPlane,
     request: ApplyRequest,
 ) -> Result<Told, Error> {
-    let (to, from) = mpsc::channel(256);
-    let events = Events::new(to);
-    let result = plane.apply(&request, Some("tester"), &events).await;
-    drop(events);
-    hear(result, from).await
+    let (_, events) = plane.apply(&request, Some("tester")).await?;
+    Ok(hear(events))
 }
 
-async fn hear(
-    result: Result<ApplyResult, Error>,
-    mut from: mpsc::Receiver<Result<ApplyResponse, tonic::Status>>,
-) -> Result<Told, Error> {
+fn hear(events: Vec<Event>) -> Told {
     let mut told = Told::default();
-    while let Some(Ok(ApplyResponse { event: Some(event) })) = from.recv().await {
+    for event in events {
         match event {
             Event::Plan(plan) => told.plan = Some(plan),
             Event::Step(step) => told.steps.push(step),
             Event::Result(result) => told.result = result,
-            Event::Rollout(_) => {}
+            Event::Restored(_) => {}
         }
     }
-    result.map(|_| told)
+    told
 }
 
 /// Digest of the schema at the head of the graph's `main`, and of the one in the ledger.

@@ -76,4 +76,9 @@ labels! {
         Queued => "queued", Started => "started", Done => "done", Failed => "failed",
         Skipped => "skipped",
     }
+    control::OperationState {
+        Running => "running", Succeeded => "succeeded", Failed => "failed",
+        Interrupted => "interrupted",
+    }
+    control::Role { Leader => "leader", Standby => "standby", Embedded => "embedded" }
 }

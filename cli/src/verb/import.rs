@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Wait for a running operation to end
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     lock_timeout: Option<Duration>,
+    /// Import only if the ledger is at this revision
+    #[arg(long, value_name = "N")]
+    expect_revision: Option<u64>,
     /// Note for the history
     #[arg(long)]
     message: Option<String>,
@@ -35,6 +38,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
         bundle: Some(bundle),
         lock_timeout_ms: millis(args.lock_timeout),
         message: args.message.unwrap_or_default(),
+        expect_revision: args.expect_revision.unwrap_or(0),
     };
     let status = client.import(request).await;
     client.close().await;

@@ -12,10 +12,12 @@ pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod fsck;
 pub(crate) mod graph;
+pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod lint;
 pub(crate) mod load;
 pub(crate) mod mutate;
+pub(crate) mod operation;
 pub(crate) mod optimize;
 pub(crate) mod plan;
 pub(crate) mod queries;
@@ -24,14 +26,17 @@ pub(crate) mod refresh;
 pub(crate) mod revert;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
+pub(crate) mod saved_plan;
 pub(crate) mod schema;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod tag;
 pub(crate) mod target;
+pub(crate) mod unlock;
 pub(crate) mod up;
 pub(crate) mod validate;
 pub(crate) mod version;
+mod watching;
 
 use std::path::{Path, PathBuf};
 
@@ -44,12 +49,14 @@ use crate::client::shapes::GraphListResponse;
 use crate::consent::{self, Loss, Situation};
 use crate::error::{Error, Result};
 use crate::output::Output;
+use crate::under_way::UnderWay;
 
 /// What every verb gets.
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
     pub(crate) given: Given,
+    pub(crate) under_way: UnderWay,
 }
 
 /// Runs the verb that was asked for.
@@ -65,6 +72,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Approve(args) => approve::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rollout(command) => rollout::run(command, context).await,
+        Command::History(args) => history::run(args, context).await,
+        Command::Operation(args) => operation::run(args, context).await,
+        Command::Unlock(args) => unlock::run(args, context).await,
         Command::Graph(command) => graph::run(command, context).await,
         Command::Snapshot(args) => snapshot::run(args, context).await,
         Command::Schema(command) => schema::run(command, context).await,
@@ -138,7 +148,8 @@ impl Context {
     pub(crate) async fn control(&self, dir: &Path) -> Result<ControlClient> {
         match self.given.control(dir, &Up::find)? {
             Address::Remote { url, local } => {
-                ControlClient::connect(&url, local, bearer_token(), self.global.timeout).await
+                let (token, timeout) = (bearer_token(), self.global.timeout);
+                ControlClient::connect(&url, local, token, timeout, self.output).await
             }
             Address::Embedded(root) => {
                 let embedded = Embedded::open(&root).await?;

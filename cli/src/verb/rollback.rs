@@ -8,7 +8,7 @@ use omnigraph_proto::control::v1::apply_response::Event;
 use serde_json::Value;
 
 use super::Context;
-use super::apply::{View, destroyed};
+use super::apply::{Began, View, destroyed};
 use super::approve::millis;
 use crate::args::{Format, parse_duration};
 use crate::client::control::ControlClient;
@@ -52,6 +52,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
         return context.output.show(&Rendered::document(text, json));
     }
     let outcome = roll_back(&args, context, &mut client).await;
+    context.under_way.end();
     client.close().await;
     let (result, rollout) = outcome?;
     if context.output.format == Format::Json {
@@ -84,18 +85,35 @@ async fn roll_back(
         let plan = plan(args, client).await?;
         let lost = destroyed(&plan);
         let what = match lost.as_slice() {
-            [] => format!("what was applied between revisions {} and {}", args.to, plan.base_revision),
+            [] => format!(
+                "what was applied between revisions {} and {}",
+                args.to, plan.base_revision
+            ),
             lost => lost.join(", "),
         };
         context.consent(&what, &args.to.to_string(), false)?;
         request.plan_digest = plan.plan_digest;
     }
     let output = context.output;
-    output.note(&format!("→ rollback of {} to revision {}", client.label, args.to));
-    let mut view = View::new(output);
-    client
+    output.note(&format!(
+        "→ rollback of {} to revision {}",
+        client.label, args.to
+    ));
+    let began = Began {
+        under_way: context.under_way.clone(),
+        embedded: client.is_embedded(),
+    };
+    let mut view = View::new(output, Some(began));
+    let told = client
         .rollback(request, &mut |event| view.event(event))
-        .await?;
+        .await;
+    match (told, context.under_way.get()) {
+        // The connection broke; the rollback did not.
+        (Err(error), Some(begun)) if error.reason == "unavailable" && !begun.embedded => {
+            return Err(begun.left(error));
+        }
+        (told, _) => told?,
+    }
     let (result, rollout) = view.end()?;
     if output.format == Format::Table && result.ok && result.state_written {
         let (new, old) = (result.revision, args.to);
@@ -138,7 +156,12 @@ fn failure(result: &pb::ApplyResult) -> Error {
     let found = result.diagnostics.iter();
     let mut error = Error::failed("rollback failed; omnigraphctl status shows what is applied");
     error.details = found.map(|d| diagnostic_line(&d.into())).collect();
-    error.hint = result.diagnostics.iter().flat_map(|d| &d.hints).next().cloned();
+    error.hint = result
+        .diagnostics
+        .iter()
+        .flat_map(|d| &d.hints)
+        .next()
+        .cloned();
     let json = render::json::result(result);
     error.detail.insert("result".into(), json);
     error

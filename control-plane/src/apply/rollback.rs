@@ -8,15 +8,17 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use omnigraph_engine::graph::GraphId;
 use omnigraph_lang::{query, schema};
-use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, ChangeOperation, RollbackRequest};
+#[cfg(test)]
+use omnigraph_proto::control::v1::ApplyResult;
+use omnigraph_proto::control::v1::{ApplyRequest, ChangeOperation, RollbackRequest};
 
-use super::Events;
-use super::run::Run;
+use super::{Admission, Admitted};
 use crate::catalog::{BlobKind, Catalog};
 use crate::declared::{Declared, DeclaredGraph, DeclaredQuery, DeclaredSchema};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{GraphContent, Revision};
+use crate::operation::Event;
 use crate::plan::{Planned, check_expectations};
 use crate::plane::ControlPlane;
 use crate::sweep::Undecided;
@@ -25,44 +27,56 @@ use crate::sweep::Undecided;
 const PARALLEL_READS: usize = 16;
 
 impl ControlPlane {
-    /// Makes the cluster what an earlier revision says. With `dry_run` only the plan is told.
+    /// Makes the cluster what an earlier revision says.
+    #[cfg(test)]
     pub(crate) async fn rollback(
         &self,
         request: &RollbackRequest,
         actor: Option<&str>,
-        events: &Events,
-    ) -> Result<ApplyResult> {
+    ) -> Result<(ApplyResult, Vec<Event>)> {
+        let admission = self.admit_rollback(request, actor).await?;
+        Ok(admission.to_the_end().await)
+    }
+
+    /// Waits for the turn, plans, and checks that this is what the caller expects. An error means
+    /// that nothing was begun. With `dry_run` the plan is all.
+    pub(crate) async fn admit_rollback(
+        &self,
+        request: &RollbackRequest,
+        actor: Option<&str>,
+    ) -> Result<Admission> {
         let declared = self.declared_at(request.to_revision).await?;
         if request.dry_run {
-            let mut planned = self.plan(&declared, &Undecided::new(), true).await?;
-            check_expectations(&planned, &request.plan_digest, request.expect_revision)?;
-            explain_losses(&mut planned, request.to_revision);
-            events.plan(&planned.plan).await;
-            return Ok(ApplyResult::default());
+            let planned = self.plan(&declared, &Undecided::new(), true).await?;
+            let planned = expected(planned, request)?;
+            let told = vec![Event::Plan(planned.plan)];
+            return Ok(Admission::Settled(told, Box::default()));
         }
         let patience = Duration::from_millis(request.lock_timeout_ms.into());
         let turn = self.begin("rollback", actor, patience).await?;
+        let order = order(request);
+        turn.operation.note(&order.message);
         let planned = async {
             let undecided = self.sweep(&turn.leader).await?;
             let planned = self.plan(&declared, &undecided, true).await?;
-            check_expectations(&planned, &request.plan_digest, request.expect_revision)?;
-            Ok(planned)
+            expected(planned, request)
         };
-        let mut planned = match planned.await {
+        let planned = match planned.await {
             Ok(planned) => planned,
             Err(error) => {
-                turn.finish().await;
+                turn.give_back().await;
                 return Err(error);
             }
         };
-        explain_losses(&mut planned, request.to_revision);
-        events.plan(&planned.plan).await;
-        let order = order(request);
-        let run = Run::new(self, &turn, &declared, &planned, actor, &order, events);
-        let result = run.named("rollback").run().await;
-        turn.finish().await;
-        events.result(&result).await;
-        Ok(result)
+        Ok(Admission::Admitted(Box::new(Admitted {
+            plane: self.clone(),
+            turn,
+            declared,
+            planned,
+            actor: actor.map(str::to_owned),
+            request: order,
+            operation: "rollback",
+        })))
     }
 
     /// What a revision's content declares.
@@ -86,6 +100,13 @@ impl ControlPlane {
                 .map_err(|error| lost(number, error))?;
         Ok(declared(&revision, graphs))
     }
+}
+
+/// The plan, if it is the one that the caller has seen.
+fn expected(mut planned: Planned, request: &RollbackRequest) -> Result<Planned> {
+    check_expectations(&planned, &request.plan_digest, request.expect_revision)?;
+    explain_losses(&mut planned, request.to_revision);
+    Ok(planned)
 }
 
 /// As an apply has it.

@@ -401,7 +401,8 @@ impl<'a> Run<'a> {
     }
 }
 
-fn of_error(error: &Error) -> Diagnostic {
+/// An error as a finding.
+pub(crate) fn of_error(error: &Error) -> Diagnostic {
     let code = match error.kind() {
         ErrorKind::NotLeader => "not_leader",
         ErrorKind::RecoveryPending => "recovery_pending",

@@ -42,7 +42,7 @@ impl Run<'_> {
         let by = authorship(self.actor, self.turn.leader.epoch, self.message);
         let failpoints = &self.plane.options().failpoints;
         for _ in 0..TRIES {
-            let commit_id = CommitId::new();
+            let commit_id = CommitId(self.plane.clock().fresh_id());
             // Everything that can be refused is refused here, before a sidecar exists.
             let staged = graph.stage_schema(source, commit_id, &by).await?;
             failpoints.hit(Point::Staged).await?;
@@ -119,7 +119,7 @@ impl Run<'_> {
     ) -> Sidecar {
         Sidecar {
             format: Sidecar::current_format(),
-            id: Ulid::new(),
+            id: self.plane.clock().fresh_id(),
             operation_id: self.turn.operation_id,
             operation: self.operation.to_owned(),
             graph: id.clone(),

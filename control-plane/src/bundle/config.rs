@@ -11,7 +11,7 @@ pub(crate) use self::providers::EMBEDDING_PREFIX;
 pub use self::providers::{EmbeddingProfile, ProviderKind};
 
 use super::external::ExternalBlobs;
-use super::locate::locate;
+use super::locate::Index;
 use super::{CLUSTER_FILE, is_inside};
 use crate::finding::{self, Place};
 
@@ -77,6 +77,7 @@ impl Config {
     pub(crate) fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
         let mut reader = Reader {
             text,
+            index: Index::new(CLUSTER_FILE, text),
             findings: Vec::new(),
             declared_providers: BTreeSet::new(),
         };
@@ -87,6 +88,7 @@ impl Config {
 
 struct Reader<'a> {
     text: &'a str,
+    index: Index<'a>,
     findings: Vec<Diagnostic>,
     /// Those with errors too, so that who names them is not blamed for it.
     declared_providers: BTreeSet<String>,
@@ -357,7 +359,7 @@ impl Reader<'_> {
     }
 
     fn place(&self, path: &[&str]) -> Place {
-        locate(CLUSTER_FILE, self.text, path, 0)
+        self.index.locate(path, 0)
     }
 
     fn report(&mut self, code: &str, path: &[&str], message: impl Into<String>) {
@@ -375,7 +377,7 @@ impl Reader<'_> {
                 let mut path: Vec<&str> = before.trim_end_matches(": ").split('.').collect();
                 path.retain(|part| !part.is_empty());
                 path.push(key);
-                Some((key, locate(CLUSTER_FILE, self.text, &path, 1)))
+                Some((key, self.index.locate(&path, 1)))
             });
         if let Some((key, place)) = duplicate {
             let message = format!("key '{key}' is given twice");

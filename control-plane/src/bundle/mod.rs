@@ -12,7 +12,9 @@ use omnigraph_proto::control::v1::{ConfigBundle, Dependency, ResourceSummary, Va
 
 pub(crate) use config::{Config, EMBEDDING_PREFIX, GraphConfig, Queries, Retention};
 pub use config::{EmbeddingProfile, ProviderKind};
-pub use directory::{read_directory, resolve_cluster, storage_root, watched_files};
+pub use directory::{
+    Directory, read, read_directory, resolve_cluster, storage_root, watched_files,
+};
 pub(crate) use external::ExternalBlobs;
 
 use crate::declared::Declared;
@@ -21,7 +23,11 @@ use crate::finding;
 /// The file that names all others.
 pub const CLUSTER_FILE: &str = "cluster.yaml";
 /// Bytes that a bundle may have in all.
-const BYTES_MAX: usize = 16 << 20;
+pub(crate) const BYTES_MAX: u64 = 16 << 20;
+/// Bytes that one file may have.
+pub(crate) const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Files that a bundle may have.
+pub(crate) const FILES_MAX: usize = 20_000;
 
 /// The files of a bundle as text.
 #[derive(Debug, Default)]
@@ -34,10 +40,22 @@ impl Files {
     pub(crate) fn of(bundle: &ConfigBundle) -> (Files, Vec<Diagnostic>) {
         let mut files = Files::default();
         let mut findings = Vec::new();
-        let size: usize = bundle.files.iter().map(|file| file.content.len()).sum();
+        let size: u64 = bundle
+            .files
+            .iter()
+            .map(|file| file.content.len() as u64)
+            .sum();
         if size > BYTES_MAX {
-            let message = format!("the bundle has {size} bytes, {BYTES_MAX} are allowed");
-            findings.push(finding::error("C105", None, message));
+            findings.push(finding::error("C111", None, too_many_bytes(size)));
+        }
+        if bundle.files.len() > FILES_MAX {
+            findings.push(finding::error(
+                "C111",
+                None,
+                too_many_files(bundle.files.len()),
+            ));
+        }
+        if !findings.is_empty() {
             return (files, findings);
         }
         for file in &bundle.files {
@@ -48,6 +66,16 @@ impl Files {
             if !is_inside(&file.path) {
                 let message = format!("path '{}' leaves the directory", file.path);
                 findings.push(finding::error("C106", Some(place), message));
+                continue;
+            }
+            if file.content.len() as u64 > FILE_BYTES_MAX {
+                let message = too_large(&file.path, file.content.len() as u64);
+                findings.push(finding::error("C111", Some(place), message));
+                continue;
+            }
+            if files.texts.contains_key(&file.path) {
+                let message = format!("the bundle has file '{}' twice", file.path);
+                findings.push(finding::error("C102", Some(place), message));
                 continue;
             }
             match std::str::from_utf8(&file.content) {
@@ -75,11 +103,28 @@ impl Files {
             "" | "." => String::new(),
             directory => format!("{directory}/"),
         };
-        self.texts.keys().map(String::as_str).filter(move |path| {
-            path.strip_prefix(prefix.as_str())
-                .is_some_and(|name| !name.contains('/') && name.ends_with(".gq"))
-        })
+        // Only what begins with the prefix is looked at, whatever else the bundle has.
+        let below = self.texts.range(prefix.clone()..);
+        below
+            .map(|(path, _)| path.as_str())
+            .map_while(move |path| Some((path, path.strip_prefix(prefix.as_str())?)))
+            .filter(|(_, name)| !name.contains('/') && name.ends_with(".gq"))
+            .map(|(path, _)| path)
     }
+}
+
+pub(crate) fn too_many_bytes(size: u64) -> String {
+    format!("the configuration has {size} bytes, {BYTES_MAX} are allowed: split the cluster")
+}
+
+pub(crate) fn too_many_files(files: usize) -> String {
+    format!(
+        "the configuration has {files} files, {FILES_MAX} are allowed: put several queries into one file"
+    )
+}
+
+pub(crate) fn too_large(path: &str, size: u64) -> String {
+    format!("file '{path}' has {size} bytes, {FILE_BYTES_MAX} are allowed")
 }
 
 /// Whether a path is relative and stays inside, with `/` and without detours.

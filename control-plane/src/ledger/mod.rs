@@ -10,7 +10,6 @@ use std::time::Duration;
 use omnigraph_engine::Store;
 use omnigraph_engine::log::{AppendError, Log, Seq, Settled, Truncated};
 use parking_lot::Mutex;
-use ulid::Ulid;
 
 pub(crate) use content::{
     Content, Ending, GraphContent, GraphEmbedding, Observation, ProviderContent, Verdict,
@@ -178,7 +177,7 @@ impl Ledger {
             _ => state.revision,
         };
         let entry = LedgerEntry {
-            id: Ulid::new(),
+            id: self.store.clock().fresh_id(),
             at: self.store.clock().now_micros(),
             epoch,
             leader,
