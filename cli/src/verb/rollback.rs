@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
         let place = client.label.clone();
         client.close().await;
         let plan = plan?;
-        let text = render::plan::plan(&plan, &place, &Sources::default());
+        let text = render::plan::plan(&plan, &place, None, &Sources::default());
         let json = render::json::plan(&plan).to_string();
         return context.output.show(&Rendered::document(text, json));
     }
