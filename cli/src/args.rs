@@ -115,6 +115,8 @@ pub(crate) enum Command {
     Import(verb::import::Args),
     /// Look at graphs and catalog and record what drifted
     Refresh(verb::refresh::Args),
+    /// Apply an earlier revision's content again, as a new one
+    Rollback(verb::rollback::Args),
     /// Consent to a change of the plan that would lose data
     Approve(verb::approve::Args),
     /// Show the cluster as the ledger has it
@@ -258,6 +260,7 @@ impl Command {
             Command::Apply(_) => ("apply", Uses::of(Plane::Control, EVENTS).consent()),
             Command::Import(_) => ("import", Uses::of(Plane::Control, DOCUMENT)),
             Command::Refresh(_) => ("refresh", Uses::of(Plane::Control, DOCUMENT)),
+            Command::Rollback(_) => ("rollback", Uses::of(Plane::Control, EVENTS).consent()),
             Command::Approve(_) => ("approve", Uses::of(Plane::Control, RECORD)),
             Command::Status(_) => ("status", Uses::of(Plane::Control, EVENTS).with_graph()),
             Command::History(args) if args.is_show() => {

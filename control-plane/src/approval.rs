@@ -294,7 +294,10 @@ impl ControlPlane {
         request: &pb::ApproveRequest,
         actor: Option<&str>,
     ) -> Result<pb::Approval> {
-        let declared = declare(request.bundle.clone().unwrap_or_default()).await?;
+        let declared = match request.rollback_to {
+            0 => declare(request.bundle.clone().unwrap_or_default()).await?,
+            number => self.declared_at(number).await?,
+        };
         let patience = Duration::from_millis(request.lock_timeout_ms.into());
         let turn = self.begin("approve", actor, patience).await?;
         let outcome = self.approve_in_turn(&turn, &declared, request, actor).await;

@@ -13,11 +13,16 @@ use crate::plane::ControlPlane;
 impl ControlPlane {
     /// What a revision changed of its predecessor.
     pub(crate) async fn changes_of(&self, record: &RevisionRecord) -> Result<Vec<pb::PlanChange>> {
-        let after = self.shared().ledger.content_of(record).await?;
+        let ledger = &self.shared().ledger;
         let before = match record.previous {
-            Some(previous) => self.shared().ledger.revision_at(previous).await?.content,
             None => Content::empty(),
+            Some(previous) => match ledger.record_if_kept(previous).await? {
+                Some(earlier) => ledger.content_of(&earlier).await?,
+                // Its predecessor was reclaimed: nobody knows any more.
+                None => return Ok(Vec::new()),
+            },
         };
+        let after = ledger.content_of(record).await?;
         Ok(difference(&before, &after))
     }
 }

@@ -14,6 +14,7 @@ mod operations;
 mod recovery;
 mod restoring;
 mod retaining;
+mod rolling;
 mod rules;
 mod serving;
 mod targets;
@@ -26,7 +27,8 @@ use omnigraph_engine::{
     WriteOptions,
 };
 use omnigraph_proto::control::v1::{
-    ApplyRequest, ApplyResult, Approval, ApproveRequest, ConfigBundle, ConfigFile, Plan, StepEvent,
+    ApplyRequest, ApplyResult, Approval, ApproveRequest, ConfigBundle, ConfigFile, Plan,
+    RollbackRequest, StepEvent,
 };
 
 use crate::error::Error;
@@ -107,6 +109,17 @@ impl World {
         let datasets = snapshot.datasets();
         let items = datasets.iter().find(|set| set.type_name == "Item").unwrap();
         usize::try_from(items.rows).unwrap()
+    }
+
+    /// Removes one object.
+    pub(crate) async fn erase_one(&self, path: &str) {
+        use object_store::ObjectStoreExt;
+        let store = self.engine.store();
+        store
+            .object_store()
+            .delete(&store.path(path))
+            .await
+            .unwrap();
     }
 
     /// Removes every object below a path.
@@ -227,11 +240,23 @@ pub(crate) async fn apply(plane: &ControlPlane, bundle: ConfigBundle) -> Result<
     apply_request(plane, request).await
 }
 
+pub(crate) async fn roll_back(
+    plane: &ControlPlane,
+    request: RollbackRequest,
+) -> Result<Told, Error> {
+    let (_, events) = plane.rollback(&request, Some("tester")).await?;
+    Ok(hear(events))
+}
+
 pub(crate) async fn apply_request(
     plane: &ControlPlane,
     request: ApplyRequest,
 ) -> Result<Told, Error> {
     let (_, events) = plane.apply(&request, Some("tester")).await?;
+    Ok(hear(events))
+}
+
+fn hear(events: Vec<Event>) -> Told {
     let mut told = Told::default();
     for event in events {
         match event {
@@ -241,7 +266,7 @@ pub(crate) async fn apply_request(
             Event::Restored(_) => {}
         }
     }
-    Ok(told)
+    told
 }
 
 /// Digest of the schema at the head of the graph's `main`, and of the one in the ledger.

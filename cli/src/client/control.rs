@@ -159,6 +159,30 @@ impl ControlClient {
         answer.status.ok_or_else(|| incomplete("status"))
     }
 
+    /// Rolls back and hands each event on as it comes, in the form of an apply's.
+    pub(crate) async fn rollback(
+        &mut self,
+        request: pb::RollbackRequest,
+        each: &mut (dyn FnMut(Event) -> Result<()> + Send),
+    ) -> Result<()> {
+        use pb::rollback_response::Event as Rollback;
+        self.stream(
+            request,
+            async |client, request| client.rollback(request).await,
+            |frame| {
+                frame.event.map(|event| match event {
+                    Rollback::Plan(plan) => Event::Plan(plan),
+                    Rollback::Step(step) => Event::Step(step),
+                    Rollback::Result(result) => Event::Result(result),
+                    Rollback::Rollout(rollout) => Event::Rollout(rollout),
+                    Rollback::Operation(operation) => Event::Operation(operation),
+                })
+            },
+            each,
+        )
+        .await
+    }
+
     pub(crate) async fn approve(&mut self, request: pb::ApproveRequest) -> Result<pb::Approval> {
         let answer = self
             .unary(request, async |client, request| {

@@ -169,7 +169,8 @@ async fn apply(
     view.end()
 }
 
-fn destroyed(plan: &pb::Plan) -> Vec<String> {
+/// What a plan would lose.
+pub(crate) fn destroyed(plan: &pb::Plan) -> Vec<String> {
     let mut lost = Vec::new();
     for change in &plan.changes {
         let operation = change.operation();
@@ -206,8 +207,8 @@ fn failure(result: &pb::ApplyResult) -> Error {
 
 /// Where an operation that is admitted is made known.
 pub(crate) struct Began {
-    under_way: UnderWay,
-    embedded: bool,
+    pub(crate) under_way: UnderWay,
+    pub(crate) embedded: bool,
 }
 
 /// Shows events as they come and keeps the last ones.

@@ -19,6 +19,9 @@ pub(crate) struct Args {
     resource: String,
     /// Directory with cluster.yaml (default: the one of --cluster, or this one)
     dir: Option<PathBuf>,
+    /// The change is one of a rollback to this revision, not of a plan for DIR
+    #[arg(long, value_name = "N", conflicts_with = "dir")]
+    rollback_to: Option<u64>,
     /// Why
     #[arg(long)]
     reason: Option<String>,
@@ -32,12 +35,16 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let dir = context.dir(args.dir.as_ref());
-    let bundle = embedded::bundle(&dir)?;
-    let sources = Sources::bundle(&bundle);
+    let bundle = match args.rollback_to {
+        None => Some(embedded::bundle(&dir)?),
+        Some(_) => None,
+    };
+    let sources = bundle.as_ref().map(Sources::bundle).unwrap_or_default();
     let mut client = context.control(&dir).await?;
     let request = pb::ApproveRequest {
         resource: args.resource,
-        bundle: Some(bundle),
+        bundle,
+        rollback_to: args.rollback_to.unwrap_or(0),
         reason: args.reason.unwrap_or_default(),
         lock_timeout_ms: millis(args.lock_timeout),
         expect_revision: args.expect_revision.unwrap_or(0),

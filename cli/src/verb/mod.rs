@@ -24,6 +24,7 @@ pub(crate) mod queries;
 pub(crate) mod query;
 pub(crate) mod refresh;
 pub(crate) mod revert;
+pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod saved_plan;
 pub(crate) mod schema;
@@ -67,6 +68,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Apply(args) => apply::run(args, context).await,
         Command::Import(args) => import::run(args, context).await,
         Command::Refresh(args) => refresh::run(args, context).await,
+        Command::Rollback(args) => rollback::run(args, context).await,
         Command::Approve(args) => approve::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rollout(command) => rollout::run(command, context).await,

@@ -10,7 +10,6 @@ use tonic::{Request, Response, Status};
 
 use super::{authenticate, stream};
 use crate::bundle;
-use crate::error::{Error, ErrorKind};
 use crate::operation::parse_id;
 use crate::plane::ControlPlane;
 
@@ -175,8 +174,11 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<BoxStream<pb::RollbackResponse>>, Status> {
-        authenticate(&self.credentials, &request)?;
-        Err(unsupported("rollback", "apply the earlier configuration"))
+        let actor = authenticate(&self.credentials, &request)?;
+        let (to, from) = mpsc::channel(stream::FRAMES);
+        let (plane, actor) = (self.plane.clone(), actor.name().map(str::to_owned));
+        tokio::spawn(stream::rollback(plane, request.into_inner(), actor, to));
+        Ok(Response::new(Box::pin(ReceiverStream::new(from))))
     }
 
     async fn import(
@@ -214,9 +216,4 @@ impl ClusterService for ClusterApi {
             approval: Some(approval),
         }))
     }
-}
-
-fn unsupported(verb: &str, instead: &str) -> Status {
-    let message = format!("{verb} is not supported by this release: {instead}");
-    Error::new(ErrorKind::Unsupported, message).into()
 }

@@ -30,7 +30,36 @@ pub(super) async fn apply(
     let wait = request
         .wait
         .then(|| wait_of(&plane, request.wait_timeout_ms));
-    let revision = match admitted(&plane, request, actor, &to).await {
+    let admission = plane.admit(request, actor.as_deref()).await;
+    answer(&plane, admission, wait, &to, frame).await;
+}
+
+/// Answers a rollback in the same way.
+pub(super) async fn rollback(
+    plane: ControlPlane,
+    request: pb::RollbackRequest,
+    actor: Option<String>,
+    to: To<pb::RollbackResponse>,
+) {
+    let wait = request
+        .wait
+        .then(|| wait_of(&plane, request.wait_timeout_ms));
+    let admission = plane.admit_rollback(&request, actor.as_deref()).await;
+    answer(&plane, admission, wait, &to, rolled_back).await;
+}
+
+async fn answer<T>(
+    plane: &ControlPlane,
+    admission: PlaneResult<Admission>,
+    wait: Option<Duration>,
+    to: &To<T>,
+    frame: fn(Apply) -> T,
+) {
+    let outcome = match admission {
+        Ok(admission) => run(plane, admission, to, frame).await,
+        Err(error) => Err(error),
+    };
+    let revision = match outcome {
         Ok(Some(result)) => result.revision,
         Ok(None) => return,
         Err(error) => {
@@ -40,18 +69,18 @@ pub(super) async fn apply(
     };
     if let Some(limit) = wait.filter(|_| revision > 0) {
         let rollout = |rollout| frame(Apply::Rollout(rollout));
-        plane.watch_rollout(revision, limit, &to, rollout).await;
+        plane.watch_rollout(revision, limit, to, rollout).await;
     }
 }
 
-/// Runs an apply and tells of it; `None` if the caller has gone.
-async fn admitted(
+/// Runs what was admitted and tells of it; `None` if the caller has gone.
+async fn run<T>(
     plane: &ControlPlane,
-    request: pb::ApplyRequest,
-    actor: Option<String>,
-    to: &To<pb::ApplyResponse>,
+    admission: Admission,
+    to: &To<T>,
+    frame: fn(Apply) -> T,
 ) -> PlaneResult<Option<pb::ApplyResult>> {
-    let admitted = match plane.admit(request, actor.as_deref()).await? {
+    let admitted = match admission {
         Admission::Settled(events, result) => {
             for event in events {
                 if let Some(event) = applied(event)
@@ -94,6 +123,18 @@ fn wait_of(plane: &ControlPlane, millis: u32) -> Duration {
 
 fn frame(event: Apply) -> pb::ApplyResponse {
     pb::ApplyResponse { event: Some(event) }
+}
+
+fn rolled_back(event: Apply) -> pb::RollbackResponse {
+    use pb::rollback_response::Event as Rollback;
+    let event = match event {
+        Apply::Plan(plan) => Rollback::Plan(plan),
+        Apply::Step(step) => Rollback::Step(step),
+        Apply::Result(result) => Rollback::Result(result),
+        Apply::Rollout(rollout) => Rollback::Rollout(rollout),
+        Apply::Operation(operation) => Rollback::Operation(operation),
+    };
+    pb::RollbackResponse { event: Some(event) }
 }
 
 fn applied(event: Event) -> Option<Apply> {

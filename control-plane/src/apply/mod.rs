@@ -8,6 +8,7 @@
 mod content;
 mod events;
 mod publish;
+mod rollback;
 mod run;
 mod schema;
 
@@ -46,6 +47,8 @@ pub(crate) struct Admitted {
     planned: Planned,
     actor: Option<String>,
     request: ApplyRequest,
+    /// What the history calls it.
+    operation: &'static str,
 }
 
 impl ControlPlane {
@@ -57,17 +60,7 @@ impl ControlPlane {
         request: &ApplyRequest,
         actor: Option<&str>,
     ) -> Result<(ApplyResult, Vec<Event>)> {
-        let admitted = match self.admit(request.clone(), actor).await? {
-            Admission::Settled(events, result) => return Ok((*result, events)),
-            Admission::Admitted(admitted) => admitted,
-        };
-        let operation = Arc::clone(admitted.operation());
-        let result = admitted.run().await;
-        let mut events = Vec::new();
-        while let Some(event) = operation.event(events.len()).await {
-            events.push(event);
-        }
-        Ok((result, events))
+        Ok(self.admit(request.clone(), actor).await?.to_the_end().await)
     }
 
     /// Waits for the turn, plans, and checks that this is what the caller expects. An error means
@@ -108,6 +101,7 @@ impl ControlPlane {
             planned,
             actor: actor.map(str::to_owned),
             request,
+            operation: "apply",
         })))
     }
 
@@ -186,6 +180,24 @@ impl ControlPlane {
     }
 }
 
+#[cfg(test)]
+impl Admission {
+    /// Runs what was admitted; its result and everything that it told.
+    pub(crate) async fn to_the_end(self) -> (ApplyResult, Vec<Event>) {
+        let admitted = match self {
+            Admission::Settled(events, result) => return (*result, events),
+            Admission::Admitted(admitted) => admitted,
+        };
+        let operation = Arc::clone(admitted.operation());
+        let result = admitted.run().await;
+        let mut events = Vec::new();
+        while let Some(event) = operation.event(events.len()).await {
+            events.push(event);
+        }
+        (result, events)
+    }
+}
+
 impl Admitted {
     pub(crate) fn operation(&self) -> &Arc<Operation> {
         &self.turn.operation
@@ -206,7 +218,7 @@ impl Admitted {
             &self.request,
             &events,
         );
-        let mut result = run.run().await;
+        let mut result = run.named(self.operation).run().await;
         result.converged &= self.planned.plan.omitted_changes == 0;
         events.result(&result);
         self.turn.finish().await;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use omnigraph_proto::common::v1::Diagnostic;
 use serde_yaml::Value;
 
-pub(crate) use self::providers::{EMBEDDING_PREFIX, provider_name};
+pub(crate) use self::providers::EMBEDDING_PREFIX;
 pub use self::providers::{EmbeddingProfile, ProviderKind};
 
 use super::external::ExternalBlobs;

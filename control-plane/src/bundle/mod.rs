@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::{ConfigBundle, Dependency, ResourceSummary, ValidateResponse};
 
-pub(crate) use config::{Config, EMBEDDING_PREFIX, GraphConfig, Queries, Retention, provider_name};
+pub(crate) use config::{Config, EMBEDDING_PREFIX, GraphConfig, Queries, Retention};
 pub use config::{EmbeddingProfile, ProviderKind};
 pub use directory::{
     Directory, read, read_directory, resolve_cluster, storage_root, watched_files,

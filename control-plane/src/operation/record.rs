@@ -166,7 +166,10 @@ impl ControlPlane {
         let mut next = self.shared().ledger.state().await?.revision;
         for _ in 0..size {
             let Some(pointer) = next else { break };
-            let record = self.shared().ledger.record_at(pointer).await?;
+            // Older ones were reclaimed.
+            let Some(record) = self.shared().ledger.record_if_kept(pointer).await? else {
+                break;
+            };
             next = record.previous;
             add(&mut found, of_revision(&record));
         }
@@ -235,7 +238,10 @@ impl ControlPlane {
         let mut next = self.shared().ledger.state().await?.revision;
         for _ in 0..REVISIONS_MAX {
             let Some(pointer) = next else { break };
-            let record = self.shared().ledger.record_at(pointer).await?;
+            // Older ones were reclaimed.
+            let Some(record) = self.shared().ledger.record_if_kept(pointer).await? else {
+                break;
+            };
             if record.operation_id == id {
                 return Ok(Some(of_revision(&record)));
             }

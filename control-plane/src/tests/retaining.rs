@@ -61,10 +61,12 @@ async fn old_revisions_go_with_what_only_they_name() {
     assert_eq!(reclaim(&plane).await.objects, 0, "once");
 
     let fresh = forgetful(&world);
-    let page: ListRevisionsResponse = fresh.revisions(0, "", false).await.unwrap();
+    let page: ListRevisionsResponse = fresh.revisions(0, "", true).await.unwrap();
     let numbers: Vec<_> = page.revisions.iter().map(|r| r.revision).collect();
     assert_eq!(numbers, [10, 9, 8]);
     assert_eq!(page.next_page_token, "");
+    assert_eq!(page.revisions[1].changes.len(), 1, "one query");
+    assert!(page.revisions[2].changes.is_empty(), "nobody knows any more");
     assert_eq!(fresh.revision(8).await.unwrap().record.number, 8);
     let error = fresh.revision(7).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);

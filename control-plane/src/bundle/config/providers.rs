@@ -98,7 +98,7 @@ impl EmbeddingProfile {
 }
 
 /// `default` of `default` and of `provider.embedding.default`.
-pub(crate) fn provider_name(reference: &str) -> &str {
+fn provider_name(reference: &str) -> &str {
     reference
         .strip_prefix(EMBEDDING_PREFIX)
         .unwrap_or(reference)
