@@ -38,6 +38,18 @@ impl BlobKind {
         }
     }
 
+    /// What brings it back.
+    fn remedy(self) -> &'static str {
+        match self {
+            BlobKind::Schema | BlobKind::Query => {
+                "apply the configuration again, which publishes it anew"
+            }
+            BlobKind::Revision => {
+                "omnigraphctl import builds it anew from graphs and configuration"
+            }
+        }
+    }
+
     /// The word for it on the wire.
     pub fn label(self) -> &'static str {
         match self {
@@ -110,12 +122,14 @@ impl Catalog {
             Ok(got) => got.bytes().await?,
             Err(object_store::Error::NotFound { .. }) => {
                 return Err(Error::corrupt(format!("catalog object {path} is missing"))
-                    .with_hint("apply the configuration again, which publishes it anew"));
+                    .with_hint(kind.remedy()));
             }
             Err(error) => return Err(error.into()),
         };
-        verify(digest, &content)?;
-        Ok(content)
+        match verify(digest, &content) {
+            Ok(()) => Ok(content),
+            Err(error) => Err(error.with_hint(kind.remedy())),
+        }
     }
 
     /// Looks at objects and says what is wrong with which: one listing, and one request for each

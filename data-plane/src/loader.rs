@@ -108,7 +108,7 @@ impl Loader {
             Err(SourceError::Content(message)) => (
                 "catalog_payload_missing",
                 message,
-                "run omnigraphctl apply: it publishes the content again",
+                "run omnigraphctl import: it builds the content anew from graphs and declarations",
             ),
             Err(error) => (
                 "cluster_state_unreadable",

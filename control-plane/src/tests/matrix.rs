@@ -228,7 +228,11 @@ impl Operation {
 
     /// One revision, whatever happened: nothing is applied twice, and nothing is missing between.
     async fn check_history(self, world: &World, cell: &str) {
-        let page = world.plane("observer").revisions(100, "", false).await.unwrap();
+        let page = world
+            .plane("observer")
+            .revisions(100, "", false)
+            .await
+            .unwrap();
         let numbers: Vec<_> = page.revisions.iter().map(|r| r.revision).collect();
         let newest = numbers[0];
         assert_eq!(numbers, (1..=newest).rev().collect::<Vec<_>>(), "{cell}");

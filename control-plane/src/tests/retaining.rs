@@ -66,7 +66,10 @@ async fn old_revisions_go_with_what_only_they_name() {
     assert_eq!(numbers, [10, 9, 8]);
     assert_eq!(page.next_page_token, "");
     assert_eq!(page.revisions[1].changes.len(), 1, "one query");
-    assert!(page.revisions[2].changes.is_empty(), "nobody knows any more");
+    assert!(
+        page.revisions[2].changes.is_empty(),
+        "nobody knows any more"
+    );
     assert_eq!(fresh.revision(8).await.unwrap().record.number, 8);
     let error = fresh.revision(7).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
