@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::{authenticate, stream};
 use crate::bundle;
+use crate::error::Error;
 use crate::operation::parse_id;
 use crate::plane::ControlPlane;
 

@@ -3,6 +3,7 @@
 //! for the same consent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -89,10 +90,10 @@ impl ControlPlane {
         let revision = self.revision(number).await?;
         let catalog = &self.shared().catalog;
         let graphs: BTreeMap<GraphId, DeclaredGraph> =
-            futures::stream::iter(&revision.content.graphs)
+            futures::stream::iter(revision.content.graphs.clone())
                 .map(|(id, content)| async move {
-                    let graph = declared_graph(catalog, number, id, content).await?;
-                    Ok::<_, Error>((id.clone(), graph))
+                    let graph = declared_graph(catalog, number, &id, &content).await?;
+                    Ok::<_, Error>((id, graph))
                 })
                 .buffer_unordered(PARALLEL_READS)
                 .try_collect()
@@ -133,6 +134,8 @@ fn declared(revision: &Revision, graphs: BTreeMap<GraphId, DeclaredGraph>) -> De
         config_digest: revision.record.config_digest.clone(),
         carried: content.held_back.clone(),
         findings: Vec::new(),
+        #[cfg(test)]
+        compiled: crate::declared::Compiled::default(),
         broken: false,
     }
 }
@@ -174,11 +177,11 @@ async fn declared_graph(
     Ok(DeclaredGraph {
         id: id.clone(),
         schema_path: path.clone(),
-        schema: Some(DeclaredSchema {
+        schema: Some(Arc::new(DeclaredSchema {
             digest: Digest::of_schema(&checked),
             source,
             catalog: checked,
-        }),
+        })),
         queries: queries
             .into_iter()
             .map(|query| (query.name.clone(), query))
