@@ -15,7 +15,7 @@ use omnigraph_proto::control::v1::{ApplyRequest, ChangeOperation, RollbackReques
 
 use super::{Admission, Admitted};
 use crate::catalog::{BlobKind, Catalog};
-use crate::declared::{Declared, DeclaredGraph, DeclaredQuery, DeclaredSchema};
+use crate::declared::{Compiled, Declared, DeclaredGraph, DeclaredQuery, DeclaredSchema};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{GraphContent, Revision};
@@ -138,8 +138,7 @@ fn declared(revision: &Revision, graphs: BTreeMap<GraphId, DeclaredGraph>) -> De
         config_digest: revision.record.config_digest.clone(),
         carried: content.held_back.clone(),
         findings: Vec::new(),
-        #[cfg(test)]
-        compiled: crate::declared::Compiled::default(),
+        compiled: Compiled::default(),
         broken: false,
     }
 }

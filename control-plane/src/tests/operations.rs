@@ -188,7 +188,10 @@ async fn the_second_is_told_which_operation_runs_and_since_when() {
         .unwrap();
     assert_eq!(error.kind(), ErrorKind::LeaseHeld);
     let message = error.message().to_owned();
-    assert!(message.starts_with("apply by ann has been running for "), "{message}");
+    assert!(
+        message.starts_with("apply by ann has been running for "),
+        "{message}"
+    );
     assert!(message.contains(&id), "{message}");
     let other = world.plane("other");
     eventually("the heartbeat tells", || async {
