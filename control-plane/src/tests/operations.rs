@@ -252,7 +252,7 @@ async fn a_restoration_is_an_operation_of_the_control_plane() {
         (first, events)
     };
     for (request, code) in [
-        (restore("again", 7), tonic::Code::FailedPrecondition),
+        (restore("again", 7), tonic::Code::Aborted),
         (restore("shop", 0), tonic::Code::InvalidArgument),
         (restore("no good", 0), tonic::Code::InvalidArgument),
     ] {
