@@ -108,7 +108,7 @@ impl Loader {
             Err(SourceError::Content(message)) => (
                 "catalog_payload_missing",
                 message,
-                "run omnigraphctl apply: it publishes the content again",
+                "run omnigraphctl import: it builds the content anew from graphs and declarations",
             ),
             Err(error) => (
                 "cluster_state_unreadable",
@@ -249,9 +249,10 @@ impl Loader {
         for job in self.board.take_jobs(std::time::Instant::now()) {
             let engine = engine.clone();
             let sources = self.sources.clone();
+            let environment = self.inner.options.environment.clone();
             self.builds.spawn(async move {
                 let previous = job.previous.as_deref();
-                let building = build(&engine, &sources, &job.spec, previous);
+                let building = build(&engine, &sources, &job.spec, previous, &environment);
                 let outcome = match timeout(BUILD_MAX, building).await {
                     Ok(outcome) => outcome,
                     Err(_) => Err(Trouble {

@@ -8,6 +8,7 @@ mod kept;
 mod layout;
 mod maintain;
 mod migrate;
+mod outline;
 mod references;
 
 use std::collections::{HashMap, HashSet};
@@ -38,6 +39,7 @@ const OPEN_DATASETS: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Tables {
     shared: Arc<Shared>,
+    outline: bool,
 }
 
 struct Shared {
@@ -68,6 +70,7 @@ impl Tables {
                 counted: maintain::Counted::default(),
                 kept: kept::Kept::default(),
             }),
+            outline: false,
         }
     }
 
