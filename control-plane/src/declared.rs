@@ -1,5 +1,7 @@
 //! What a configuration declares: graphs, schemas and queries, checked, with their digests.
 
+mod policy;
+
 use std::collections::BTreeMap;
 
 use omnigraph_engine::graph::GraphId;
@@ -11,16 +13,20 @@ use omnigraph_proto::control::v1::ConfigBundle;
 use crate::bundle::{CLUSTER_FILE, Config, ExternalBlobs, Files, GraphConfig, Queries, Retention};
 use crate::digest::Digest;
 use crate::finding;
+pub(crate) use policy::DeclaredPolicy;
 
 /// Everything that a bundle declares.
 #[derive(Debug)]
 pub(crate) struct Declared {
     pub(crate) cluster_name: String,
     pub(crate) graphs: BTreeMap<GraphId, DeclaredGraph>,
+    /// Without errors only.
+    pub(crate) policies: BTreeMap<String, DeclaredPolicy>,
     /// Over all resources and settings.
     pub(crate) config_digest: Digest,
     pub(crate) findings: Vec<Diagnostic>,
-    /// `cluster.yaml` itself is wrong: nothing of the rest can be relied upon.
+    /// `cluster.yaml` itself or a policy is wrong: nothing of the rest can be relied upon. Whatever
+    /// would be applied beside a broken policy could be open to more people than is declared.
     pub(crate) broken: bool,
 }
 
@@ -76,10 +82,14 @@ impl Declared {
             let graph = read_graph(&id, graph, &files, &mut findings);
             graphs.insert(id, graph);
         }
-        let config_digest = config_digest(&config.name, &graphs);
+        let (policies, found) = policy::read(&config, &files, &graphs);
+        let broken = broken || found.iter().any(finding::is_error);
+        findings.extend(found);
+        let config_digest = config_digest(&config.name, &graphs, &policies);
         Declared {
             cluster_name: config.name,
             graphs,
+            policies,
             config_digest,
             findings,
             broken,
@@ -110,7 +120,11 @@ pub(crate) fn graph_digest(
     Digest::of_lines(lines.iter().map(String::as_str))
 }
 
-fn config_digest(name: &str, graphs: &BTreeMap<GraphId, DeclaredGraph>) -> Digest {
+fn config_digest(
+    name: &str,
+    graphs: &BTreeMap<GraphId, DeclaredGraph>,
+    policies: &BTreeMap<String, DeclaredPolicy>,
+) -> Digest {
     let mut lines = vec![name.to_owned()];
     for (id, graph) in graphs {
         lines.push(format!("graph.{id} {}", graph.digest()));
@@ -119,6 +133,11 @@ fn config_digest(name: &str, graphs: &BTreeMap<GraphId, DeclaredGraph>) -> Diges
         for query in graph.queries.values() {
             lines.push(format!("query.{id}.{} {}", query.name, query.digest));
         }
+    }
+    for policy in policies.values() {
+        let scopes: Vec<&str> = policy.applies_to.iter().map(String::as_str).collect();
+        let (name, digest) = (&policy.name, policy.digest());
+        lines.push(format!("policy.{name} {digest} {}", scopes.join(",")));
     }
     Digest::of_lines(lines.iter().map(String::as_str))
 }
