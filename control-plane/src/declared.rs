@@ -13,7 +13,7 @@ use omnigraph_proto::control::v1::ConfigBundle;
 use crate::bundle::{CLUSTER_FILE, Config, ExternalBlobs, Files, GraphConfig, Queries, Retention};
 use crate::digest::Digest;
 use crate::finding;
-pub(crate) use policy::DeclaredPolicy;
+pub(crate) use policy::{DeclaredPolicy, policy_digest};
 
 /// Everything that a bundle declares.
 #[derive(Debug)]

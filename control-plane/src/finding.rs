@@ -14,6 +14,7 @@
 //! | C110 | a name breaks its rules |
 //! | C111 | a policy is bound wrongly |
 //! | C112 | a warning: a policy names a type or a query that does not exist |
+//! | C113 | a warning: a policy takes the right to apply from who applies it |
 //!
 //! Codes from C201 on are those of policy bundles (`omnigraph_policy`).
 

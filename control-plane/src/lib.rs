@@ -13,10 +13,13 @@
 //! | `restore` | graphs made of backups |
 //! | `replicas`, `rollout` | which replica serves what |
 //! | [`serving`] | what is applied, from storage alone: for replicas |
+//! | `authorize` | who may ask what of the control plane |
+//! | [`policies`] | bundles with their sources, for tools |
 //! | `api`, [`server`] | the gRPC services, thin |
 
 mod api;
 mod apply;
+mod authorize;
 pub mod bundle;
 mod catalog;
 mod declared;
@@ -29,6 +32,7 @@ mod lead;
 mod ledger;
 mod plan;
 mod plane;
+pub mod policies;
 mod replicas;
 mod restore;
 mod rollout;
@@ -41,6 +45,7 @@ mod sweep;
 mod tests;
 
 pub use api::{ClusterApi, ReplicaApi};
+pub use authorize::{ADMIN_VARIABLE, AdminActors};
 pub use error::{Error, ErrorKind, Result};
 pub use plan::summary as step_summary;
 pub use plane::{ControlPlane, Options};

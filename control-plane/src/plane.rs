@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ClusterApi, ReplicaApi};
+use crate::authorize::{AdminActors, ServerPolicy};
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::failpoint::Failpoints;
@@ -41,6 +42,8 @@ pub struct Options {
     pub wait_timeout: Duration,
     /// How often the leader reclaims history and removes deleted graphs.
     pub housekeeping: Duration,
+    /// Who may do everything, whatever the policy says.
+    pub admin_actors: AdminActors,
     /// For tests.
     pub failpoints: Failpoints,
 }
@@ -59,6 +62,7 @@ impl Options {
             missed_heartbeats: 3,
             wait_timeout: Duration::from_secs(300),
             housekeeping: Duration::from_secs(6 * 3600),
+            admin_actors: AdminActors::default(),
             failpoints: Failpoints::default(),
         }
     }
@@ -86,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) running: Mutex<Option<Running>>,
     /// The newest revision that this process knows of; 0 is none.
     pub(crate) newest: watch::Sender<u64>,
+    pub(crate) server_policy: ServerPolicy,
     graphs: Mutex<HashMap<GraphRoot, Graph>>,
 }
 
@@ -103,6 +108,7 @@ impl ControlPlane {
             turn: Arc::default(),
             running: Mutex::default(),
             newest: watch::Sender::new(0),
+            server_policy: ServerPolicy::default(),
             graphs: Mutex::default(),
             engine,
             options,

@@ -130,6 +130,7 @@ impl ControlPlane {
                     path: String::new(),
                 })
                 .collect(),
+            policies: Vec::new(),
         })
     }
 

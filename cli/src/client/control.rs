@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use omnigraph_control_plane::ControlPlane;
+use omnigraph_policy::Actor;
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::cluster_service_client::ClusterServiceClient;
@@ -72,9 +73,9 @@ impl ControlClient {
     }
 
     /// A service of this process that somebody else owns.
-    pub(crate) fn in_process(plane: &ControlPlane, label: String) -> ControlClient {
+    pub(crate) fn in_process(plane: &ControlPlane, actor: &Actor, label: String) -> ControlClient {
         ControlClient {
-            inner: client(super::embedded::in_process(plane)),
+            inner: client(super::embedded::in_process(plane, actor)),
             label,
             local: true,
             token: None,
@@ -111,6 +112,18 @@ impl ControlClient {
             .into_inner()
             .status
             .ok_or_else(|| incomplete("status"))
+    }
+
+    /// The policies of the newest revision, with their sources.
+    pub(crate) async fn policies(&mut self) -> Result<Vec<pb::PolicyBundle>> {
+        let message = pb::GetRevisionRequest {
+            with_policies: true,
+            ..pb::GetRevisionRequest::default()
+        };
+        let request = self.request(message, CALL_TIMEOUT)?;
+        let answer = self.inner.get_revision(request).await;
+        let answer = answer.map_err(|s| self.refused(&s))?;
+        Ok(answer.into_inner().policies)
     }
 
     pub(crate) async fn rollout(

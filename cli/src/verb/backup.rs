@@ -153,7 +153,7 @@ async fn restore(uri: &str, context: &Context) -> Result<Rendered> {
             .with_hint("name the cluster's directory or storage root with --cluster"));
         }
     };
-    let embedded = Embedded::open(&root).await?;
+    let embedded = Embedded::open(&root, context.actor()?).await?;
     let label = embedded.label.clone();
     context
         .output

@@ -16,6 +16,7 @@ pub(crate) mod load;
 pub(crate) mod mutate;
 pub(crate) mod optimize;
 pub(crate) mod plan;
+pub(crate) mod policy;
 pub(crate) mod queries;
 pub(crate) mod query;
 pub(crate) mod revert;
@@ -30,6 +31,8 @@ pub(crate) mod validate;
 pub(crate) mod version;
 
 use std::path::{Path, PathBuf};
+
+use omnigraph_policy::Actor;
 
 use crate::address::{Address, Given, Up};
 use crate::args::{Command, Global};
@@ -55,6 +58,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Validate(args) => validate::run(args, context).await,
         Command::Plan(args) => plan::run(args, context).await,
         Command::Apply(args) => apply::run(args, context).await,
+        Command::Policy(command) => policy::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rollout(command) => rollout::run(command, context).await,
         Command::Graph(command) => graph::run(command, context).await,
@@ -103,6 +107,9 @@ impl Context {
             request_id: self.global.request_id.clone(),
         };
         match address {
+            Address::Remote { url, .. } if self.global.actor.is_some() => {
+                Err(self.not_declared(&url))
+            }
             Address::Remote { url, local } if url.starts_with("http") => {
                 DataClient::gateway(&url, credentials, local)
             }
@@ -111,7 +118,7 @@ impl Context {
                 Ok(DataClient::new(door, url, local, credentials, None))
             }
             Address::Embedded(root) => {
-                let embedded = Embedded::open(&root).await?;
+                let embedded = Embedded::open(&root, self.actor()?).await?;
                 let door = embedded.data().await?;
                 let label = embedded.label.clone();
                 let local = root.is_local();
@@ -129,14 +136,33 @@ impl Context {
     /// Opens the control plane of a directory's cluster.
     pub(crate) async fn control(&self, dir: &Path) -> Result<ControlClient> {
         match self.given.control(dir, &Up::find)? {
+            Address::Remote { url, .. } if self.global.actor.is_some() => {
+                Err(self.not_declared(&url))
+            }
             Address::Remote { url, local } => {
                 ControlClient::connect(&url, local, bearer_token(), self.global.timeout).await
             }
             Address::Embedded(root) => {
-                let embedded = Embedded::open(&root).await?;
+                let embedded = Embedded::open(&root, self.actor()?).await?;
                 Ok(ControlClient::embedded(embedded, root.is_local()))
             }
         }
+    }
+
+    /// Who calls, where whoever holds the storage may say it.
+    pub(crate) fn actor(&self) -> Result<Actor> {
+        match self.global.actor.as_deref() {
+            None => Ok(Actor::nobody()),
+            Some(name) => Actor::declared(name).ok_or_else(|| {
+                Error::usage(format!("'{name}' cannot be an actor"))
+                    .with_hint("names are not blank and do not begin with 'omnigraph:'")
+            }),
+        }
+    }
+
+    fn not_declared(&self, url: &str) -> Error {
+        Error::usage(format!("--as says nothing to {url}: it knows who calls from the token"))
+            .with_hint("name the storage with --cluster to work on it directly")
     }
 
     /// The directory of declarations: the argument, what `--cluster` names, or here.

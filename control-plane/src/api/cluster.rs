@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use omnigraph_policy::Credentials;
+use omnigraph_policy::{Action, Credentials};
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterService;
 use tokio::sync::mpsc;
@@ -10,9 +10,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::authenticate;
+use super::Door;
 use crate::apply::Events;
 use crate::bundle;
+use crate::declared::Declared;
 use crate::error::{Error, ErrorKind};
 use crate::plane::ControlPlane;
 
@@ -22,13 +23,13 @@ const EVENTS: usize = 256;
 /// The service for operators.
 #[derive(Clone)]
 pub struct ClusterApi {
-    plane: ControlPlane,
-    credentials: Credentials,
+    door: Door,
 }
 
 impl ClusterApi {
     pub(crate) fn new(plane: ControlPlane, credentials: Credentials) -> Self {
-        Self { plane, credentials }
+        let door = Door::new(plane, credentials);
+        Self { door }
     }
 }
 
@@ -38,7 +39,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ValidateRequest>,
     ) -> Result<Response<pb::ValidateResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterRead).await?;
         let bundle = request.into_inner().bundle.unwrap_or_default();
         Ok(Response::new(bundle::validate(&bundle)))
     }
@@ -47,12 +48,15 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::PlanRequest>,
     ) -> Result<Response<pb::PlanResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        let actor = self.door.admit(&request, Action::ClusterRead).await?;
         let request = request.into_inner();
         let bundle = request.bundle.unwrap_or_default();
-        let planned = self.plane.plan_for(&bundle, !request.no_refresh).await?;
+        let (plane, declared) = (&self.door.plane, Declared::of(&bundle));
+        let planned = plane.plan_declared(&declared, !request.no_refresh).await?;
+        let mut plan = planned.plan;
+        plan.diagnostics.extend(plane.lockout(&declared, actor.name()));
         Ok(Response::new(pb::PlanResponse {
-            plan: Some(planned.plan),
+            plan: Some(plan),
         }))
     }
 
@@ -60,10 +64,10 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ApplyRequest>,
     ) -> Result<Response<BoxStream<pb::ApplyResponse>>, Status> {
-        let actor = authenticate(&self.credentials, &request)?;
+        let actor = self.door.admit(&request, Action::ClusterApply).await?;
         let request = request.into_inner();
         let (to, from) = mpsc::channel(EVENTS);
-        let plane = self.plane.clone();
+        let plane = self.door.plane.clone();
         // The apply goes on when its caller goes away; it ends by itself, every step is bounded.
         tokio::spawn(async move {
             let events = Events::new(to);
@@ -86,8 +90,8 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        let status = self.plane.status().await?;
+        self.door.admit(&request, Action::ClusterRead).await?;
+        let status = self.door.plane.status().await?;
         Ok(Response::new(pb::StatusResponse {
             status: Some(status),
         }))
@@ -97,7 +101,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RolloutStatusRequest>,
     ) -> Result<Response<pb::RolloutStatusResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterRead).await?;
         let request = request.into_inner();
         let rollout = self
             .plane
@@ -112,7 +116,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ListRevisionsRequest>,
     ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterRead).await?;
         let request = request.into_inner();
         let page = self
             .plane
@@ -125,16 +129,22 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::GetRevisionRequest>,
     ) -> Result<Response<pb::GetRevisionResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        let number = request.into_inner().revision;
-        Ok(Response::new(self.plane.describe_revision(number).await?))
+        self.door.admit(&request, Action::ClusterRead).await?;
+        let request = request.into_inner();
+        let plane = &self.door.plane;
+        let mut answer = plane.describe_revision(request.revision).await?;
+        if request.with_policies {
+            let revision = plane.revision(request.revision).await?;
+            answer.policies = plane.policy_sources(&revision.content).await?;
+        }
+        Ok(Response::new(answer))
     }
 
     async fn force_unlock(
         &self,
         request: Request<pb::ForceUnlockRequest>,
     ) -> Result<Response<pb::ForceUnlockResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterUnlock).await?;
         let request = request.into_inner();
         let lease = self
             .plane
@@ -149,7 +159,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<BoxStream<pb::RollbackResponse>>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterApply).await?;
         Err(unsupported("rollback", "apply the earlier configuration"))
     }
 
@@ -157,7 +167,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ImportRequest>,
     ) -> Result<Response<pb::ImportResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterApply).await?;
         Err(unsupported(
             "import",
             "apply creates the graphs of an empty root",
@@ -168,7 +178,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RefreshRequest>,
     ) -> Result<Response<pb::RefreshResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterApply).await?;
         Err(unsupported("refresh", "plan looks at the living graphs"))
     }
 
@@ -176,7 +186,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ApproveRequest>,
     ) -> Result<Response<pb::ApproveResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterApprove).await?;
         Err(unsupported("approve", "graphs cannot be deleted yet"))
     }
 }

@@ -32,7 +32,8 @@ impl ControlPlane {
         events: &Events,
     ) -> Result<ApplyResult> {
         let bundle = request.bundle.clone().unwrap_or_default();
-        let declared = Declared::of(&bundle);
+        let mut declared = Declared::of(&bundle);
+        declared.findings.extend(self.lockout(&declared, actor));
         if let Some(result) = self.settled(request, &declared, actor, events).await? {
             return Ok(result);
         }
@@ -97,7 +98,15 @@ impl ControlPlane {
         bundle: &omnigraph_proto::control::v1::ConfigBundle,
         refresh: bool,
     ) -> Result<Planned> {
-        let declared = Declared::of(bundle);
+        self.plan_declared(&Declared::of(bundle), refresh).await
+    }
+
+    /// The same for what was read already.
+    pub(crate) async fn plan_declared(
+        &self,
+        declared: &Declared,
+        refresh: bool,
+    ) -> Result<Planned> {
         let mut warnings = Vec::new();
         for found in self.shared().sidecars.list().await? {
             match found {
@@ -111,7 +120,7 @@ impl ControlPlane {
                 }
             }
         }
-        let mut planned = self.plan(&declared, &Undecided::new(), refresh).await?;
+        let mut planned = self.plan(declared, &Undecided::new(), refresh).await?;
         planned.plan.diagnostics.extend(warnings);
         Ok(planned)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use omnigraph_engine::Authorship;
 use omnigraph_engine::graph::{GraphId, GraphRoot, Incarnation};
+use omnigraph_policy::Format;
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::step_event::Phase;
 use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, Disposition, PlanChange};
@@ -139,6 +140,16 @@ impl<'a> Run<'a> {
                 blobs.insert(query.digest.clone(), (BlobKind::Query, &query.source));
             }
         }
+        for policy in self.declared.policies.values() {
+            let kind = match policy.format {
+                Format::Yaml => BlobKind::Policy,
+                Format::Cedar => BlobKind::Cedar,
+            };
+            blobs.insert(policy.text_digest(), (kind, &policy.text));
+            if let (Some(digest), Some(text)) = (policy.groups_digest(), &policy.groups) {
+                blobs.insert(digest, (BlobKind::Policy, text));
+            }
+        }
         let catalog = self.plane.shared().catalog.clone();
         let blobs = blobs
             .into_values()
@@ -216,6 +227,7 @@ impl<'a> Run<'a> {
             .cluster_name
             .clone_from(&self.declared.cluster_name);
         self.content.held_back.clone_from(&self.planned.held_back);
+        self.content.policies.clone_from(&self.planned.policies);
         for (id, incarnation) in &self.prepared {
             if let Some(graph) = self.declared.graphs.get(id) {
                 let made = graph_content(graph, *incarnation, None);
@@ -302,11 +314,8 @@ impl<'a> Run<'a> {
     async fn report_rest(&mut self) {
         let moved: BTreeSet<_> = self.planned.moves.iter().collect();
         for change in &self.planned.plan.changes {
-            let Some(id) = graph_of(&change.resource) else {
-                continue;
-            };
             let subject = !change.resource.starts_with("query.");
-            let known = GraphId::parse(id).ok();
+            let known = graph_of(&change.resource).and_then(|id| GraphId::parse(id).ok());
             let failed = known.as_ref().is_some_and(|id| self.failed.contains(id));
             let reported = subject && known.as_ref().is_some_and(|id| moved.contains(id));
             if is_work(change) && !failed && !reported {
@@ -339,9 +348,11 @@ fn is_work(change: &PlanChange) -> bool {
     )
 }
 
-/// `query.<graph>.<name>`, `graph.<graph>`, `schema.<graph>`.
+/// The graph of `query.<graph>.<name>`, `graph.<graph>`, `schema.<graph>`.
 fn graph_of(resource: &str) -> Option<&str> {
-    resource.split('.').nth(1)
+    let (kind, rest) = resource.split_once('.')?;
+    let of_graph = matches!(kind, "query" | "graph" | "schema");
+    rest.split('.').next().filter(|_| of_graph)
 }
 
 /// The declared graph as a part of a revision. Queries with problems keep what was applied before.

@@ -1,12 +1,13 @@
 //! The content of a revision: complete, not a delta.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use omnigraph_engine::graph::{GraphId, GraphRoot, Incarnation};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{ExternalBlobs, Retention};
-use crate::declared::graph_digest;
+use crate::bundle::CLUSTER_SCOPE;
+use crate::declared::{graph_digest, policy_digest};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
@@ -19,6 +20,8 @@ pub(crate) struct Content {
     pub(crate) format: u32,
     pub(crate) cluster_name: String,
     pub(crate) graphs: BTreeMap<GraphId, GraphContent>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) policies: BTreeMap<String, PolicyContent>,
     /// What is declared and was not applied, and why, by resource address.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) held_back: BTreeMap<String, String>,
@@ -40,6 +43,35 @@ pub(crate) struct GraphContent {
     pub(crate) external_blobs: Vec<ExternalBlobs>,
 }
 
+/// One applied policy bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PolicyContent {
+    /// The catalog object with its text.
+    pub(crate) text: Digest,
+    /// `yaml` or `cedar`.
+    pub(crate) format: String,
+    /// The catalog object with the groups beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) groups: Option<Digest>,
+    /// Graphs, or the literal `cluster`. `None`: an older release did not say, so that nobody can
+    /// know whom it would let in; the next apply fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) applies_to: Option<BTreeSet<String>>,
+}
+
+impl PolicyContent {
+    /// The state of the policy as a resource.
+    pub(crate) fn digest(&self) -> Digest {
+        policy_digest(&self.text, self.groups.as_ref())
+    }
+
+    fn is_bound_to(&self, scope: &str) -> bool {
+        self.applies_to
+            .as_ref()
+            .is_some_and(|scopes| scopes.contains(scope))
+    }
+}
+
 impl GraphContent {
     /// The state of the graph as a resource.
     pub(crate) fn settings_digest(&self) -> Digest {
@@ -53,6 +85,7 @@ impl Content {
             format: FORMAT,
             cluster_name: String::new(),
             graphs: BTreeMap::new(),
+            policies: BTreeMap::new(),
             held_back: BTreeMap::new(),
         }
     }
@@ -76,8 +109,12 @@ impl Content {
 
     /// Over what replicas load: a revision that changes statuses only has its predecessor's.
     pub(crate) fn serving_digest(&self) -> Result<Digest> {
-        let served = (&self.cluster_name, &self.graphs);
-        let bytes = serde_json::to_vec(&served)
+        // Without policies it is what releases that knew none have written.
+        let bytes = match self.policies.is_empty() {
+            true => serde_json::to_vec(&(&self.cluster_name, &self.graphs)),
+            false => serde_json::to_vec(&(&self.cluster_name, &self.graphs, &self.policies)),
+        };
+        let bytes = bytes
             .map_err(|error| Error::internal("a revision cannot be digested").with_source(error))?;
         Ok(Digest::of(&bytes))
     }
@@ -93,7 +130,32 @@ impl Content {
                 resources.insert(format!("query.{id}.{name}"), digest.clone());
             }
         }
+        for (name, policy) in &self.policies {
+            resources.insert(format!("policy.{name}"), policy.digest());
+        }
         resources
+    }
+
+    /// The policy of a graph.
+    pub(crate) fn policy_of(&self, graph: &GraphId) -> Option<(&String, &PolicyContent)> {
+        self.bound_to(graph.as_str())
+    }
+
+    /// The policy of the server itself.
+    pub(crate) fn server_policy(&self) -> Option<(&String, &PolicyContent)> {
+        self.bound_to(CLUSTER_SCOPE)
+    }
+
+    /// A policy of which nobody knows what it applies to.
+    pub(crate) fn unbound_policy(&self) -> Option<&String> {
+        let mut policies = self.policies.iter();
+        let unbound = policies.find(|(_, policy)| policy.applies_to.is_none());
+        unbound.map(|(name, _)| name)
+    }
+
+    fn bound_to(&self, scope: &str) -> Option<(&String, &PolicyContent)> {
+        let mut policies = self.policies.iter();
+        policies.find(|(_, policy)| policy.is_bound_to(scope))
     }
 
     pub(crate) fn root(&self, id: &GraphId) -> Option<GraphRoot> {

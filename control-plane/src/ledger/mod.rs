@@ -12,7 +12,7 @@ use omnigraph_engine::log::{AppendError, Log, Seq, Settled};
 use parking_lot::Mutex;
 use ulid::Ulid;
 
-pub(crate) use content::{Content, GraphContent};
+pub(crate) use content::{Content, GraphContent, PolicyContent};
 pub(crate) use entry::{Event, Leader, LedgerEntry, RevisionPointer, RevisionRecord};
 
 use crate::catalog::{BlobKind, Catalog};

@@ -1,6 +1,7 @@
 //! Desired against ledger against living graphs. Reads only.
 
 mod graph;
+mod policy;
 mod single;
 mod steps;
 
@@ -17,7 +18,7 @@ use crate::declared::Declared;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding;
-use crate::ledger::{Content, Revision};
+use crate::ledger::{Content, PolicyContent, Revision};
 use crate::plane::ControlPlane;
 use crate::sweep::Undecided;
 
@@ -32,6 +33,8 @@ pub(crate) struct Planned {
     /// Graphs whose declared part is taken over as it is: queries, settings, a schema that the
     /// graph has already.
     pub(crate) updates: BTreeSet<GraphId>,
+    /// The policies as they are to be.
+    pub(crate) policies: BTreeMap<String, PolicyContent>,
     /// What is declared and cannot be applied now, and why, by resource.
     pub(crate) held_back: BTreeMap<String, String>,
 }
@@ -73,6 +76,7 @@ struct Builder {
     creates: Vec<GraphId>,
     moves: Vec<GraphId>,
     updates: BTreeSet<GraphId>,
+    policies: BTreeMap<String, PolicyContent>,
 }
 
 impl ControlPlane {
@@ -97,6 +101,7 @@ impl ControlPlane {
             creates: Vec::new(),
             moves: Vec::new(),
             updates: BTreeSet::new(),
+            policies: BTreeMap::new(),
         };
         for (id, graph) in &declared.graphs {
             match content.graphs.get(id) {
@@ -115,6 +120,7 @@ impl ControlPlane {
                 builder.delete_graph(id, applied);
             }
         }
+        builder.change_policies(declared, content);
         Ok(builder.finish(declared, base))
     }
 }
@@ -128,7 +134,7 @@ impl Builder {
             after_digest: change.after.map(|d| d.to_string()).unwrap_or_default(),
             disposition: change.disposition.into(),
             reason: change.reason,
-            metadata_change: String::new(),
+            metadata_change: change.metadata_change,
             migration: change.migration,
             drift: change.drift,
             affects: Vec::new(),
@@ -174,6 +180,7 @@ impl Builder {
             creates: self.creates,
             moves: self.moves,
             updates: self.updates,
+            policies: self.policies,
             held_back,
         }
     }
@@ -187,6 +194,7 @@ struct Change {
     after: Option<Digest>,
     disposition: Disposition,
     reason: String,
+    metadata_change: String,
     migration: Option<pb::Migration>,
     drift: bool,
 }
@@ -205,6 +213,7 @@ impl Change {
             after: after.cloned(),
             disposition: Disposition::Applied,
             reason: String::new(),
+            metadata_change: String::new(),
             migration: None,
             drift: false,
         }
@@ -243,6 +252,9 @@ fn plan_digest(changes: &[PlanChange], base: u64, declared: &Declared) -> Digest
             change.disposition,
             change.reason
         ));
+        if !change.metadata_change.is_empty() {
+            lines.push(change.metadata_change.clone());
+        }
         let steps = change
             .migration
             .iter()

@@ -74,7 +74,7 @@ impl Case {
         let mut cases: Vec<Case> = Vec::new();
         let mut seen: BTreeSet<String> = BTreeSet::new();
         match keys.get("cases") {
-            None => reader.missing(&top, "file", "cases"),
+            None => reader.missing(&top, "", "cases"),
             Some((_, list)) => {
                 for node in reader.list(list, "cases") {
                     if let Some((case, at)) = case(&mut reader, node) {
@@ -130,7 +130,7 @@ fn case(reader: &mut Reader, node: &Node) -> Option<(Case, Place)> {
         match keys.get(key) {
             None => {
                 if needed {
-                    reader.missing(node, "case", key);
+                    reader.missing(node, "", key);
                 }
                 None
             }
@@ -234,7 +234,7 @@ mod tests {
                 "3:47 expect must be allow or deny",
                 "4:52 key 'who' is not known",
                 "5:11 case id 'a' is used twice",
-                "6:5 key 'expect' of 'case' is missing",
+                "6:5 key 'expect' is missing",
                 "6:11 'id' must be a text that is not blank",
             ]
         );

@@ -11,7 +11,7 @@ use cedar_policy::{
     EntityUid, PolicyId, PolicySet, Request, RestrictedExpression, Schema,
 };
 
-use crate::action::Kind;
+use crate::action::{Action, Kind};
 use crate::bundle::{Bundle, Groups, Rule};
 use crate::call::{Call, Caller};
 use crate::compile::{self, CompileError, NAMESPACE};
@@ -143,6 +143,37 @@ impl Policy {
         };
         let request = self.request(actor, call).map_err(evaluation)?;
         self.answer(&request, entities)
+    }
+
+    /// Whether the caller may do this on some branch at all; for calls of which only a look tells
+    /// which branch they are about. Never a reason to allow anything by itself.
+    pub fn may_ever(&self, caller: &Caller<'_>, action: Action) -> Result<bool, EvaluationError> {
+        if matches!(self.form, Form::Cedar) {
+            // Its conditions may be about any name.
+            return Ok(caller.actor.is_some());
+        }
+        // No branch is called that: names are never blank.
+        let unprotected = Some("");
+        let protected = self.groups.protected.first().map(String::as_str);
+        for branch in [None, unprotected, protected] {
+            let call = Call {
+                branch,
+                target: branch,
+                ..Call::new(action)
+            };
+            if self.decide(caller, &call)?.is_allowed() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether decisions may depend on the type that a call touches.
+    pub fn limits_types(&self) -> bool {
+        match &self.form {
+            Form::Rules(rules) => rules.iter().any(|rule| rule.types.is_some()),
+            Form::Cedar => true,
+        }
     }
 
     /// The policies as Cedar text.

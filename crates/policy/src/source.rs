@@ -124,3 +124,16 @@ impl Source {
         }
     }
 }
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all = self.source.iter().chain(&self.groups);
+        let lines: Vec<String> = all
+            .map(|found| {
+                let (line, column) = (found.place.line, found.place.column);
+                format!("{line}:{column} {}", found.message)
+            })
+            .collect();
+        f.write_str(&lines.join("; "))
+    }
+}

@@ -17,7 +17,7 @@ use super::conflict::{After, Overtaken, has_moved};
 use super::idempotency::{Claimed, Keyed, Ticket};
 use super::model::{BranchEvent, CreatedRef};
 use super::{
-    BranchName, Commit, CommitId, CommitKind, Graph, Incarnation, Snapshot, TableRef, Touched,
+    BranchName, Commit, CommitId, CommitKind, Graph, Incarnation, Snapshot, TableRef, Touched, TypeGate,
 };
 use crate::engine::Authorship;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +44,8 @@ pub struct WriteOptions {
     /// SHA-256 of the request, by which another one with the same key is told from a repeat; the
     /// engine's own if there is none.
     pub fingerprint: Option<String>,
+    /// Which types the write may touch; none: all of them.
+    pub types: Option<TypeGate>,
     /// The time that the whole write may take.
     pub deadline: Duration,
 }
@@ -56,6 +58,7 @@ impl Default for WriteOptions {
             idempotency_key: None,
             operation: None,
             fingerprint: None,
+            types: None,
             deadline: Duration::from_secs(300),
         }
     }

@@ -25,7 +25,7 @@ use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::writer::Write;
 use crate::graph::{
     Attempt, Base, BranchName, Commit, CommitKind, CommitRequest, Graph, Staged, Touched,
-    WriteOptions,
+    TypeGate, TypeUse, WriteOptions,
 };
 use crate::table::{Appended, TableChange};
 
@@ -71,6 +71,7 @@ impl Graph {
             name,
             params: serde_json::Value::Object(params.clone()),
             now: self.store().clock().now_micros().div_euclid(1000),
+            types: options.types.as_ref(),
             staged: None,
         };
         let request = CommitRequest {
@@ -105,6 +106,7 @@ struct Mutation<'a> {
     params: serde_json::Value,
     /// When the request began, epoch ms; the same in every run.
     now: i64,
+    types: Option<&'a TypeGate>,
     /// What the last run staged, and on what.
     staged: Option<(View, StagedTables, AddedBatches)>,
 }
@@ -128,6 +130,9 @@ impl Write for Mutation<'_> {
         let snapshot = &base.snapshot;
         let query = self.graph.compile(snapshot, self.source, self.name).await?;
         let statements = statements(&query)?;
+        if let Some(gate) = self.types {
+            admit(gate, &query)?;
+        }
         let bound = bind_params(&query.params, Some(&self.params))
             .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
         let view = View::new(self.graph, snapshot);
@@ -185,6 +190,19 @@ impl Write for Mutation<'_> {
         answer.replayed = true;
         Ok(answer)
     }
+}
+
+/// Asks about every type that the query may touch. Another schema may have been applied since the
+/// last attempt, so each one asks.
+fn admit(gate: &TypeGate, query: &CheckedQuery) -> Result<()> {
+    let operation = &query.operation;
+    for written in &operation.writes {
+        gate.check(TypeUse::Write, &written.type_name)?;
+    }
+    for read in &operation.reads {
+        gate.check(TypeUse::Read, &read.type_name)?;
+    }
+    Ok(())
 }
 
 /// What a run came to, valid and not yet written.

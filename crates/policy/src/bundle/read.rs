@@ -153,12 +153,12 @@ impl Reader {
                 id.text().map(str::to_owned)
             }
             None => {
-                self.missing(node, "rule", "id");
+                self.missing(node, "", "id");
                 None
             }
         };
         let Some((_, allow)) = keys.get("allow") else {
-            self.missing(node, "rule", "allow");
+            self.missing(node, "", "allow");
             return None;
         };
         let place = keys.get("id").map_or(node.place, |(_, id)| id.place);
@@ -431,7 +431,10 @@ impl Reader {
     }
 
     pub(crate) fn missing(&mut self, node: &Node, what: &str, key: &str) {
-        let message = format!("key '{key}' of {what} is missing");
+        let message = match what {
+            "" => format!("key '{key}' is missing"),
+            what => format!("key '{key}' of '{what}' is missing"),
+        };
         self.findings.error("C204", node.place, message);
     }
 }

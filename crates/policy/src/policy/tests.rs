@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::action::{Action, ScopeTaken};
+use crate::action::ScopeTaken;
 use crate::bundle::{Protection, Scope};
 
 const ACTOR: Caller<'static> = Caller {
@@ -357,6 +357,9 @@ proptest! {
         };
         prop_assert_eq!(decision.rule(), matching.first().copied());
         prop_assert_eq!(decision.is_allowed(), !matching.is_empty());
+        if query.is_none() && decision.is_allowed() {
+            prop_assert!(policy.may_ever(&caller, action).expect("evaluates"));
+        }
         let told = policy.explain(&caller, &call).expect("evaluates");
         let silent = bundle.rules.len() - told.considered.len();
         prop_assert_eq!(silent, matching.len(), "each rule either matches or says why not");
