@@ -2,6 +2,7 @@
 
 mod blobs;
 mod following;
+mod policies;
 mod reclaiming;
 mod repeats;
 mod requests;
@@ -58,15 +59,20 @@ impl World {
             ("shop.pg", schema),
             ("queries/q.gq", queries),
         ];
-        let files = files.map(|(path, text)| ConfigFile {
-            path: path.to_owned(),
+        self.apply_files(&files).await
+    }
+
+    /// Applies a directory.
+    async fn apply_files(&self, files: &[(&str, &str)]) -> ApplyResult {
+        let files = files.iter().map(|(path, text)| ConfigFile {
+            path: (*path).to_owned(),
             content: text.as_bytes().to_vec().into(),
         });
         let api = self.plane.cluster_api(Credentials::Open);
         let mut client = ClusterServiceClient::new(ClusterServiceServer::new(api));
         let request = ApplyRequest {
             bundle: Some(ConfigBundle {
-                files: files.into(),
+                files: files.collect(),
             }),
             ..ApplyRequest::default()
         };
@@ -115,7 +121,17 @@ async fn call_with(
     replica: &Replica,
     method: &str,
     path: &str,
-    (name, value): (&str, &str),
+    header: (&str, &str),
+    body: &str,
+) -> Got {
+    call_as(replica, method, path, &[header], body).await
+}
+
+async fn call_as(
+    replica: &Replica,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
     body: &str,
 ) -> Got {
     let app = omnigraph_gateway::router(replica.upstream(), omnigraph_gateway::Options::default());
@@ -123,11 +139,14 @@ async fn call_with(
         true => "application/x-ndjson",
         false => "application/json",
     };
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header("content-type", content_type)
-        .header(name, value)
+        .header("content-type", content_type);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request
         .body(Body::from(body.to_owned()))
         .expect("a request");
     let response = app.oneshot(request).await.expect("routers do not fail");

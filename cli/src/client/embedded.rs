@@ -40,6 +40,16 @@ pub(crate) fn validate(bundle: &pb::ConfigBundle) -> pb::ValidateResponse {
     bundle::validate(bundle)
 }
 
+/// The policies of declarations, and what is wrong with them; needs no cluster.
+pub(crate) fn policies(
+    bundle: &pb::ConfigBundle,
+) -> (
+    Vec<pb::PolicyBundle>,
+    Vec<omnigraph_proto::common::v1::Diagnostic>,
+) {
+    omnigraph_control_plane::policies::declared(bundle)
+}
+
 /// Opens the storage root behind a directory or URI.
 pub(crate) async fn engine(root: &Root) -> Result<Engine> {
     let uri = match root {

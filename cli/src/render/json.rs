@@ -181,7 +181,7 @@ fn approval(approval: &pb::Approval) -> Value {
     })
 }
 
-fn diagnostics(diagnostics: &[Diagnostic]) -> Value {
+pub(crate) fn diagnostics(diagnostics: &[Diagnostic]) -> Value {
     list(diagnostics, |d| json!(DiagnosticOutput::from(d)))
 }
 

@@ -104,6 +104,7 @@ impl ClusterService for ClusterApi {
         self.door.admit(&request, Action::ClusterRead).await?;
         let request = request.into_inner();
         let rollout = self
+            .door
             .plane
             .rollout(request.revision, &request.graph_id)
             .await?;
@@ -119,6 +120,7 @@ impl ClusterService for ClusterApi {
         self.door.admit(&request, Action::ClusterRead).await?;
         let request = request.into_inner();
         let page = self
+            .door
             .plane
             .revisions(request.page_size, &request.page_token)
             .await?;
@@ -147,6 +149,7 @@ impl ClusterService for ClusterApi {
         self.door.admit(&request, Action::ClusterUnlock).await?;
         let request = request.into_inner();
         let lease = self
+            .door
             .plane
             .unlock(&request.lease_id, &request.reason)
             .await?;

@@ -93,6 +93,7 @@ impl ControlPlane {
     }
 
     /// The plan as a caller asks for it, without the right to change anything.
+    #[cfg(test)]
     pub(crate) async fn plan_for(
         &self,
         bundle: &omnigraph_proto::control::v1::ConfigBundle,
@@ -101,7 +102,7 @@ impl ControlPlane {
         self.plan_declared(&Declared::of(bundle), refresh).await
     }
 
-    /// The same for what was read already.
+    /// The plan for what was read already, without the right to change anything.
     pub(crate) async fn plan_declared(
         &self,
         declared: &Declared,

@@ -66,8 +66,9 @@ async fn may_see(
     let decided = match guard.check(&read) {
         Ok(()) if guard.limits_types() => {
             let target = Target::Commit(*id);
-            let snapshot = generation.graph.snapshot(&target, &ReadOptions::default());
-            let snapshot = snapshot.await.map_err(refused)?;
+            let read = ReadOptions::default();
+            let snapshot = generation.graph.snapshot(&target, &read).await;
+            let snapshot = snapshot.map_err(refused)?;
             asks::filtered(guard, read, filter, &snapshot)
         }
         decided => decided,
@@ -91,8 +92,9 @@ pub(super) async fn diff(
         page: page(message.page_size, message.page_token),
     };
     for side in [&from, &to] {
-        let snapshot = generation.graph.snapshot(side, &ReadOptions::default());
-        let snapshot = snapshot.await.map_err(refused)?;
+        let read = ReadOptions::default();
+        let snapshot = generation.graph.snapshot(side, &read).await;
+        let snapshot = snapshot.map_err(refused)?;
         asks::pinned(guard, Action::Read, side, &snapshot)?;
         let read = Call::new(Action::Read).on(asks::branch_of(side, &snapshot).as_str());
         asks::filtered(guard, read, &options.filter, &snapshot)?;
@@ -203,8 +205,9 @@ async fn may_follow(
         return Ok(());
     }
     let target = Target::Branch(branch.clone());
-    let snapshot = generation.graph.snapshot(&target, &ReadOptions::default());
-    let snapshot = snapshot.await.map_err(refused)?;
+    let read = ReadOptions::default();
+    let snapshot = generation.graph.snapshot(&target, &read).await;
+    let snapshot = snapshot.map_err(refused)?;
     asks::filtered(guard, Call::new(action).on(branch.as_str()), filter, &snapshot)
 }
 
