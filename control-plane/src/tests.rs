@@ -3,6 +3,7 @@
 mod applying;
 mod formats;
 mod leading;
+mod policies;
 mod recovery;
 mod restoring;
 mod serving;

@@ -66,8 +66,8 @@ async fn may_see(
     let decided = match guard.check(&read) {
         Ok(()) if guard.limits_types() => {
             let target = Target::Commit(*id);
-            let read = ReadOptions::default();
-            let snapshot = generation.graph.snapshot(&target, &read).await;
+            let fresh = ReadOptions::default();
+            let snapshot = generation.graph.snapshot(&target, &fresh).await;
             let snapshot = snapshot.map_err(refused)?;
             asks::filtered(guard, read, filter, &snapshot)
         }
@@ -92,8 +92,8 @@ pub(super) async fn diff(
         page: page(message.page_size, message.page_token),
     };
     for side in [&from, &to] {
-        let read = ReadOptions::default();
-        let snapshot = generation.graph.snapshot(side, &read).await;
+        let fresh = ReadOptions::default();
+        let snapshot = generation.graph.snapshot(side, &fresh).await;
         let snapshot = snapshot.map_err(refused)?;
         asks::pinned(guard, Action::Read, side, &snapshot)?;
         let read = Call::new(Action::Read).on(asks::branch_of(side, &snapshot).as_str());
@@ -205,8 +205,8 @@ async fn may_follow(
         return Ok(());
     }
     let target = Target::Branch(branch.clone());
-    let read = ReadOptions::default();
-    let snapshot = generation.graph.snapshot(&target, &read).await;
+    let fresh = ReadOptions::default();
+    let snapshot = generation.graph.snapshot(&target, &fresh).await;
     let snapshot = snapshot.map_err(refused)?;
     asks::filtered(guard, Call::new(action).on(branch.as_str()), filter, &snapshot)
 }

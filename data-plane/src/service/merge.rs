@@ -136,8 +136,8 @@ async fn every_type(
         return Ok(());
     }
     let target = Target::Branch(branch.clone());
-    let read = ReadOptions::default();
-    let snapshot = generation.graph.snapshot(&target, &read).await;
+    let fresh = ReadOptions::default();
+    let snapshot = generation.graph.snapshot(&target, &fresh).await;
     let snapshot = snapshot.map_err(|error| wire(error, About::Source))?;
     let call = Call::new(action).on(branch.as_str());
     asks::types(guard, call, &[], &snapshot)

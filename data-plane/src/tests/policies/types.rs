@@ -84,7 +84,7 @@ async fn copies_and_feeds_are_judged_by_their_filter() {
     assert_eq!(commits.status, StatusCode::OK, "metadata: {}", commits.body);
     let commit = commits.json()["commits"][0]["graph_commit_id"].as_str().expect("an id").to_owned();
     let item = "type=Item";
-    for path in ["/graphs/shop/changes?start=earliest", "/graphs/shop/diff?from=main&to=main"] {
+    for path in ["/graphs/shop/changes?start=beginning", "/graphs/shop/diff?from=main&to=main"] {
         let all = get(path.to_owned()).await;
         assert!(refusal(&all).starts_with("act-ann may not read type "), "{path}: {}", all.body);
         assert!(all.body.contains("name the types that you may see"), "{}", all.body);
