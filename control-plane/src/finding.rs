@@ -12,9 +12,13 @@
 //! | C108 | two queries of a graph have the same name |
 //! | C109 | something is not supported yet |
 //! | C110 | a name breaks its rules |
-//! | C111 | a policy is bound wrongly |
-//! | C112 | a warning: a policy names a type or a query that does not exist |
-//! | C113 | a warning: a policy takes the right to apply from who applies it |
+//! | C111 | there is too much of something |
+//! | C112 | a file cannot be read |
+//! | C113 | something that is named is not declared |
+//! | C114 | a secret stands in the configuration |
+//! | C115 | a policy is bound wrongly |
+//! | C116 | a warning: a policy names a type or a query that does not exist |
+//! | C117 | a warning: a policy takes the right to apply from who applies it |
 //!
 //! Codes from C201 on are those of policy bundles (`omnigraph_policy`).
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use omnigraph_policy::Format;
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::{ConfigBundle, PolicyBundle};
 
@@ -34,10 +33,6 @@ impl ControlPlane {
         let policies: &BTreeMap<String, PolicyContent> = &content.policies;
         let mut found = Vec::with_capacity(policies.len());
         for (name, policy) in policies {
-            let kind = match Format::parse(&policy.format) {
-                Some(Format::Cedar) => BlobKind::Cedar,
-                Some(Format::Yaml) | None => BlobKind::Policy,
-            };
             let groups = match &policy.groups {
                 None => String::new(),
                 Some(digest) => self.text(digest, BlobKind::Policy).await?,
@@ -45,7 +40,7 @@ impl ControlPlane {
             found.push(PolicyBundle {
                 name: name.clone(),
                 format: policy.format.clone(),
-                source: self.text(&policy.text, kind).await?,
+                source: self.text(&policy.text, policy.kind()).await?,
                 groups_source: groups,
                 applies_to: policy.applies_to.iter().flatten().cloned().collect(),
             });

@@ -8,6 +8,7 @@
 //! | `state` | states of graphs, retries: the machine behind the loader |
 //! | `generation` | one graph, ready to serve |
 //! | `authorize` | who may do what |
+//! | `embedding` | whether its embedding provider can be used from here |
 //! | [`revision_source`] | where revisions come from |
 //! | `sync` | the stream to the control plane |
 //! | `upkeep` | automatic maintenance of the graphs |
@@ -20,6 +21,7 @@
 #![recursion_limit = "256"]
 
 mod authorize;
+mod embedding;
 mod generation;
 mod loader;
 mod options;
@@ -33,6 +35,7 @@ mod sync;
 mod tests;
 mod upkeep;
 
+pub use embedding::Environment;
 pub use options::{Access, Boot, Control, Options};
 pub use replica::{BootError, Replica};
 pub use serve::{ServeOptions, serve};

@@ -117,7 +117,7 @@ impl Loader {
             Err(SourceError::Content(message)) => (
                 "catalog_payload_missing",
                 message,
-                "run omnigraphctl apply: it publishes the content again",
+                "run omnigraphctl import: it builds the content anew from graphs and declarations",
             ),
             Err(error) => (
                 "cluster_state_unreadable",
@@ -299,6 +299,7 @@ impl Loader {
             let engine = engine.clone();
             let sources = self.sources.clone();
             let access = self.inner.options.access.clone();
+            let environment = self.inner.options.environment.clone();
             self.builds.spawn(async move {
                 let gate = match job.gate.clone() {
                     Some(gate) => Ok(gate),
@@ -309,7 +310,7 @@ impl Loader {
                     Err(trouble) => return (job, None, Err(trouble)),
                 };
                 let previous = job.previous.as_deref();
-                let building = build(&engine, &sources, &job.spec, previous);
+                let building = build(&engine, &sources, &job.spec, previous, &environment);
                 let outcome = match timeout(BUILD_MAX, building).await {
                     Ok(outcome) => outcome,
                     Err(_) => Err(Trouble {
@@ -322,10 +323,7 @@ impl Loader {
         }
     }
 
-    fn built(
-        &mut self,
-        built: Result<Built, tokio::task::JoinError>,
-    ) {
+    fn built(&mut self, built: Result<Built, tokio::task::JoinError>) {
         let (job, gate, outcome) = match built {
             Ok(built) => built,
             Err(error) => {

@@ -6,6 +6,8 @@ use omnigraph_engine::Engine;
 use omnigraph_policy::{Actor, Credentials};
 use ulid::Ulid;
 
+use crate::embedding::Environment;
+
 /// Settings of a replica. Start from [`Options::embedded`] or [`Options::served`].
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -33,6 +35,8 @@ pub struct Options {
     pub timeout_max: Duration,
     /// Bytes that one query may hold.
     pub query_memory: u64,
+    /// Where the keys of embedding providers are looked up.
+    pub environment: Environment,
     /// Where other processes reach this replica; told to the control plane.
     pub grpc_address: String,
     /// Where other processes reach the embedded gateway; told to the control plane.
@@ -100,6 +104,7 @@ impl Options {
             write_timeout: Duration::from_secs(300),
             timeout_max: Duration::from_secs(3600),
             query_memory: 1 << 30,
+            environment: Environment::process(),
             grpc_address: String::new(),
             http_address: String::new(),
         }

@@ -103,8 +103,7 @@ impl GraphService for Service {
         request: Request<GetGraphRequest>,
     ) -> Result<Response<GetGraphResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, view) =
-            call.view(&message.graph_id, &[asks::on(Action::Read, "")])?;
+        let (call, view) = call.view(&message.graph_id, &[asks::on(Action::Read, "")])?;
         call.answer(graphs::get(&message.graph_id, view)).await
     }
 
@@ -113,7 +112,10 @@ impl GraphService for Service {
         request: Request<QueryRequest>,
     ) -> Result<Response<BoxStream<QueryResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::at(Action::Read, message.target.as_ref())])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Read, message.target.as_ref())],
+        )?;
         let (options, guard) = (self.query_options(&call), call.guard());
         call.answer(query::query(&graph, message, options, &guard))
             .await
@@ -135,8 +137,7 @@ impl GraphService for Service {
         let (call, mut message) = self.call(request, Budget::OfKind)?;
         let invoke = policy::Call::new(Action::InvokeQuery).of_query(&message.name);
         let unknown = stored::unknown;
-        let (mut call, graph) =
-            call.graph_or(&message.graph_id, Ask::Exactly(invoke), unknown)?;
+        let (mut call, graph) = call.graph_or(&message.graph_id, Ask::Exactly(invoke), unknown)?;
         call.keyed(&mut message.write_options)?;
         let mutation = graph.queries.get(&message.name).is_some_and(|q| q.mutation);
         call.set_kind(mutation);
@@ -159,7 +160,10 @@ impl GraphService for Service {
         request: Request<MutateRequest>,
     ) -> Result<Response<MutateResponse>, Status> {
         let (call, mut message) = self.call(request, Budget::Write)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::on(Action::Change, &message.branch)])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Change, &message.branch)],
+        )?;
         call.keyed(&mut message.options)?;
         let (author, left, guard) = (call.author(), call.left(), call.guard());
         let write = async move { mutate::mutate(&graph, message, author, left, &guard).await };
@@ -179,7 +183,10 @@ impl GraphService for Service {
         request: Request<ExportRequest>,
     ) -> Result<Response<BoxStream<ExportResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::at(Action::Export, message.target.as_ref())])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Export, message.target.as_ref())],
+        )?;
         let permit = self.replica.inner().exports.clone().try_acquire_owned();
         let guard = call.guard();
         call.answer(export::export(&graph, message, permit, &guard))
@@ -191,7 +198,10 @@ impl GraphService for Service {
         request: Request<StatBlobRequest>,
     ) -> Result<Response<StatBlobResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::at(Action::Read, message.target.as_ref())])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Read, message.target.as_ref())],
+        )?;
         let (deadline, guard) = (call.deadline(), call.guard());
         call.answer(blob::stat(&graph, message, deadline, &guard))
             .await
@@ -202,7 +212,10 @@ impl GraphService for Service {
         request: Request<GetBlobRequest>,
     ) -> Result<Response<BoxStream<GetBlobResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::at(Action::Read, message.target.as_ref())])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Read, message.target.as_ref())],
+        )?;
         let (deadline, guard) = (call.deadline(), call.guard());
         call.answer(blob::get(&graph, message, deadline, &guard))
             .await
@@ -213,7 +226,10 @@ impl GraphService for Service {
         request: Request<GetSnapshotRequest>,
     ) -> Result<Response<GetSnapshotResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::at(Action::Read, message.target.as_ref())])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Read, message.target.as_ref())],
+        )?;
         let (deadline, guard) = (call.deadline(), call.guard());
         call.answer(history::snapshot(&graph, message, deadline, &guard))
             .await
@@ -259,7 +275,8 @@ impl GraphService for Service {
         request: Request<GetBranchRequest>,
     ) -> Result<Response<GetBranchResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::on(Action::Read, &message.name)])?;
+        let (call, graph) =
+            call.graph(&message.graph_id, &[asks::on(Action::Read, &message.name)])?;
         call.answer(branches::get(&graph, message)).await
     }
 
@@ -305,7 +322,10 @@ impl GraphService for Service {
         request: Request<RevertBranchRequest>,
     ) -> Result<Response<RevertBranchResponse>, Status> {
         let (call, message) = self.call(request, Budget::Write)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::on(Action::Change, &message.branch)])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Change, &message.branch)],
+        )?;
         let (author, left, guard) = (call.author(), call.left(), call.guard());
         call.write(async move { merge::revert(&graph, message, author, left, &guard).await })
             .await
@@ -316,7 +336,10 @@ impl GraphService for Service {
         request: Request<ListCommitsRequest>,
     ) -> Result<Response<ListCommitsResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::on(Action::Read, &message.branch)])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Read, &message.branch)],
+        )?;
         call.answer(history::commits(&graph, message)).await
     }
 
@@ -348,7 +371,10 @@ impl GraphService for Service {
         request: Request<PollChangesRequest>,
     ) -> Result<Response<PollChangesResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::on(Action::Read, &message.branch)])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Read, &message.branch)],
+        )?;
         let (deadline, guard) = (call.deadline(), call.guard());
         call.answer(Box::pin(changes::poll(&graph, message, deadline, &guard)))
             .await
@@ -359,7 +385,10 @@ impl GraphService for Service {
         request: Request<CaptureBaselineRequest>,
     ) -> Result<Response<BoxStream<CaptureBaselineResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id, &[asks::on(Action::Export, &message.branch)])?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Export, &message.branch)],
+        )?;
         let permit = self.replica.inner().exports.clone().try_acquire_owned();
         let guard = call.guard();
         call.answer(changes::baseline(&graph, message, permit, &guard))

@@ -71,7 +71,10 @@ fn validate(args: &ValidateArgs, context: &Context) -> Result<()> {
         let what = args.path.display();
         let number = count(errors as u64, "finding");
         let mut error = Error::failed(format!("{what} is not valid: {number}"));
-        error.details = findings.iter().map(|f| diagnostic_line(&f.into())).collect();
+        error.details = findings
+            .iter()
+            .map(|f| diagnostic_line(&f.into()))
+            .collect();
         if let serde_json::Value::Object(object) = json {
             error.detail = object;
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::{Stream, TryStreamExt as _};
 use omnigraph_policy::{Action, Credentials};
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::replica_service_server::ReplicaService;
@@ -38,18 +39,15 @@ impl ReplicaApi {
         let door = Door::new(plane, credentials);
         Self { door }
     }
-}
 
-#[tonic::async_trait]
-impl ReplicaService for ReplicaApi {
-    async fn sync(
-        &self,
-        request: Request<Streaming<pb::SyncRequest>>,
-    ) -> Result<Response<BoxStream<pb::SyncResponse>>, Status> {
-        self.door.admit(&request, Action::ReplicaSync).await?;
-        let mut frames = request.into_inner();
-        let first = tokio::time::timeout(FIRST_FRAME, frames.message()).await;
-        let first = first.unwrap_or(Ok(None))?.and_then(|message| message.frame);
+    /// What `Sync` does once it is clear who calls; also for callers in this process.
+    pub async fn follow<F>(&self, mut frames: F) -> Result<BoxStream<pb::SyncResponse>, Status>
+    where
+        F: Stream<Item = Result<pb::SyncRequest, Status>> + Send + Unpin + 'static,
+    {
+        let first = self.door.plane.clock().timeout(FIRST_FRAME, frames.try_next());
+        let first = first.await.unwrap_or(Ok(None))?;
+        let first = first.and_then(|message| message.frame);
         let Some(sync_request::Frame::Register(register)) = first else {
             return Err(WireError::invalid_request("the first frame must be `register`").into());
         };
@@ -65,7 +63,19 @@ impl ReplicaService for ReplicaApi {
         };
         // It ends with the stream, or when the replica has been silent for too long.
         tokio::spawn(async move { session.run(register, frames).await });
-        Ok(Response::new(Box::pin(ReceiverStream::new(from))))
+        Ok(Box::pin(ReceiverStream::new(from)))
+    }
+}
+
+#[tonic::async_trait]
+impl ReplicaService for ReplicaApi {
+    async fn sync(
+        &self,
+        request: Request<Streaming<pb::SyncRequest>>,
+    ) -> Result<Response<BoxStream<pb::SyncResponse>>, Status> {
+        self.door.admit(&request, Action::ReplicaSync).await?;
+        let answers = self.follow(request.into_inner()).await?;
+        Ok(Response::new(answers))
     }
 
     async fn fetch_revision(
@@ -103,11 +113,7 @@ async fn send_revision(
     let mut sent = BTreeSet::new();
     let mut blobs = Vec::new();
     for policy in revision.content.policies.values() {
-        let kind = match policy.format.as_str() {
-            "cedar" => BlobKind::Cedar,
-            _ => BlobKind::Policy,
-        };
-        blobs.push((&policy.text, kind));
+        blobs.push((&policy.text, policy.kind()));
         blobs.extend(policy.groups.iter().map(|digest| (digest, BlobKind::Policy)));
     }
     for graph in revision.content.graphs.values() {
@@ -148,7 +154,10 @@ struct Session {
 }
 
 impl Session {
-    async fn run(self, register: pb::Register, frames: Streaming<pb::SyncRequest>) {
+    async fn run<F>(self, register: pb::Register, frames: F)
+    where
+        F: Stream<Item = Result<pb::SyncRequest, Status>> + Unpin,
+    {
         let role = self.plane.shared().role.borrow().clone();
         if matches!(role, Role::Standby) {
             self.send_away().await;
@@ -162,15 +171,25 @@ impl Session {
     }
 
     /// Answers frames and tells of new revisions until one side ends.
-    async fn follow(&self, mut frames: Streaming<pb::SyncRequest>) {
+    async fn follow<F>(&self, mut frames: F)
+    where
+        F: Stream<Item = Result<pb::SyncRequest, Status>> + Unpin,
+    {
         let options = self.plane.options();
         let lapse = options.replica_heartbeat * options.missed_heartbeats;
         let mut newest = self.plane.shared().newest.subscribe();
         let mut role = self.plane.shared().role.subscribe();
         newest.mark_unchanged();
+        let clock = self.plane.clock();
         loop {
+            let silence = lapse.max(Duration::from_secs(1));
             let alive = tokio::select! {
-                frame = tokio::time::timeout(lapse.max(Duration::from_secs(1)), frames.message()) => {
+                biased;
+                () = stood_down(&mut role) => {
+                    self.send_away().await;
+                    None
+                }
+                frame = clock.timeout(silence, frames.try_next()) => {
                     match frame {
                         Ok(Ok(Some(message))) => self.answer(message.frame, &newest).await,
                         // Ended, broken or silent.
@@ -184,10 +203,6 @@ impl Session {
                     }
                     Err(_) => None,
                 },
-                () = stood_down(&mut role) => {
-                    self.send_away().await;
-                    None
-                }
             };
             if alive.is_none() {
                 return;

@@ -1,14 +1,18 @@
 //! `cluster.yaml`: what may stand in it, and every finding at once.
 
 mod policies;
+mod providers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use omnigraph_proto::common::v1::Diagnostic;
 use serde_yaml::Value;
 
+pub(crate) use self::providers::EMBEDDING_PREFIX;
+pub use self::providers::{EmbeddingProfile, ProviderKind};
+
 use super::external::ExternalBlobs;
-use super::locate::locate;
+use super::locate::Index;
 use super::{CLUSTER_FILE, is_inside};
 use crate::finding::{self, Place};
 pub(crate) use policies::{CLUSTER_SCOPE, PolicyConfig};
@@ -35,6 +39,8 @@ const GRAPH_KEYS: [&str; 5] = [
 pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) storage: Option<String>,
+    /// Embedding providers by name.
+    pub(crate) providers: BTreeMap<String, EmbeddingProfile>,
     pub(crate) graphs: BTreeMap<String, GraphConfig>,
     pub(crate) policies: BTreeMap<String, PolicyConfig>,
     /// Every graph that is named, with or without errors.
@@ -47,6 +53,8 @@ pub(crate) struct GraphConfig {
     pub(crate) place: Place,
     pub(crate) schema: (String, Place),
     pub(crate) queries: Queries,
+    /// Name of the embedding provider.
+    pub(crate) embedding_provider: Option<(String, Place)>,
     pub(crate) retention: Option<Retention>,
     pub(crate) external_blobs: Vec<ExternalBlobs>,
 }
@@ -74,7 +82,9 @@ impl Config {
     pub(crate) fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
         let mut reader = Reader {
             text,
+            index: Index::new(CLUSTER_FILE, text),
             findings: Vec::new(),
+            declared_providers: BTreeSet::new(),
         };
         let config = reader.config();
         (config, reader.findings)
@@ -83,13 +93,16 @@ impl Config {
 
 struct Reader<'a> {
     text: &'a str,
+    index: Index<'a>,
     findings: Vec<Diagnostic>,
+    /// Those with errors too, so that who names them is not blamed for it.
+    declared_providers: BTreeSet<String>,
 }
 
 impl Reader<'_> {
     fn config(&mut self) -> Config {
         let mut config = Config::default();
-        let value: Value = match serde_yaml::from_str(self.text) {
+        let value: Value = match serde_yaml::from_str(&without_braces(self.text)) {
             Ok(value) => value,
             Err(error) => {
                 self.syntax(&error);
@@ -106,14 +119,6 @@ impl Reader<'_> {
                 self.report("C104", &[key], message);
             }
         }
-        for key in ["providers"] {
-            if top.get(key).is_some_and(|v| !v.is_null()) {
-                self.report(
-                    "C109",
-                    &[key],
-                    format!("{key} are not supported yet: remove them"),
-                );
-            }
         }
         match top.get("version") {
             Some(Value::Number(number)) if number.as_u64() == Some(1) => {}
@@ -129,6 +134,9 @@ impl Reader<'_> {
         if let Some(storage) = top.get("storage") {
             config.storage = self.string(storage, &["storage"]);
         }
+        if let Some(providers) = top.get("providers") {
+            config.providers = self.providers(providers);
+        }
         if let Some(graphs) = top.get("graphs")
             && let Some(graphs) = self.mapping(graphs, &["graphs"], &[])
         {
@@ -143,6 +151,7 @@ impl Reader<'_> {
             self.policies(policies, &mut config);
             self.bindings(&config);
         }
+        self.check_provider_references(&config);
         config
     }
 
@@ -152,10 +161,9 @@ impl Reader<'_> {
         if let Err(error) = omnigraph_engine::graph::GraphId::parse(id) {
             self.report("C110", &path, error.message());
         }
-        if keys.contains_key("embedding_provider") {
-            let message = "embedding providers are not supported yet: remove the key";
-            self.report("C109", &["graphs", id, "embedding_provider"], message);
-        }
+        let embedding_provider = keys.get("embedding_provider").and_then(|value| {
+            self.provider_reference(value, &["graphs", id, "embedding_provider"])
+        });
         let queries = match keys.get("queries") {
             Some(value) => self.queries(value, &["graphs", id, "queries"]),
             None => Queries::None,
@@ -176,6 +184,7 @@ impl Reader<'_> {
             place: self.place(&path),
             schema,
             queries,
+            embedding_provider,
             retention,
             external_blobs,
         })
@@ -310,7 +319,7 @@ impl Reader<'_> {
 
     fn string(&mut self, value: &Value, path: &[&str]) -> Option<String> {
         match value.as_str() {
-            Some(text) if !text.trim().is_empty() => Some(text.to_owned()),
+            Some(text) if !text.trim().is_empty() => Some(with_braces(text)),
             _ => {
                 let key = path.last().copied().unwrap_or_default();
                 self.report("C105", path, format!("'{key}' must be a text"));
@@ -357,7 +366,7 @@ impl Reader<'_> {
     }
 
     fn place(&self, path: &[&str]) -> Place {
-        locate(CLUSTER_FILE, self.text, path, 0)
+        self.index.locate(path, 0)
     }
 
     fn report(&mut self, code: &str, path: &[&str], message: impl Into<String>) {
@@ -375,7 +384,7 @@ impl Reader<'_> {
                 let mut path: Vec<&str> = before.trim_end_matches(": ").split('.').collect();
                 path.retain(|part| !part.is_empty());
                 path.push(key);
-                Some((key, locate(CLUSTER_FILE, self.text, &path, 1)))
+                Some((key, self.index.locate(&path, 1)))
             });
         if let Some((key, place)) = duplicate {
             let message = format!("key '{key}' is given twice");
@@ -399,6 +408,45 @@ impl Reader<'_> {
         self.findings
             .push(finding::error("C101", Some(place), message));
     }
+}
+
+/// Whether a text can be the name of an environment variable.
+fn is_variable(name: &str) -> bool {
+    let head = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    head && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// YAML allows no braces in a bare text inside of `{ … }`. So that `${NAME}` can be written there,
+/// the parser is shown `$(NAME)`, which is as long.
+fn without_braces(text: &str) -> String {
+    exchange(text, ("${", '}'), ("$(", ')'))
+}
+
+fn with_braces(text: &str) -> String {
+    exchange(text, ("$(", ')'), ("${", '}'))
+}
+
+fn exchange(text: &str, old: (&str, char), new: (&str, char)) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(old.0) {
+        out.push_str(before);
+        rest = after;
+        match after
+            .split_once(old.1)
+            .filter(|(name, _)| is_variable(name))
+        {
+            Some((name, after)) => {
+                out.push_str(new.0);
+                out.push_str(name);
+                out.push(new.1);
+                rest = after;
+            }
+            None => out.push_str(old.0),
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// `30d`, `12h`, `90m`, `45s`.
@@ -490,10 +538,10 @@ mod tests {
                 "C105 9:3 policy 'four' has no file: add `file: four.yaml`",
                 "C106 8:12 path '../3.yaml' leaves the directory: use a relative path inside it",
                 "C110 10:4 policy name 'fi ve' must be 1 to 64 of the characters a-z, A-Z, 0-9, '-', '_'",
-                "C111 6:24 a bundle is bound to graphs or to cluster, never to both",
-                "C111 7:24 'a' has two policies, 'one' and 'two': one bundle per scope",
-                "C111 7:24 'c' is named twice",
-                "C111 7:24 policy 'two' applies to graph 'c', which is not declared",
+                "C115 6:24 a bundle is bound to graphs or to cluster, never to both",
+                "C115 7:24 'a' has two policies, 'one' and 'two': one bundle per scope",
+                "C115 7:24 'c' is named twice",
+                "C115 7:24 policy 'two' applies to graph 'c', which is not declared",
             ]
         );
     }

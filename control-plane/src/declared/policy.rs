@@ -8,8 +8,11 @@ use omnigraph_proto::common::v1::Diagnostic;
 
 use super::DeclaredGraph;
 use crate::bundle::{CLUSTER_SCOPE, Config, Files, PolicyConfig};
+use crate::catalog::BlobKind;
 use crate::digest::Digest;
+use crate::error::{Error, Result};
 use crate::finding;
+use crate::ledger::PolicyContent;
 
 /// One bundle without errors.
 #[derive(Debug)]
@@ -35,6 +38,54 @@ impl DeclaredPolicy {
     pub(crate) fn groups_digest(&self) -> Option<Digest> {
         let groups = self.groups.as_ref();
         groups.map(|text| Digest::of(text.as_bytes()))
+    }
+
+    /// What the catalog has to hold for it.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (BlobKind, &str)> {
+        let kind = match self.format {
+            Format::Yaml => BlobKind::Policy,
+            Format::Cedar => BlobKind::Cedar,
+        };
+        let groups = self.groups.as_deref();
+        let groups = groups.map(|text| (BlobKind::Policy, text));
+        [(kind, self.text.as_str())].into_iter().chain(groups)
+    }
+
+    /// As a part of a revision.
+    pub(crate) fn content(&self) -> PolicyContent {
+        PolicyContent {
+            text: self.text_digest(),
+            format: self.format.name().to_owned(),
+            groups: self.groups_digest(),
+            applies_to: Some(self.applies_to.clone()),
+        }
+    }
+
+    /// What a revision declared.
+    pub(crate) fn of_content(
+        name: &str,
+        path: &str,
+        content: &PolicyContent,
+        text: String,
+        groups: Option<String>,
+    ) -> Result<Self> {
+        let unusable = |why: String| Error::corrupt(format!("policy '{name}' of {path}: {why}"));
+        let format = Format::parse(&content.format)
+            .ok_or_else(|| unusable(format!("format '{}' is not known", content.format)))?;
+        let applies_to = content.applies_to.clone();
+        let applies_to =
+            applies_to.ok_or_else(|| unusable("what it applies to is not recorded".to_owned()))?;
+        let parsed = Source::parse(format, &text, groups.as_deref());
+        let (source, _) = parsed.map_err(|problems| unusable(problems.to_string()))?;
+        Ok(Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            format,
+            text,
+            groups,
+            applies_to,
+            source,
+        })
     }
 
     /// The state of the policy as a resource: its content, not what it is bound to.
@@ -136,7 +187,7 @@ fn fits(
                 ),
             };
             let at = Some(config.binding.clone());
-            findings.push(finding::error("C111", at, message));
+            findings.push(finding::error("C115", at, message));
         } else if let Err(error) = source.compile(resource) {
             let at = Some(config.file.1.clone());
             findings.push(finding::error("C211", at, error.to_string()));
@@ -180,7 +231,7 @@ fn unknown_names(
             };
             let mut warn = |what: &str, name: &str| {
                 let message = format!("rule '{}': graph '{id}' has no {what} '{name}'", rule.id);
-                let mut found = finding::warning("C112", message);
+                let mut found = finding::warning("C116", message);
                 found.span = Some(place());
                 findings.push(found);
             };

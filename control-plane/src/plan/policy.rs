@@ -6,7 +6,8 @@ use omnigraph_proto::control::v1::{ChangeOperation, Disposition, PlanChange};
 
 use super::{Builder, Change};
 use crate::bundle::CLUSTER_SCOPE;
-use crate::declared::{Declared, DeclaredPolicy};
+use crate::declared::Declared;
+use crate::digest::Digest;
 use crate::ledger::{Content, PolicyContent};
 
 impl Builder {
@@ -15,7 +16,7 @@ impl Builder {
     pub(super) fn change_policies(&mut self, declared: &Declared, content: &Content) {
         let staying: BTreeSet<&str> = self.changes.iter().filter_map(held_deletion).collect();
         let next = next(declared, content, &staying);
-        let mut changes = Vec::new();
+        let mut changes = self.heal_policies(declared, content);
         for (name, policy) in &next {
             let before = content.policies.get(name);
             changes.extend(change(name, before, policy));
@@ -42,6 +43,32 @@ impl Builder {
         }
         self.policies = next;
     }
+
+    /// Policies that stay as they are and whose texts the catalog has lost.
+    fn heal_policies(&mut self, declared: &Declared, content: &Content) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (name, policy) in &declared.policies {
+            let now = policy.content();
+            let applied = content.policies.get(name);
+            if applied != Some(&now) {
+                continue;
+            }
+            for (kind, text) in policy.texts() {
+                let Some(found) = self.trouble(&Digest::of(text.as_bytes()), kind) else {
+                    continue;
+                };
+                self.heals.push((kind, text.to_owned()));
+                let (resource, digest) = (format!("policy.{name}"), now.digest());
+                let update = ChangeOperation::Update;
+                let mut change = Change::new(resource, update, Some(&digest), Some(&digest));
+                change.metadata_change = found;
+                change.drift = true;
+                changes.push(change);
+                break;
+            }
+        }
+        changes
+    }
 }
 
 /// The graph that a change would delete and does not delete now.
@@ -64,7 +91,7 @@ fn next(
     let mut next: BTreeMap<String, PolicyContent> = declared
         .policies
         .values()
-        .map(|policy| (policy.name.clone(), as_content(policy)))
+        .map(|policy| (policy.name.clone(), policy.content()))
         .collect();
     for (name, applied) in &content.policies {
         let scopes = applied.applies_to.iter().flatten();
@@ -82,15 +109,6 @@ fn next(
         entry.applies_to.get_or_insert_default().extend(kept);
     }
     next
-}
-
-fn as_content(policy: &DeclaredPolicy) -> PolicyContent {
-    PolicyContent {
-        text: policy.text_digest(),
-        format: policy.format.name().to_owned(),
-        groups: policy.groups_digest(),
-        applies_to: Some(policy.applies_to.clone()),
-    }
 }
 
 fn change(name: &str, before: Option<&PolicyContent>, after: &PolicyContent) -> Option<Change> {

@@ -139,7 +139,7 @@ async fn nothing_is_applied_beside_a_wrong_policy() {
     assert_eq!(
         found,
         [
-            "C111 policy 'readers' applies to graph 'none', which is not declared (cluster.yaml:9:29)",
+            "C115 policy 'readers' applies to graph 'none', which is not declared (cluster.yaml:9:29)",
             "C207 rule 'read': group 'teem' is not declared (p.yaml:4:44)",
             "C205 rule 'read': action 'reed' is not known (p.yaml:4:61)",
         ]
@@ -193,9 +193,10 @@ async fn forget_bindings(plane: &ControlPlane) {
         operation: "apply",
         operation_id: turn.operation_id,
         message: String::new(),
+        epoch_floor: 0,
     };
     plane.publish(&turn.leader, publication).await.unwrap();
-    turn.finish().await;
+    turn.give_back().await;
 }
 
 #[tokio::test]
@@ -351,7 +352,7 @@ async fn without_a_policy_administrators_alone_may_do_anything() {
 async fn who_would_lock_themselves_out_is_warned() {
     let world = World::new().await;
     let plane = world.plane("a");
-    let warned = |told: &Told| told.result.diagnostics.iter().any(|d| d.code == "C113");
+    let warned = |told: &Told| told.result.diagnostics.iter().any(|d| d.code == "C117");
     let out = apply(&plane, server(&server_policy())).await.unwrap();
     assert!(warned(&out), "'tester' is in none of its groups");
     let in_group = server_policy().replace("[act-cluster_apply]", "[act-cluster_apply, tester]");
@@ -382,4 +383,110 @@ async fn a_bad_server_policy_is_repaired_by_an_administrator() {
     apply(&plane, server(&repaired)).await.unwrap();
     let reader = call(&plane, &credentials, "status", "act-cluster_read").await;
     assert_eq!(reader, Code::Ok);
+}
+
+/// The shop and a second graph, each with what is given.
+fn two_with(graphs: &[&str], policies: &str, texts: &[(&str, &str)]) -> ConfigBundle {
+    let declared: String = graphs
+        .iter()
+        .map(|id| format!("  {id}: {{ schema: shop.pg }}\n"))
+        .collect();
+    let cluster = format!("version: 1\ngraphs:\n{declared}policies:\n{policies}");
+    let mut files = vec![("cluster.yaml", cluster.as_str()), ("shop.pg", SCHEMA)];
+    files.extend(texts);
+    bundle(&files)
+}
+
+async fn policies(world: &World) -> Vec<String> {
+    let newest = world.newest().await;
+    let lines = newest.content.policies.iter().map(|(name, policy)| {
+        let scopes: Vec<&str> = policy.applies_to.iter().flatten().map(String::as_str).collect();
+        format!("{name}: {}", scopes.join(" "))
+    });
+    lines.collect()
+}
+
+#[tokio::test]
+async fn a_graph_that_stays_keeps_its_policy() {
+    let world = World::new().await;
+    let plane = world.plane("a");
+    let both = "  one: { file: 1.yaml, applies_to: [a] }\n  two: { file: 2.yaml, applies_to: [a2] }\n";
+    let texts = [("1.yaml", READERS), ("2.yaml", READERS)];
+    apply(&plane, two_with(&["a", "a2"], both, &texts)).await.unwrap();
+    // Its deletion needs consent; until that is there it stays, and so does what guards it.
+    let one = "  one: { file: 1.yaml, applies_to: [a] }\n";
+    let told = apply(&plane, two_with(&["a"], one, &texts[..1])).await.unwrap();
+    let plan = lines(told.plan.as_ref().unwrap());
+    assert_eq!(
+        plan,
+        ["delete graph.a2 approval_required", "delete policy.two blocked"]
+    );
+    assert_eq!(policies(&world).await, ["one: a", "two: a2"]);
+    // A bundle that is still declared keeps the graph that stays beside its own.
+    let moved = "  two: { file: 2.yaml, applies_to: [a] }\n";
+    apply(&plane, two_with(&["a"], moved, &texts[1..])).await.unwrap();
+    assert_eq!(policies(&world).await, ["two: a a2"]);
+
+    approve(&plane, "graph.a2", two_with(&["a"], moved, &texts[1..])).await.unwrap();
+    let told = apply(&plane, two_with(&["a"], moved, &texts[1..])).await.unwrap();
+    assert!(told.result.converged, "{:?}", told.result);
+    assert_eq!(policies(&world).await, ["two: a"]);
+}
+
+#[tokio::test]
+async fn a_target_brings_what_decides_about_it() {
+    let world = World::new().await;
+    let plane = world.plane("a");
+    let both = "  one: { file: 1.yaml, applies_to: [a] }\n  two: { file: 2.yaml, applies_to: [a2] }\n";
+    let texts = [("1.yaml", READERS), ("2.yaml", READERS)];
+    let target = |bundle: ConfigBundle, targets: &[&str]| ApplyRequest {
+        bundle: Some(bundle),
+        targets: targets.iter().map(|t| (*t).to_owned()).collect(),
+        ..ApplyRequest::default()
+    };
+    let bundle = two_with(&["a", "a2"], both, &texts);
+    let told = apply_request(&plane, target(bundle.clone(), &["graph.a"])).await.unwrap();
+    let plan = lines(told.plan.as_ref().unwrap());
+    assert_eq!(
+        plan,
+        ["create graph.a applied", "create schema.a applied", "create policy.one applied"]
+    );
+    assert_eq!(policies(&world).await, ["one: a"]);
+    apply(&plane, bundle).await.unwrap();
+    assert_eq!(policies(&world).await, ["one: a", "two: a2"]);
+    // The bundles change places: taking over one of the graphs takes both along.
+    let swapped = "  one: { file: 1.yaml, applies_to: [a2] }\n  two: { file: 2.yaml, applies_to: [a] }\n";
+    let bundle = two_with(&["a", "a2"], swapped, &texts);
+    apply_request(&plane, target(bundle, &["graph.a"])).await.unwrap();
+    assert_eq!(policies(&world).await, ["one: a2", "two: a"]);
+}
+
+#[tokio::test]
+async fn policies_roll_back_and_heal() {
+    let world = World::new().await;
+    let plane = world.plane("a");
+    apply(&plane, readers("shop", READERS)).await.unwrap();
+    let other = READERS.replace("act-ann", "act-bob");
+    apply(&plane, readers("scratch", &other)).await.unwrap();
+    let request = RollbackRequest {
+        to_revision: 1,
+        lock_timeout_ms: 10_000,
+        ..RollbackRequest::default()
+    };
+    let told = roll_back(&plane, request).await.unwrap();
+    assert!(told.result.converged, "{:?}", told.result);
+    assert_eq!(policies(&world).await, ["readers: shop"]);
+    let newest = world.newest().await;
+    let digest = crate::digest::Digest::of(READERS.as_bytes());
+    assert_eq!(newest.content.policies["readers"].text, digest);
+
+    world.erase_one(&format!("cluster/catalog/{digest}.yaml")).await;
+    let healed = apply(&plane, readers("shop", READERS)).await.unwrap();
+    let plan = lines(healed.plan.as_ref().unwrap());
+    assert_eq!(plan, ["update policy.readers applied (drift)"]);
+    assert!(healed.result.state_written, "replicas have to hear of it");
+    let reader = ServingReader::new(world.engine.store());
+    let serving = reader.newest().await.unwrap().unwrap();
+    let policy = serving.graphs[1].policy.as_ref().unwrap();
+    assert_eq!(reader.policy_text(policy).await.unwrap().text, READERS);
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use lance::session::Session;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use ulid::Ulid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{PlanCache, SnapshotCache};
@@ -77,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) snapshots: SnapshotCache,
     pub(crate) plans: PlanCache,
     pub(crate) load: LoadLimits,
+    /// Whether tables are outlines.
+    pub(crate) outline: bool,
 }
 
 /// What one load may take.
@@ -97,6 +98,17 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// An engine over a storage root.
     pub fn new(store: Store, options: EngineOptions) -> Self {
+        Self::with_outline(store, &options, false)
+    }
+
+    /// An engine whose tables are numbers of rows without rows, for simulations: what is done to
+    /// schemas and branches is real, and nothing can be read from tables or loaded into them.
+    #[cfg(debug_assertions)]
+    pub fn outlined(store: Store, options: &EngineOptions) -> Self {
+        Self::with_outline(store, options, true)
+    }
+
+    fn with_outline(store: Store, options: &EngineOptions, outline: bool) -> Self {
         let session = Session::new(
             LANCE_INDEX_CACHE,
             LANCE_METADATA_CACHE,
@@ -111,6 +123,7 @@ impl Engine {
                     memory: options.load_memory,
                     spool: options.load_spool,
                 },
+                outline,
                 store,
             }),
         }
@@ -139,7 +152,7 @@ impl Engine {
         self.shared.store.probe_create_once().await?;
         let root = GraphRoot {
             id: id.clone(),
-            incarnation: Incarnation(Ulid::new()),
+            incarnation: Incarnation(self.shared.store.clock().fresh_id()),
         };
         let tables = self.tables(&root);
         let mut table_refs = std::collections::BTreeMap::new();
@@ -150,7 +163,7 @@ impl Engine {
         let schema = schemas.put(schema_source, catalog).await?;
         let now = self.shared.store.clock().now_micros();
         self.put_graph_file(&root, now).await?;
-        let commit_id = CommitId::new();
+        let commit_id = CommitId(self.shared.store.clock().fresh_id());
         let first = model::Commit {
             id: commit_id,
             branch: BranchName::main(),
@@ -214,6 +227,7 @@ impl Engine {
 
     fn tables(&self, root: &GraphRoot) -> Tables {
         Tables::new(self.shared.store.clone(), self.shared.session.clone(), root)
+            .outlined(self.shared.outline)
     }
 
     async fn put_graph_file(&self, root: &GraphRoot, created_at: i64) -> Result<()> {

@@ -52,7 +52,7 @@ pub use graph::{
 };
 pub use graph::{BlobContent, BlobInfo, BlobSelector, ByteRange};
 pub use graph::{OptimizeOptions, OptimizeOutcome, OptimizeProgress, TableMaintenance, Upkeep};
-pub use store::{Clock, RequestCounts, Store, StoreOptions, SystemClock};
+pub use store::{Clock, Elapsed, RequestCounts, Store, StoreOptions, SystemClock};
 pub use write::{
     LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase, LoadProgress,
     LoadSession, LoadType, LoadWatch, MutationOutcome, StatementOutcome,

@@ -102,7 +102,10 @@ impl Groups {
         let external = self.external.iter();
         let external =
             external.filter(|(_, values)| claims.iter().any(|claim| values.contains(claim)));
-        named.chain(external).map(|(name, _)| name.as_str()).collect()
+        named
+            .chain(external)
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 
     /// Whether there is such a group.

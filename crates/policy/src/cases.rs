@@ -222,9 +222,10 @@ mod tests {
         let found = Case::parse(
             "version: 2\ncases:\n  - { id: a, actor: \" \", action: fly, expect: maybe }\n  - { id: a, actor: x, action: read, expect: deny, who: me }\n  - { id: a, actor: x, action: read, expect: deny }\n  - { id: \"\", actor: x, action: read }\n",
         );
-        let lines = found.expect_err("mistakes").into_iter().map(|f| {
-            format!("{}:{} {}", f.place.line, f.place.column, f.message)
-        });
+        let lines = found
+            .expect_err("mistakes")
+            .into_iter()
+            .map(|f| format!("{}:{} {}", f.place.line, f.place.column, f.message));
         assert_eq!(
             lines.collect::<Vec<_>>(),
             [

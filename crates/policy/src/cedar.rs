@@ -27,7 +27,10 @@ impl CedarBundle {
             each.collect::<Vec<_>>()
         })?;
         if let Some(template) = parsed.templates().next() {
-            let message = format!("template '{}' is not supported: write policies", template.id());
+            let message = format!(
+                "template '{}' is not supported: write policies",
+                template.id()
+            );
             return Err(vec![at_start(message)]);
         }
         let set = named(&parsed)?;
@@ -67,7 +70,10 @@ impl CedarBundle {
 /// The same policies under the ids that their annotations give them.
 fn named(parsed: &PolicySet) -> Result<PolicySet, Vec<Finding>> {
     // `policy<n>` counts from 0 in the order of the text.
-    let number = |id: &str| id.strip_prefix("policy").and_then(|n| n.parse::<u32>().ok());
+    let number = |id: &str| {
+        id.strip_prefix("policy")
+            .and_then(|n| n.parse::<u32>().ok())
+    };
     let mut policies: BTreeMap<_, _> = BTreeMap::new();
     for policy in parsed.policies() {
         let id: &str = policy.id().as_ref();
@@ -104,12 +110,7 @@ fn at_start(message: String) -> Finding {
     }
 }
 
-fn refused(
-    text: &str,
-    error: &dyn Diagnostic,
-    warning: bool,
-    rule: Option<&PolicyId>,
-) -> Finding {
+fn refused(text: &str, error: &dyn Diagnostic, warning: bool, rule: Option<&PolicyId>) -> Finding {
     let label = error.labels().and_then(|mut labels| labels.next());
     let place = label.map_or_else(
         || at_start(String::new()).place,
@@ -151,7 +152,12 @@ mod tests {
     }
 
     fn told(found: &[Finding]) -> Vec<String> {
-        let line = |f: &Finding| format!("{}:{} {} {}", f.place.line, f.place.column, f.code, f.message);
+        let line = |f: &Finding| {
+            format!(
+                "{}:{} {} {}",
+                f.place.line, f.place.column, f.code, f.message
+            )
+        };
         found.iter().map(line).collect()
     }
 
@@ -164,7 +170,9 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(bundle.rule_count(), 3);
         let decide = |graph: &str, actor, call: Call<'_>| {
-            let policy = bundle.compile(&Resource::Graph(graph.to_owned())).expect("compiles");
+            let policy = bundle
+                .compile(&Resource::Graph(graph.to_owned()))
+                .expect("compiles");
             let caller = Caller {
                 actor: Some(actor),
                 claims: &[],

@@ -147,6 +147,9 @@ fn not(arg: Value) -> Value {
 }
 
 fn contains<'a>(list: impl IntoIterator<Item = &'a String>, one: Value) -> Value {
-    let values: Vec<Value> = list.into_iter().map(|text| json!({"Value": text})).collect();
+    let values: Vec<Value> = list
+        .into_iter()
+        .map(|text| json!({"Value": text}))
+        .collect();
     json!({"contains": {"left": {"Set": values}, "right": one}})
 }

@@ -389,9 +389,15 @@ mod tests {
             error.to_string()
         };
         let variable = "OMNIGRAPH_CONTROL_BEARER_TOKENS_FILE";
-        assert_eq!(refused(Some("{}")), format!("{variable}: it names no actor"));
+        assert_eq!(
+            refused(Some("{}")),
+            format!("{variable}: it names no actor")
+        );
         let blank = refused(Some(r#"{"a": ""}"#));
-        assert_eq!(blank, format!("{variable}: the token of actor 'a' is blank"));
+        assert_eq!(
+            blank,
+            format!("{variable}: the token of actor 'a' is blank")
+        );
         assert!(refused(None).starts_with(&format!("{variable}: {file} cannot be read: ")));
         let secret = [("OMNIGRAPH_SERVER_BEARER_TOKENS_AWS_SECRET", "arn:x")];
         let error = start(Plane::Data, true, &secret).expect_err("not built in");

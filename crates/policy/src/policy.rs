@@ -87,7 +87,10 @@ impl Policy {
     /// Compiles a bundle. Its kind has to be that of the resource.
     pub fn compile(bundle: &Bundle, resource: Resource) -> Result<Policy, CompileError> {
         if bundle.kind.is_some_and(|kind| kind != resource.kind()) {
-            let message = format!("a bundle about the {} cannot be bound here", resource.kind());
+            let message = format!(
+                "a bundle about the {} cannot be bound here",
+                resource.kind()
+            );
             return Err(CompileError(message));
         }
         let set = compile::policies(bundle, &resource)?;
@@ -123,7 +126,11 @@ impl Policy {
     ///
     /// # Errors
     /// The policy cannot be evaluated for this call; that is a fault of the server, not a denial.
-    pub fn decide(&self, caller: &Caller<'_>, call: &Call<'_>) -> Result<Decision, EvaluationError> {
+    pub fn decide(
+        &self,
+        caller: &Caller<'_>,
+        call: &Call<'_>,
+    ) -> Result<Decision, EvaluationError> {
         let Some(actor) = caller.actor else {
             return Ok(Decision::Deny(Denial::NoActor));
         };
@@ -204,13 +211,14 @@ impl Policy {
     }
 
     fn answer(&self, request: &Request, entities: &Entities) -> Result<Decision, EvaluationError> {
-        let response = self
-            .authorizer
-            .is_authorized(request, &self.set, entities);
+        let response = self.authorizer.is_authorized(request, &self.set, entities);
         if let Some(error) = response.diagnostics().errors().next() {
             return Err(EvaluationError(error.to_string()));
         }
-        let smallest = response.diagnostics().reason().min_by_key(|id| id.to_string());
+        let smallest = response
+            .diagnostics()
+            .reason()
+            .min_by_key(|id| id.to_string());
         let rule = smallest.map(|id| self.rule_of(id));
         Ok(match (response.decision(), rule) {
             (CedarDecision::Allow, Some(rule)) => Decision::Allow { rule },

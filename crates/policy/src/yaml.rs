@@ -134,7 +134,10 @@ impl<'a> Reader<'a> {
     }
 
     fn refused(&self, error: &ScanError) -> Failure {
-        (self.places.at(error.marker().index()), error.info().to_owned())
+        (
+            self.places.at(error.marker().index()),
+            error.info().to_owned(),
+        )
     }
 }
 

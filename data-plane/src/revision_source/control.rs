@@ -141,7 +141,10 @@ impl ControlSource {
 
 fn digests(serving: &Serving) -> impl Iterator<Item = &str> {
     let queries = serving.graphs.iter().flat_map(|graph| &graph.queries);
-    let policies = serving.graphs.iter().filter_map(|graph| graph.policy.as_ref());
+    let policies = serving
+        .graphs
+        .iter()
+        .filter_map(|graph| graph.policy.as_ref());
     let policies = policies.chain(&serving.server_policy);
     let queries = queries.map(|query| query.digest.as_str());
     queries.chain(policies.flat_map(ServingPolicy::digests))

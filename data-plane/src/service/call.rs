@@ -322,8 +322,12 @@ fn unavailable(graph_id: &str, view: &View<Generation>) -> WireError {
     match trouble {
         None => WireError::graph_unavailable(graph_id, state, "loading", ""),
         Some(trouble) if view.gate.is_none() || trouble.code == ReasonCode::PolicyInvalid => {
-            let mut error =
-                WireError::graph_unavailable(graph_id, state, ReasonCode::PolicyInvalid.as_str(), "");
+            let mut error = WireError::graph_unavailable(
+                graph_id,
+                state,
+                ReasonCode::PolicyInvalid.as_str(),
+                "",
+            );
             error.message = format!("graph '{graph_id}' is quarantined");
             error
         }

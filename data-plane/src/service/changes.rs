@@ -145,7 +145,14 @@ pub(super) async fn poll(
         limit: size(message.page_size),
         wait: left.map_or(wait, |left| wait.min(left.saturating_sub(ANSWERING))),
     };
-    may_follow(generation, Action::Read, &request.branch, &request.filter, guard).await?;
+    may_follow(
+        generation,
+        Action::Read,
+        &request.branch,
+        &request.filter,
+        guard,
+    )
+    .await?;
     let found = generation.graph.poll_changes(&request).await;
     let found = found.map_err(refused)?;
     let mut response = PollChangesResponse {
@@ -208,7 +215,12 @@ async fn may_follow(
     let fresh = ReadOptions::default();
     let snapshot = generation.graph.snapshot(&target, &fresh).await;
     let snapshot = snapshot.map_err(refused)?;
-    asks::filtered(guard, Call::new(action).on(branch.as_str()), filter, &snapshot)
+    asks::filtered(
+        guard,
+        Call::new(action).on(branch.as_str()),
+        filter,
+        &snapshot,
+    )
 }
 
 /// What is still to be sent of a baseline, and the right to send it.

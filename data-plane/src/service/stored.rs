@@ -210,7 +210,8 @@ impl Invocation {
             Target::Branch(branch) => branch,
             _ => return Err(WireError::internal().into()),
         };
-        self.guard.check(&Call::new(Action::Change).on(branch.as_str()))?;
+        self.guard
+            .check(&Call::new(Action::Change).on(branch.as_str()))?;
         let params = convert::params(&message.params_json)?;
         let left = self.options.deadline.map_or_else(
             || self.inner.options.write_timeout,

@@ -85,11 +85,7 @@ pub(super) async fn delete(
 
 /// Tags decide what is kept of a branch's history: they are a change of the branch on which the
 /// commit was authored.
-async fn may_tag(
-    generation: &Generation,
-    target: &Target,
-    guard: &Guard,
-) -> Result<(), WireError> {
+async fn may_tag(generation: &Generation, target: &Target, guard: &Guard) -> Result<(), WireError> {
     let read = omnigraph_engine::ReadOptions::default();
     let snapshot = generation.graph.snapshot(target, &read).await;
     let snapshot = snapshot.map_err(refused)?;

@@ -67,12 +67,21 @@ async fn start() -> Cluster {
         ("OMNIGRAPH_CONTROL_BEARER_TOKENS_JSON", CONTROL_TOKENS),
         ("OMNIGRAPH_CONTROL_ADMIN_ACTORS", "act-root"),
     ];
-    let mut control = Daemon::start("omnigraph-control-plane", "control", &args, &env, place.logs());
+    let mut control = Daemon::start(
+        "omnigraph-control-plane",
+        "control",
+        &args,
+        &env,
+        place.logs(),
+    );
     let address = control.address("OMNIGRAPH_GRPC_ADDR");
     let tokens = place.logs().join("tokens.json");
     std::fs::write(&tokens, DATA_TOKENS).expect("a file");
     let env = [
-        ("OMNIGRAPH_SERVER_BEARER_TOKENS_FILE", tokens.to_str().expect("UTF-8")),
+        (
+            "OMNIGRAPH_SERVER_BEARER_TOKENS_FILE",
+            tokens.to_str().expect("UTF-8"),
+        ),
         ("OMNIGRAPH_CONTROL_TOKEN", "t-replica"),
     ];
     let replica = Replica::start_with(&place, "dp-0", Some(address), &[], &env);
@@ -128,15 +137,26 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
     let cluster = start().await;
 
     // Nobody but the administrator may do anything at first.
-    let denied = cluster.control("t-ann", &["apply", "--json"]).await.exits(1);
+    let denied = cluster
+        .control("t-ann", &["apply", "--json"])
+        .await
+        .exits(1);
     assert_eq!(denied.error()["reason"], "forbidden");
     assert_eq!(denied.error()["error"], "act-ann may not cluster_apply");
-    let applied = cluster.control("t-root", &["apply", "--wait", "--json"]).await.ok();
+    let applied = cluster
+        .control("t-root", &["apply", "--wait", "--json"])
+        .await
+        .ok();
     assert_eq!(applied.json()["converged"], true);
     let pid = cluster.replica.daemon.pid();
-    let plan = cluster.control("t-ann", &["plan", "--detailed-exitcode"]).await;
+    let plan = cluster
+        .control("t-ann", &["plan", "--detailed-exitcode"])
+        .await;
     plan.ok();
-    let denied = cluster.control("t-replica", &["status", "--json"]).await.exits(1);
+    let denied = cluster
+        .control("t-replica", &["status", "--json"])
+        .await
+        .exits(1);
     assert_eq!(denied.error()["reason"], "forbidden");
 
     // Allowed and denied, by action and branch.
@@ -156,27 +176,43 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
         assert_eq!(status, expected, "{token} on {branch}: {body}");
         if expected == 403 {
             let actor = token.replacen("t-", "act-", 1);
-            assert_eq!(body["error"], format!("{actor} may not change on branch '{branch}'"));
+            assert_eq!(
+                body["error"],
+                format!("{actor} may not change on branch '{branch}'")
+            );
         }
     }
     let merge = json!({"source": "review", "target": "main"});
-    let (status, _) = cluster.http("t-bruno", "POST", "/branches/merge", merge.clone()).await;
+    let (status, _) = cluster
+        .http("t-bruno", "POST", "/branches/merge", merge.clone())
+        .await;
     assert_eq!(status, 403);
-    let (status, body) = cluster.http("t-ragnor", "POST", "/branches/merge", merge).await;
+    let (status, body) = cluster
+        .http("t-ragnor", "POST", "/branches/merge", merge)
+        .await;
     assert_eq!(status, 200, "{body}");
     let ask = json!({"params": {"name": "git"}});
-    let (status, body) = cluster.http("t-ann", "POST", "/queries/find_package", ask.clone()).await;
+    let (status, body) = cluster
+        .http("t-ann", "POST", "/queries/find_package", ask.clone())
+        .await;
     assert_eq!(status, 200, "{body}");
-    let (status, _) = cluster.http("t-eve", "POST", "/queries/find_package", ask).await;
+    let (status, _) = cluster
+        .http("t-eve", "POST", "/queries/find_package", ask)
+        .await;
     assert_eq!(status, 404, "like a query that is not there");
 
     // The same by gRPC and through the command line.
-    for url in [cluster.replica.url(), format!("grpc://{}", cluster.replica.grpc)] {
+    for url in [
+        cluster.replica.url(),
+        format!("grpc://{}", cluster.replica.grpc),
+    ] {
         let list = |token: &'static str| {
             let url = url.clone();
             let dir = cluster.place.config();
             async move {
-                let args = ["branch", "list", "--json", "--graph", "debian", "--server", &url];
+                let args = [
+                    "branch", "list", "--json", "--graph", "debian", "--server", &url,
+                ];
                 omnigraphctl_with(&dir, &args, &[("OMNIGRAPH_BEARER_TOKEN", token)], "").await
             }
         };
@@ -186,18 +222,30 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
     }
 
     // A stricter policy, then a looser one, in the running process.
-    write(&cluster.place, "team.yaml", &TEAM.replace("act-ann, act-bruno", "act-ann"));
+    write(
+        &cluster.place,
+        "team.yaml",
+        &TEAM.replace("act-ann, act-bruno", "act-ann"),
+    );
     let plan = cluster.control("t-ann", &["plan"]).await.ok();
     assert!(plan.stdout.contains("~ policy.team"), "{}", plan.stdout);
     cluster.control("t-ann", &["apply", "--wait"]).await.ok();
     cluster.becomes("t-bruno", "/branches", 403).await;
     cluster.becomes("t-ann", "/branches", 200).await;
-    write(&cluster.place, "team.yaml", &TEAM.replace("act-bruno", "act-bruno, act-eve"));
+    write(
+        &cluster.place,
+        "team.yaml",
+        &TEAM.replace("act-bruno", "act-bruno, act-eve"),
+    );
     cluster.control("t-ann", &["apply", "--wait"]).await.ok();
     cluster.becomes("t-eve", "/branches", 200).await;
 
     // One that is wrong is refused with its place, and changes nothing.
-    write(&cluster.place, "team.yaml", &TEAM.replace("[invoke_query]", "[invoke]"));
+    write(
+        &cluster.place,
+        "team.yaml",
+        &TEAM.replace("[invoke_query]", "[invoke]"),
+    );
     let wrong = cluster.control("t-ann", &["apply"]).await.exits(1);
     assert!(wrong.stderr.contains("team.yaml:8:68"), "{}", wrong.stderr);
     cluster.becomes("t-eve", "/branches", 200).await;
@@ -208,11 +256,16 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
     });
     cluster.control("t-ann", &["apply", "--wait"]).await.ok();
     cluster.becomes("t-ragnor", "/branches", 200).await;
-    let (status, _) = cluster.http("t-ragnor", "POST", "/load", load("main")).await;
+    let (status, _) = cluster
+        .http("t-ragnor", "POST", "/load", load("main"))
+        .await;
     assert_eq!(status, 403);
     assert_eq!(cluster.replica.daemon.pid(), pid);
     let log = cluster.replica.daemon.log();
-    assert!(log.contains("team-write"), "decisions are logged with their rule");
+    assert!(
+        log.contains("team-write"),
+        "decisions are logged with their rule"
+    );
     for token in ["t-ann", "t-bruno", "t-ragnor", "t-eve", "t-replica"] {
         assert!(!log.contains(token), "{token} is in the log");
     }
@@ -225,24 +278,41 @@ async fn a_policy_that_cannot_be_loaded_quarantines_until_it_can() {
     cluster.becomes("t-ann", "/branches", 200).await;
     // A replica without credentials cannot enforce it.
     let place = &cluster.place;
-    let open = Replica::start_with(place, "open", None, &["--unauthenticated", "--boot", "wait"], &[]);
-    until("the open replica has quarantined the graph", BOUND, async || {
-        let answer = reqwest::get(format!("{}/graphs/debian/branches", open.url())).await.ok()?;
-        let status = answer.status().as_u16();
-        let body: Value = answer.json().await.ok()?;
-        let code = &body["graph_unavailable"]["reason_code"];
-        (status == 503 && code == "policy_invalid").then_some(())
-    })
+    let open = Replica::start_with(
+        place,
+        "open",
+        None,
+        &["--unauthenticated", "--boot", "wait"],
+        &[],
+    );
+    until(
+        "the open replica has quarantined the graph",
+        BOUND,
+        async || {
+            let answer = reqwest::get(format!("{}/graphs/debian/branches", open.url()))
+                .await
+                .ok()?;
+            let status = answer.status().as_u16();
+            let body: Value = answer.json().await.ok()?;
+            let code = &body["graph_unavailable"]["reason_code"];
+            (status == 503 && code == "policy_invalid").then_some(())
+        },
+    )
     .await;
     let pid = open.daemon.pid();
     place.edit("cluster.yaml", |text| {
         let text = text.replace("  team: { file: team.yaml, applies_to: [debian] }\n", "");
-        text.replace("policies:\n  server: { file: server.yaml, applies_to: [cluster] }\n", "")
+        text.replace(
+            "policies:\n  server: { file: server.yaml, applies_to: [cluster] }\n",
+            "",
+        )
     });
     cluster.control("t-ann", &["apply"]).await.ok();
-    until("the open replica serves the graph again", BOUND, async || {
-        signal_poll(&open).await.then_some(())
-    })
+    until(
+        "the open replica serves the graph again",
+        BOUND,
+        async || signal_poll(&open).await.then_some(()),
+    )
     .await;
     assert_eq!(open.daemon.pid(), pid);
 
@@ -276,62 +346,141 @@ async fn tools_check_show_explain_and_test_policies() {
         checked.stdout,
         "✓ server: 2 groups, 2 actors, 2 rules\n✓ team: 2 groups, 3 actors, 6 rules\n"
     );
-    let checked = place.ctl(&["policy", "validate", "team.yaml", "--json"]).await.ok().json();
+    let checked = place
+        .ctl(&["policy", "validate", "team.yaml", "--json"])
+        .await
+        .ok()
+        .json();
     assert_eq!(
         checked,
         json!({"bundles": [{"name": "team", "kind": "graph", "actors": 3, "rules": 6}], "diagnostics": []})
     );
-    let shown = place.ctl(&["policy", "show", "team", "--json"]).await.ok().json();
+    let shown = place
+        .ctl(&["policy", "show", "team", "--json"])
+        .await
+        .ok()
+        .json();
     assert_eq!(shown["source"], TEAM);
     assert_eq!(shown["applies_to"], json!(["debian"]));
     let cedar = place.ctl(&["policy", "show", "team", "--cedar"]).await.ok();
-    assert!(cedar.stdout.contains("@id(\"team-write:change\")"), "{}", cedar.stdout);
+    assert!(
+        cedar.stdout.contains("@id(\"team-write:change\")"),
+        "{}",
+        cedar.stdout
+    );
     write(place, "shown.cedar", &cedar.stdout);
     place.ctl(&["policy", "validate", "shown.cedar"]).await.ok();
 
-    let explain = ["policy", "explain", "--graph", "debian", "--actor", "act-bruno", "--action", "change", "--branch", "main"];
+    let explain = [
+        "policy",
+        "explain",
+        "--graph",
+        "debian",
+        "--actor",
+        "act-bruno",
+        "--action",
+        "change",
+        "--branch",
+        "main",
+    ];
     let told = place.ctl(&explain).await.ok();
     assert!(
-        told.stdout.starts_with("deny: act-bruno may not change on branch 'main'\n"),
+        told.stdout
+            .starts_with("deny: act-bruno may not change on branch 'main'\n"),
         "{}",
         told.stdout
     );
-    assert!(told.stdout.contains("team-write: branch_scope unprotected, main is protected"));
-    let told = place.ctl(&[&explain[..], &["--json"]].concat()).await.ok().json();
+    assert!(
+        told.stdout
+            .contains("team-write: branch_scope unprotected, main is protected")
+    );
+    let told = place
+        .ctl(&[&explain[..], &["--json"]].concat())
+        .await
+        .ok()
+        .json();
     assert_eq!(told["allowed"], false);
     assert_eq!(told["branch"], "main");
     assert_eq!(told["considered"].as_array().map(Vec::len), Some(6));
 
-    let tested = place.ctl(&["policy", "test", "--tests", "cases.yaml"]).await.exits(1);
+    let tested = place
+        .ctl(&["policy", "test", "--tests", "cases.yaml"])
+        .await
+        .exits(1);
     assert_eq!(
         tested.stdout,
         "3 passed, 1 failed\nbruno-merges: expected allow, got deny\n"
     );
     // What is applied, not what is declared.
     cluster.control("t-root", &["apply"]).await.ok();
-    write(place, "team.yaml", &TEAM.replace("group: admins }, actions: [branch_merge]", "group: team }, actions: [branch_merge]"));
-    place.ctl(&["policy", "test", "--tests", "cases.yaml"]).await.ok();
+    write(
+        place,
+        "team.yaml",
+        &TEAM.replace(
+            "group: admins }, actions: [branch_merge]",
+            "group: team }, actions: [branch_merge]",
+        ),
+    );
+    place
+        .ctl(&["policy", "test", "--tests", "cases.yaml"])
+        .await
+        .ok();
     let applied = ["policy", "test", "--tests", "cases.yaml", "--json"];
     let tested = cluster.control("t-ann", &applied).await.exits(1).json();
     assert_eq!(
         tested,
         json!({"passed": 3, "failed": [{"id": "bruno-merges", "expected": "allow", "actual": "deny"}]})
     );
-    let denied = cluster.control("t-replica", &["policy", "show", "team"]).await.exits(1);
-    assert!(denied.stderr.contains("act-replica may not cluster_read"), "{}", denied.stderr);
+    let denied = cluster
+        .control("t-replica", &["policy", "show", "team"])
+        .await
+        .exits(1);
+    assert!(
+        denied.stderr.contains("act-replica may not cluster_read"),
+        "{}",
+        denied.stderr
+    );
 
     // Whoever holds the storage says who they are.
     let storage = place.storage();
     let storage = storage.to_str().expect("UTF-8");
     let list = ["branch", "list", "--graph", "debian", "--cluster", storage];
     let nobody = place.ctl(&list).await.exits(1);
-    assert!(nobody.stderr.contains("nobody may not read"), "{}", nobody.stderr);
-    place.ctl(&[&list[..], &["--as", "act-ann"]].concat()).await.ok();
-    let stranger = place.ctl(&[&list[..], &["--as", "act-eve"]].concat()).await.exits(1);
-    assert!(stranger.stderr.contains("act-eve may not read"), "{}", stranger.stderr);
+    assert!(
+        nobody.stderr.contains("nobody may not read"),
+        "{}",
+        nobody.stderr
+    );
+    place
+        .ctl(&[&list[..], &["--as", "act-ann"]].concat())
+        .await
+        .ok();
+    let stranger = place
+        .ctl(&[&list[..], &["--as", "act-eve"]].concat())
+        .await
+        .exits(1);
+    assert!(
+        stranger.stderr.contains("act-eve may not read"),
+        "{}",
+        stranger.stderr
+    );
     let status = place.ctl(&["status", "--cluster", storage]).await.exits(1);
-    assert!(status.stderr.contains("nobody may not cluster_read"), "{}", status.stderr);
-    place.ctl(&["status", "--cluster", storage, "--as", "act-ann"]).await.ok();
-    let remote = ["branch", "list", "--server", "http://127.0.0.1:1", "--as", "act-ann"];
+    assert!(
+        status.stderr.contains("nobody may not cluster_read"),
+        "{}",
+        status.stderr
+    );
+    place
+        .ctl(&["status", "--cluster", storage, "--as", "act-ann"])
+        .await
+        .ok();
+    let remote = [
+        "branch",
+        "list",
+        "--server",
+        "http://127.0.0.1:1",
+        "--as",
+        "act-ann",
+    ];
     place.ctl(&remote).await.exits(2);
 }

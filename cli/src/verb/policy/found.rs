@@ -92,7 +92,9 @@ pub(super) fn of_file(path: &Path, groups: Option<&Path>) -> Result<(Vec<Found>,
     let text = read(path)?;
     let beside = groups.map(read).transpose()?;
     let format = Format::of_path(&file);
-    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
     match Source::parse(format, &text, beside.as_deref()) {
         Ok((source, warnings)) => {
             let wire = pb::PolicyBundle {
@@ -108,7 +110,9 @@ pub(super) fn of_file(path: &Path, groups: Option<&Path>) -> Result<(Vec<Found>,
         }
         Err(problems) => {
             let own = problems.source.iter().map(|f| diagnostic(f, &file));
-            let groups = groups.map(|path| path.display().to_string()).unwrap_or_default();
+            let groups = groups
+                .map(|path| path.display().to_string())
+                .unwrap_or_default();
             let beside = problems.groups.iter().map(|f| diagnostic(f, &groups));
             Ok((Vec::new(), own.chain(beside).collect()))
         }

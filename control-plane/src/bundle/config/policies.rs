@@ -91,7 +91,7 @@ impl Reader<'_> {
             match item.as_str().map(str::trim) {
                 Some(scope) if !scope.is_empty() => {
                     if scopes.iter().any(|known| known == scope) {
-                        self.report("C111", path, format!("'{scope}' is named twice"));
+                        self.report("C115", path, format!("'{scope}' is named twice"));
                     } else {
                         scopes.push(scope.to_owned());
                     }
@@ -101,7 +101,7 @@ impl Reader<'_> {
         }
         if scopes.len() > 1 && scopes.iter().any(|scope| scope == CLUSTER_SCOPE) {
             let message = "a bundle is bound to graphs or to cluster, never to both";
-            self.report("C111", path, message);
+            self.report("C115", path, message);
         }
         scopes
     }
@@ -114,13 +114,13 @@ impl Reader<'_> {
                 let at = Some(policy.binding.clone());
                 if scope != CLUSTER_SCOPE && !config.declared_graphs.contains(scope) {
                     let message = format!("policy '{name}' applies to graph '{scope}', which is not declared");
-                    self.findings.push(finding::error("C111", at.clone(), message));
+                    self.findings.push(finding::error("C115", at.clone(), message));
                 }
                 if let Some(other) = taken.insert(scope, name) {
                     let message = format!(
                         "'{scope}' has two policies, '{other}' and '{name}': one bundle per scope"
                     );
-                    self.findings.push(finding::error("C111", at, message));
+                    self.findings.push(finding::error("C115", at, message));
                 }
             }
         }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parking_lot::Mutex;
-use ulid::Ulid;
 
 use super::ids::{BranchName, CommitId, Incarnation};
 use super::model::{BranchEntry, BranchEvent, Commit, CreatedRef, GraphRoot, ParentRef};
@@ -310,9 +309,10 @@ pub(crate) fn living(name: &BranchName, state: BranchState) -> Result<Head> {
 }
 
 /// A fresh entry.
+#[cfg(test)]
 pub(crate) fn entry(event: BranchEvent) -> BranchEntry {
     BranchEntry {
-        id: Ulid::new(),
+        id: ulid::Ulid::new(),
         event,
     }
 }

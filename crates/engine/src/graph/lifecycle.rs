@@ -62,7 +62,7 @@ impl Graph {
                 ));
             }
             let event = BranchEvent::Created {
-                incarnation: Incarnation::new(),
+                incarnation: Incarnation(self.store().clock().fresh_id()),
                 base: Some(base.clone()),
                 first: None,
                 created_at: self.store().clock().now_micros(),
@@ -151,7 +151,7 @@ impl Graph {
     pub(crate) async fn begin(&self, first: Commit, by: &Authorship) -> Result<()> {
         let main = BranchName::main();
         let event = BranchEvent::Created {
-            incarnation: Incarnation::new(),
+            incarnation: Incarnation(self.store().clock().fresh_id()),
             base: None,
             created_at: first.created_at,
             control_epoch: first.control_epoch,

@@ -19,6 +19,8 @@ mod maintain;
 mod merge;
 mod migrate;
 pub(crate) mod model;
+#[cfg(debug_assertions)]
+mod outline;
 mod read;
 mod schema;
 mod snapshot;
@@ -124,7 +126,8 @@ impl Graph {
             shared: Arc::new(Shared {
                 branches: Branches::new(store.clone(), &root),
                 schemas: Schemas::new(store.clone(), &root),
-                tables: Tables::new(store.clone(), engine.session.clone(), &root),
+                tables: Tables::new(store.clone(), engine.session.clone(), &root)
+                    .outlined(engine.outline),
                 commits: CommitCache::default(),
                 tags: tag::Tags::new(store.clone(), &root),
                 deltas: DeltaCache::default(),

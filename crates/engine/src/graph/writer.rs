@@ -12,12 +12,13 @@ use async_trait::async_trait;
 use lance::Dataset;
 use omnigraph_lang::schema::TypeId;
 
-use super::branch::{BranchState, Head, entry, living};
+use super::branch::{BranchState, Head, living};
 use super::conflict::{After, Overtaken, has_moved};
 use super::idempotency::{Claimed, Keyed, Ticket};
-use super::model::{BranchEvent, CreatedRef};
+use super::model::{BranchEntry, BranchEvent, CreatedRef};
 use super::{
-    BranchName, Commit, CommitId, CommitKind, Graph, Incarnation, Snapshot, TableRef, Touched, TypeGate,
+    BranchName, Commit, CommitId, CommitKind, Graph, Incarnation, Snapshot, TableRef, Touched,
+    TypeGate,
 };
 use crate::engine::Authorship;
 use crate::error::{Error, ErrorKind, Result};
@@ -242,8 +243,12 @@ impl Graph {
         within: Duration,
     ) -> Result<Appended> {
         let log = self.shared.branches.log(name);
-        let record = entry(event);
-        let until = Instant::now() + within;
+        let clock = self.store().clock();
+        let record = BranchEntry {
+            id: clock.fresh_id(),
+            event,
+        };
+        let until = clock.after(within);
         let seq = match log.append(expected, &record, within).await {
             Ok(seq) => seq,
             Err(AppendError::Conflict { .. }) => return Ok(Appended::Taken),
@@ -252,7 +257,10 @@ impl Graph {
                 match log.settle(seq, record.id, SETTLE).await {
                     Ok(Settled::Landed) => seq,
                     Ok(Settled::Excluded) => return Ok(Appended::Taken),
-                    Err(error) => return Err(outcome_unknown(name, until).with_source(error)),
+                    Err(error) => {
+                        let late = clock.instant() >= until;
+                        return Err(outcome_unknown(name, late).with_source(error));
+                    }
                 }
             }
         };
@@ -311,7 +319,8 @@ impl Graph {
             let mut commit = self.commit_of(request, ticket.commit, &place, staged);
             commit.idempotency.clone_from(&proof);
             write.finish(&mut commit);
-            let event = place.event(&commit, request);
+            let incarnation = Incarnation(self.store().clock().fresh_id());
+            let event = place.event(&commit, request, incarnation);
             let appended = self
                 .append_event(request.branch, place.expected(), event, left)
                 .await?;
@@ -399,11 +408,16 @@ impl Place {
         }
     }
 
-    fn event(&self, commit: &Commit, request: &CommitRequest<'_>) -> BranchEvent {
+    fn event(
+        &self,
+        commit: &Commit,
+        request: &CommitRequest<'_>,
+        incarnation: Incarnation,
+    ) -> BranchEvent {
         match self {
             Self::On(head) => commit_event(head, commit.clone()),
             Self::Fork { source, .. } => BranchEvent::Created {
-                incarnation: Incarnation::new(),
+                incarnation,
                 base: Some(source.at.clone()),
                 first: Some(Box::new(commit.clone())),
                 created_at: commit.created_at,
@@ -452,8 +466,8 @@ async fn pause(run: usize, until: Instant) {
     tokio::time::sleep(pause.min(left)).await;
 }
 
-fn outcome_unknown(branch: &BranchName, until: Instant) -> Error {
-    let kind = match Instant::now() >= until {
+fn outcome_unknown(branch: &BranchName, late: bool) -> Error {
+    let kind = match late {
         true => ErrorKind::Deadline,
         false => ErrorKind::Unavailable,
     };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::clock::Moment;
@@ -49,7 +49,7 @@ impl<T: Entry> Log<T> {
         let seq = expected.map_or(Seq::FIRST, Seq::next);
         let head_read_at = expected.and_then(|head| self.head_read_at(head));
         let started = self.now();
-        let by = Instant::now() + deadline;
+        let by = self.shared.clock.after(deadline);
         match self.decide(seq, entry, by).await? {
             Decision::Ours => {}
             Decision::Other => return Err(AppendError::Conflict { seq }),
@@ -69,12 +69,12 @@ impl<T: Entry> Log<T> {
         id: Ulid,
         deadline: Duration,
     ) -> Result<Settled, AppendError> {
-        let by = Instant::now() + deadline;
+        let by = self.shared.clock.after(deadline);
         let settled = match self.id_at(seq).await? {
             Some(found) if found == id => Settled::Landed,
             Some(_) => Settled::Excluded,
             None => {
-                let void = T::void(Ulid::new());
+                let void = T::void(self.shared.clock.fresh_id());
                 match self.decide(seq, &void, by).await? {
                     Decision::Ours => Settled::Excluded,
                     Decision::Other if self.id_at(seq).await? == Some(id) => Settled::Landed,
@@ -92,15 +92,16 @@ impl<T: Entry> Log<T> {
     /// Puts the entry at `seq` until something is there. Not found is no answer: the first put may
     /// still land, so the same bytes are put again.
     async fn decide(&self, seq: Seq, entry: &T, by: Instant) -> Result<Decision, AppendError> {
+        let clock = &self.shared.clock;
         let path = self.shared.keys.entry(seq);
         let payload = PutPayload::from(codec::encode(&path, entry)?);
-        let attempt = ATTEMPT_TIMEOUT.min(by.saturating_duration_since(Instant::now()) / 3);
+        let attempt = ATTEMPT_TIMEOUT.min(by.saturating_duration_since(clock.instant()) / 3);
         let mut pause = PAUSE_MIN;
         loop {
-            let until = by.min(Instant::now() + attempt);
+            let until = by.min(clock.after(attempt));
             let mode = PutMode::Create.into();
             let put = self.shared.store.put_opts(&path, payload.clone(), mode);
-            let cause = match timeout_at(until, put).await {
+            let cause = match clock.timeout_at(until, put).await {
                 Ok(Ok(_)) => return Ok(Decision::Ours),
                 Ok(Err(source)) => Error::Store {
                     path: path.to_string(),
@@ -110,7 +111,7 @@ impl<T: Entry> Log<T> {
                     path: path.to_string(),
                 },
             };
-            let found = match timeout_at(by, self.id_at(seq)).await {
+            let found = match clock.timeout_at(by, self.id_at(seq)).await {
                 Ok(Err(damaged @ Error::Decode { .. })) => return Err(damaged.into()),
                 Ok(Ok(found)) => found,
                 // No answer either.
@@ -121,11 +122,11 @@ impl<T: Entry> Log<T> {
                 Some(_) => return Ok(Decision::Other),
                 None => {}
             }
-            if cause.is_refusal() || Instant::now() + pause >= by {
+            if cause.is_refusal() || clock.after(pause) >= by {
                 let cause = Some(cause);
                 return Err(AppendError::OutcomeUnknown { seq, cause });
             }
-            sleep(pause).await;
+            clock.sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -169,7 +170,7 @@ impl<T: Entry> Log<T> {
         if seq.next().0.is_multiple_of(HINT_INTERVAL) {
             let path = self.shared.keys.hint();
             let put = self.shared.store.put(&path, seq.to_string().into());
-            let _ = timeout_at(Instant::now() + HINT_TIMEOUT, put).await;
+            let _ = self.shared.clock.timeout(HINT_TIMEOUT, put).await;
         }
     }
 }

@@ -1,27 +1,94 @@
 //! The injected clock, and ages of what a process remembers.
 
 use std::fmt::Debug;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where the time comes from.
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+use ulid::Ulid;
+
+/// Where the time comes from, and with it the pauses and the ids that are never used twice. What a
+/// simulation of several processes runs has them from here alone.
 pub trait Clock: Debug + Send + Sync {
     /// Wall clock, microseconds since 1970.
     fn now_micros(&self) -> i64;
 
     /// A clock that never goes back, from an arbitrary start.
     fn monotonic(&self) -> Duration;
+
+    /// The moment now, as waits are bounded by it.
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Ends when `at` has come.
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::task::unconstrained(tokio::time::sleep_until(at)))
+    }
+
+    /// An id that was never used: of the time, and of randomness.
+    fn fresh_id(&self) -> Ulid {
+        Ulid::new()
+    }
+}
+
+/// The time was over before the future ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the time is over")]
+pub struct Elapsed;
+
+/// Longer than any process lives; what is later cannot be told from it.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+impl dyn Clock + '_ {
+    /// The moment after a time.
+    pub fn after(&self, time: Duration) -> Instant {
+        self.instant() + time.min(FAR)
+    }
+
+    /// Ends after a time.
+    pub fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(self.after(time))
+    }
+
+    /// Bounds a future by a moment.
+    pub async fn timeout_at<F: Future>(
+        &self,
+        at: Instant,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
+        let mut over = self.sleep_until(at);
+        let mut future = pin!(future);
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => over.as_mut().poll(context).map(|()| Err(Elapsed)),
+        })
+        .await
+    }
+
+    /// Bounds a future by a time from now.
+    pub async fn timeout<F: Future>(
+        &self,
+        time: Duration,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
+        self.timeout_at(self.after(time), future).await
+    }
 }
 
 /// The machine's clocks.
 #[derive(Debug)]
 pub struct SystemClock {
-    start: Instant,
+    start: std::time::Instant,
 }
 
 impl Default for SystemClock {
     fn default() -> Self {
         Self {
-            start: Instant::now(),
+            start: std::time::Instant::now(),
         }
     }
 }

@@ -8,7 +8,6 @@
 
 use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore as _};
-use tokio::time::timeout;
 
 use super::key::{Keys, Name};
 use super::{Entry, Error, Log, REQUEST_TIMEOUT, Seq};
@@ -177,7 +176,12 @@ impl<T: Entry> Log<T> {
         let mut found = Vec::new();
         loop {
             // Each page is one request with its own bound.
-            match timeout(REQUEST_TIMEOUT, stream.try_next()).await {
+            match self
+                .shared
+                .clock
+                .timeout(REQUEST_TIMEOUT, stream.try_next())
+                .await
+            {
                 Ok(Ok(Some(meta))) => found.push((Keys::parse(&meta.location), meta)),
                 Ok(Ok(None)) => return Ok(found),
                 Ok(Err(source)) => {

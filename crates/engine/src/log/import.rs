@@ -2,7 +2,7 @@
 
 use object_store::{ObjectStore as _, PutMode, PutPayload};
 
-use super::{Entry, Error, Log, Seq, bounded, codec};
+use super::{Entry, Error, Log, Seq, codec};
 
 impl<T: Entry> Log<T> {
     /// Creates entries in a log that nobody uses yet, in ascending order. A hole behind the first
@@ -19,7 +19,7 @@ impl<T: Entry> Log<T> {
                 .shared
                 .store
                 .put_opts(&path, payload, PutMode::Create.into());
-            bounded(&path, put).await?;
+            self.bounded(&path, put).await?;
             before = Some(*seq);
         }
         Ok(())

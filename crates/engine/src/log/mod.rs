@@ -39,11 +39,10 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 use ulid::Ulid;
 
 pub use append::Settled;
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, Elapsed, SystemClock};
 pub use error::{AppendError, Error};
 pub use key::Seq;
 pub use truncate::Truncated;
@@ -165,10 +164,28 @@ impl<T: Entry> Log<T> {
 
     async fn read(&self, path: &Path) -> Result<Option<bytes::Bytes>, Error> {
         let request = async { self.shared.store.get(path).await?.bytes().await };
-        match bounded(path, request).await {
+        match self.bounded(path, request).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Bounds one request, and names the object in its error.
+    async fn bounded<R>(
+        &self,
+        path: &Path,
+        request: impl Future<Output = object_store::Result<R>>,
+    ) -> Result<R, Error> {
+        match self.shared.clock.timeout(REQUEST_TIMEOUT, request).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(source)) => Err(Error::Store {
+                path: path.to_string(),
+                source,
+            }),
+            Err(_) => Err(Error::TimedOut {
+                path: path.to_string(),
+            }),
         }
     }
 
@@ -205,22 +222,5 @@ impl<T: Entry> Log<T> {
     fn head_read_at(&self, seq: Seq) -> Option<Moment> {
         let known = self.shared.known.lock();
         known.as_ref().filter(|k| k.seq == seq).map(|k| k.at)
-    }
-}
-
-/// Bounds one request, and names the object in its error.
-async fn bounded<R>(
-    path: &Path,
-    request: impl Future<Output = object_store::Result<R>>,
-) -> Result<R, Error> {
-    match timeout(REQUEST_TIMEOUT, request).await {
-        Ok(Ok(result)) => Ok(result),
-        Ok(Err(source)) => Err(Error::Store {
-            path: path.to_string(),
-            source,
-        }),
-        Err(_) => Err(Error::TimedOut {
-            path: path.to_string(),
-        }),
     }
 }

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode};
 
 use super::key::Name;
-use super::{Entry, Error, Log, Seq, bounded};
+use super::{Entry, Error, Log, Seq};
 
 /// What a truncation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,9 @@ impl<T: Entry> Log<T> {
     /// What the store's clock says, told by an object that was just written.
     async fn store_time(&self) -> Result<ObjectMeta, Error> {
         let path = self.shared.keys.prefix().clone().join("time");
-        bounded(&path, self.shared.store.put(&path, "".into())).await?;
-        bounded(&path, self.shared.store.head(&path)).await
+        self.bounded(&path, self.shared.store.put(&path, "".into()))
+            .await?;
+        self.bounded(&path, self.shared.store.head(&path)).await
     }
 
     pub(super) async fn announce(&self, floor: Seq) -> Result<(), Error> {
@@ -86,7 +87,7 @@ impl<T: Entry> Log<T> {
             .shared
             .store
             .put_opts(&path, "".into(), PutMode::Create.into());
-        match bounded(&path, put).await {
+        match self.bounded(&path, put).await {
             Err(Error::Store {
                 source: object_store::Error::AlreadyExists { .. },
                 ..
@@ -97,7 +98,7 @@ impl<T: Entry> Log<T> {
     }
 
     async fn delete(&self, path: &Path) -> Result<(), Error> {
-        match bounded(path, self.shared.store.delete(path)).await {
+        match self.bounded(path, self.shared.store.delete(path)).await {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }

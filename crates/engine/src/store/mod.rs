@@ -19,7 +19,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 pub use self::count::RequestCounts;
 use self::count::{Counted, Counters};
 use crate::error::{Error, ErrorKind, Result};
-pub use crate::log::{Clock, SystemClock};
+pub use crate::log::{Clock, Elapsed, SystemClock};
 
 /// How a storage root is opened.
 #[derive(Clone)]
@@ -199,7 +199,7 @@ impl Store {
     }
 
     async fn probe(&self) -> Result<()> {
-        let path = self.path(&format!("graphs/probe-{}", ulid::Ulid::new()));
+        let path = self.path(&format!("graphs/probe-{}", self.clock().fresh_id()));
         let create = || {
             let options = PutOptions {
                 mode: PutMode::Create,

@@ -11,7 +11,6 @@ use lance_index::IndexType;
 use lance_index::scalar::{InvertedIndexParams, ScalarIndexParams};
 use lance_table::format::IndexMetadata;
 use omnigraph_lang::schema::EntityType;
-use ulid::Ulid;
 
 use super::layout::{self, Index, Kind};
 use super::{Tables, arrow_schema, blob, live_rows};
@@ -21,7 +20,10 @@ use crate::graph::TableRef;
 impl Tables {
     /// Creates the table of a type under a path that was never used.
     pub(crate) async fn create(&self, entity: EntityType<'_>) -> Result<TableRef> {
-        let path = format!("tables/{}.lance", Ulid::new());
+        if self.is_outline() {
+            return self.create_outline().await;
+        }
+        let path = format!("tables/{}.lance", self.shared.store.clock().fresh_id());
         let schema = blob::stored_schema(&arrow_schema(entity));
         let params = WriteParams {
             mode: WriteMode::Create,

@@ -140,6 +140,9 @@ impl Tables {
         if !change.concerns_table() {
             return Ok(table.clone());
         }
+        if self.is_outline() {
+            return self.outline_of(table.path.clone(), table.rows).await;
+        }
         let base = self.open(table).await?;
         let mut made = base.clone();
         if let Some(schema) = change.kept(base.schema()) {

@@ -7,6 +7,7 @@ mod create;
 mod layout;
 mod maintain;
 mod migrate;
+mod outline;
 mod references;
 
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ const OPEN_DATASETS: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Tables {
     shared: Arc<Shared>,
+    outline: bool,
 }
 
 struct Shared {
@@ -61,6 +63,7 @@ impl Tables {
                 root: root.path(),
                 open: Mutex::default(),
             }),
+            outline: false,
         }
     }
 

@@ -24,8 +24,8 @@ use crate::exec::expr::EvalContext;
 use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::writer::Write;
 use crate::graph::{
-    Attempt, Base, BranchName, Commit, CommitKind, CommitRequest, Graph, Staged, Touched,
-    TypeGate, TypeUse, WriteOptions,
+    Attempt, Base, BranchName, Commit, CommitKind, CommitRequest, Graph, Staged, Touched, TypeGate,
+    TypeUse, WriteOptions,
 };
 use crate::table::{Appended, TableChange};
 

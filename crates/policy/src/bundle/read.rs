@@ -87,9 +87,7 @@ impl Reader {
             }
             Some((_, node)) => match &node.value {
                 Value::Scalar { text, plain: true } if text == "1" => {}
-                _ => self
-                    .findings
-                    .error("C204", node.place, "version must be 1"),
+                _ => self.findings.error("C204", node.place, "version must be 1"),
             },
         }
     }
@@ -292,8 +290,7 @@ impl Reader {
                 Some("protected") => Some(Protection::Protected),
                 Some("unprotected") => Some(Protection::Unprotected),
                 _ => {
-                    let message =
-                        format!("{} must be any, protected or unprotected", taken.key());
+                    let message = format!("{} must be any, protected or unprotected", taken.key());
                     self.findings.error("C206", value.place, message);
                     None
                 }
@@ -399,7 +396,12 @@ impl Reader {
     }
 
     /// A list of texts, none blank, none twice.
-    pub(crate) fn texts(&mut self, node: &Node, what: &str, may_be_empty: bool) -> BTreeSet<String> {
+    pub(crate) fn texts(
+        &mut self,
+        node: &Node,
+        what: &str,
+        may_be_empty: bool,
+    ) -> BTreeSet<String> {
         let mut texts = BTreeSet::new();
         let items = match &node.value {
             Value::List(items) => items.as_slice(),

@@ -116,7 +116,10 @@ fn line(finding: &Finding) -> String {
     let Place { line, column, .. } = finding.place;
     let hint = finding.hint.as_ref();
     let hint = hint.map_or_else(String::new, |hint| format!("\n    hint: {hint}"));
-    format!("{line}:{column} {} {}{hint}\n", finding.code, finding.message)
+    format!(
+        "{line}:{column} {} {}{hint}\n",
+        finding.code, finding.message
+    )
 }
 
 #[test]

@@ -61,7 +61,11 @@ fn truth_table() {
                         "unprotected" => about == Some("dev"),
                         _ => true,
                     };
-                    assert_eq!(allowed(&policy, &call), expected, "{action} {scope:?} {call:?}");
+                    assert_eq!(
+                        allowed(&policy, &call),
+                        expected,
+                        "{action} {scope:?} {call:?}"
+                    );
                     rows += 1;
                 }
             }
@@ -180,7 +184,10 @@ fn explanations_name_the_first_misfit() {
         ]
     );
     let (sentence, lines) = explain(&Call::new(Action::Read).on("main").of_type("Part"));
-    assert_eq!(sentence, "deny: act-a may not read type Part on branch 'main'");
+    assert_eq!(
+        sentence,
+        "deny: act-a may not read type Part on branch 'main'"
+    );
     assert_eq!(lines[1], "team-read: types Item, not Part");
     let (sentence, lines) = explain(&Call::new(Action::Change).on("dev"));
     assert_eq!(sentence, "allow: act-a may change on branch 'dev'");

@@ -50,7 +50,12 @@ fn routes(commit: &str) -> Vec<Route> {
         route("POST", "/query", &snapshot.to_string(), &[A::Read]),
         route("POST", "/mutate", MUTATION, &[A::Change]),
         route("GET", "/queries", "", &[A::Read]),
-        hidden(route("POST", "/queries/dear", LEAST, &[A::InvokeQuery, A::Read])),
+        hidden(route(
+            "POST",
+            "/queries/dear",
+            LEAST,
+            &[A::InvokeQuery, A::Read],
+        )),
         hidden(route(
             "POST",
             "/queries/reprice",
@@ -58,28 +63,68 @@ fn routes(commit: &str) -> Vec<Route> {
             &[A::InvokeQuery, A::Change],
         )),
         route("POST", "/load/ndjson", ITEMS, &[A::Change]),
-        route("POST", "/load/ndjson?branch=new&from=main", ITEMS, &[A::Change, A::BranchCreate]),
+        route(
+            "POST",
+            "/load/ndjson?branch=new&from=main",
+            ITEMS,
+            &[A::Change, A::BranchCreate],
+        ),
         route("POST", "/export", "{}", &[A::Export]),
         route("GET", "/snapshot", "", &[A::Read]),
         route("GET", "/schema", "", &[A::Read]),
-        route("POST", "/schema/apply", r#"{"schema_source":"x"}"#, &[A::SchemaApply]),
+        route(
+            "POST",
+            "/schema/apply",
+            r#"{"schema_source":"x"}"#,
+            &[A::SchemaApply],
+        ),
         route("GET", "/branches", "", &[A::Read]),
         route("GET", "/branches/main", "", &[A::Read]),
-        route("POST", "/branches", r#"{"name":"other"}"#, &[A::BranchCreate]),
+        route(
+            "POST",
+            "/branches",
+            r#"{"name":"other"}"#,
+            &[A::BranchCreate],
+        ),
         route("POST", "/branches/merge", merge, &[A::BranchMerge]),
         route("POST", "/branches/merge", trial, &[A::Read]),
-        route("POST", "/branches/main/revert", &json!({"to": commit, "dry_run": true}).to_string(), &[A::Change]),
+        route(
+            "POST",
+            "/branches/main/revert",
+            &json!({"to": commit, "dry_run": true}).to_string(),
+            &[A::Change],
+        ),
         route("GET", "/commits", "", &[A::Read]),
         route("GET", &format!("/commits/{commit}"), "", &[A::Read]),
-        hidden(route("GET", &format!("/commits/{commit}/changes"), "", &[A::Read])),
+        hidden(route(
+            "GET",
+            &format!("/commits/{commit}/changes"),
+            "",
+            &[A::Read],
+        )),
         route("GET", "/changes", "", &[A::Read]),
         route("POST", "/changes/baseline", "{}", &[A::Export]),
         route("GET", "/diff?from=main&to=dev", "", &[A::Read]),
         route("GET", "/tags", "", &[A::Read]),
-        route("POST", "/tags", r#"{"name":"v1","target":"main"}"#, &[A::Change]),
-        route("POST", "/maintenance/optimize", r#"{"dry_run":true}"#, &[A::Maintain]),
+        route(
+            "POST",
+            "/tags",
+            r#"{"name":"v1","target":"main"}"#,
+            &[A::Change],
+        ),
+        route(
+            "POST",
+            "/maintenance/optimize",
+            r#"{"dry_run":true}"#,
+            &[A::Maintain],
+        ),
         route("POST", "/maintenance/fsck", "{}", &[A::Maintain]),
-        route("POST", "/maintenance/cleanup", r#"{"keep_commits":9,"dry_run":true}"#, &[A::Maintain]),
+        route(
+            "POST",
+            "/maintenance/cleanup",
+            r#"{"keep_commits":9,"dry_run":true}"#,
+            &[A::Maintain],
+        ),
         route("DELETE", "/branches/dev", "", &[A::BranchDelete]),
     ]
 }
@@ -91,10 +136,20 @@ async fn each_route_asks_for_its_action_and_no_other() {
     world.stock().await;
     let replica = world.guarded().await;
     let dev = r#"{"name":"dev"}"#;
-    let created = by(&replica, "act-branch_create", "POST", "/graphs/shop/branches", dev).await;
+    let created = by(
+        &replica,
+        "act-branch_create",
+        "POST",
+        "/graphs/shop/branches",
+        dev,
+    )
+    .await;
     assert_eq!(created.status, StatusCode::OK, "{}", created.body);
     let commits = by(&replica, "act-read", "GET", "/graphs/shop/commits", "").await;
-    let commit = commits.json()["commits"][0]["graph_commit_id"].as_str().expect("an id").to_owned();
+    let commit = commits.json()["commits"][0]["graph_commit_id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
 
     for route in routes(&commit) {
         let name = format!("{} {}", route.method, route.path);
@@ -115,7 +170,10 @@ async fn each_route_asks_for_its_action_and_no_other() {
             }
             if got.status == StatusCode::FORBIDDEN {
                 let text = refusal(&got);
-                assert!(text.starts_with(&format!("{actor} may not ")), "{name}: {text}");
+                assert!(
+                    text.starts_with(&format!("{actor} may not ")),
+                    "{name}: {text}"
+                );
                 assert_eq!(got.json()["code"], "forbidden");
                 for other in ["group", "rule", "may-"] {
                     assert!(!got.body.contains(other), "{name}: {}", got.body);
@@ -153,7 +211,11 @@ async fn who_may_both_may_do_what_needs_both() {
     let reprice = r#"{"params":{"name":"nail","price":"3"},"branch":"dev"}"#;
     for (method, path, body) in [
         ("POST", "/queries/dear", LEAST),
-        ("POST", "/load/ndjson?branch=dev&from=main&mode=merge", ITEMS),
+        (
+            "POST",
+            "/load/ndjson?branch=dev&from=main&mode=merge",
+            ITEMS,
+        ),
         ("POST", "/queries/reprice", reprice),
     ] {
         let got = ann(method, path, body).await;
@@ -187,18 +249,50 @@ async fn scopes_follow_the_branch_of_the_request() {
         .await;
     world.stock().await;
     let replica = world.guarded().await;
-    let made = by(&replica, "act-ann", "POST", "/graphs/shop/branches", r#"{"name":"dev"}"#).await;
+    let made = by(
+        &replica,
+        "act-ann",
+        "POST",
+        "/graphs/shop/branches",
+        r#"{"name":"dev"}"#,
+    )
+    .await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.body);
     let change = |branch: &str| {
         json!({"query": "query m() { update Item set { price: 7 } where name = \"nail\" }", "branch": branch}).to_string()
     };
-    let dev = by(&replica, "act-ann", "POST", "/graphs/shop/mutate", &change("dev")).await;
+    let dev = by(
+        &replica,
+        "act-ann",
+        "POST",
+        "/graphs/shop/mutate",
+        &change("dev"),
+    )
+    .await;
     assert_eq!(dev.status, StatusCode::OK, "{}", dev.body);
     for main in ["main", " main ", ""] {
-        let got = by(&replica, "act-ann", "POST", "/graphs/shop/mutate", &change(main)).await;
-        assert_eq!(refusal(&got), "act-ann may not change on branch 'main'", "{main:?}");
+        let got = by(
+            &replica,
+            "act-ann",
+            "POST",
+            "/graphs/shop/mutate",
+            &change(main),
+        )
+        .await;
+        assert_eq!(
+            refusal(&got),
+            "act-ann may not change on branch 'main'",
+            "{main:?}"
+        );
     }
-    let got = by(&replica, "act-ann", "POST", "/graphs/shop/branches", r#"{"name":"main"}"#).await;
+    let got = by(
+        &replica,
+        "act-ann",
+        "POST",
+        "/graphs/shop/branches",
+        r#"{"name":"main"}"#,
+    )
+    .await;
     assert_ne!(got.status, StatusCode::OK, "{}", got.body);
     assert!(replica.stop(LONG).await);
 }
@@ -220,18 +314,36 @@ async fn nobody_is_somebody_else_by_saying_so() {
         ("x-forwarded-user", "act-change"),
     ] {
         let got = call_as(&replica, "POST", path, &[eve, (name, value)], MUTATION).await;
-        assert_eq!(refusal(&got), "act-eve may not change on branch 'main'", "{name}");
+        assert_eq!(
+            refusal(&got),
+            "act-eve may not change on branch 'main'",
+            "{name}"
+        );
         let got = call_as(&replica, "POST", path, &[(name, value)], MUTATION).await;
         assert_eq!(got.status, StatusCode::UNAUTHORIZED, "{name}");
     }
     let asked = format!("{path}?actor_id=act-change&as=act-change");
     let got = call_as(&replica, "POST", &asked, &[eve], MUTATION).await;
     assert_ne!(got.status, StatusCode::OK, "{}", got.body);
-    let body = r#"{"query":"query m() { delete Item where name = \"nail\" }","actor_id":"act-change"}"#;
+    let body =
+        r#"{"query":"query m() { delete Item where name = \"nail\" }","actor_id":"act-change"}"#;
     let got = call_as(&replica, "POST", path, &[eve], body).await;
     assert_ne!(got.status, StatusCode::OK, "{}", got.body);
-    for token in ["", "Bearer", "Bearer ", "Bearer t-act-eve t-act-change", "Basic t-act-change"] {
-        let got = call_as(&replica, "POST", path, &[("authorization", token)], MUTATION).await;
+    for token in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer t-act-eve t-act-change",
+        "Basic t-act-change",
+    ] {
+        let got = call_as(
+            &replica,
+            "POST",
+            path,
+            &[("authorization", token)],
+            MUTATION,
+        )
+        .await;
         assert_eq!(got.status, StatusCode::UNAUTHORIZED, "{token:?}");
     }
     let both = [eve, ("authorization", "Bearer t-act-change")];
@@ -255,11 +367,17 @@ async fn nobody_is_somebody_else_by_saying_so() {
         }
         request
     };
-    let refused = client().mutate(request("act-eve")).await.expect_err("denied");
+    let refused = client()
+        .mutate(request("act-eve"))
+        .await
+        .expect_err("denied");
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
     let wire = WireError::from(&refused);
     assert_eq!(wire.message, "act-eve may not change on branch 'main'");
-    let done = client().mutate(request("act-change")).await.expect("allowed");
+    let done = client()
+        .mutate(request("act-change"))
+        .await
+        .expect("allowed");
     let result = done.into_inner().result.expect("a result");
     assert_eq!(result.actor_id.as_deref(), Some("act-change"));
     let unsigned = client().list_commits(ListCommitsRequest::default()).await;
@@ -292,19 +410,49 @@ async fn what_one_may_not_see_is_not_there() {
         .await;
     world.stock().await;
     let replica = world.guarded().await;
-    let denied = by(&replica, "act-ann", "POST", "/graphs/shop/queries/dear", LEAST).await;
-    let unknown = by(&replica, "act-ann", "POST", "/graphs/shop/queries/none", LEAST).await;
+    let denied = by(
+        &replica,
+        "act-ann",
+        "POST",
+        "/graphs/shop/queries/dear",
+        LEAST,
+    )
+    .await;
+    let unknown = by(
+        &replica,
+        "act-ann",
+        "POST",
+        "/graphs/shop/queries/none",
+        LEAST,
+    )
+    .await;
     assert_eq!(denied.status, StatusCode::NOT_FOUND);
     assert_eq!(told(&denied, &["dear"]), told(&unknown, &["none"]));
-    let real = by(&replica, "act-change", "POST", "/graphs/shop/queries/none", LEAST).await;
+    let real = by(
+        &replica,
+        "act-change",
+        "POST",
+        "/graphs/shop/queries/none",
+        LEAST,
+    )
+    .await;
     assert_eq!(told(&real, &["none"]), told(&unknown, &["none"]));
     let inner = r#"{"params":{"name":"nail","price":"3"}}"#;
-    let inner = by(&replica, "act-ann", "POST", "/graphs/shop/queries/reprice", inner).await;
+    let inner = by(
+        &replica,
+        "act-ann",
+        "POST",
+        "/graphs/shop/queries/reprice",
+        inner,
+    )
+    .await;
     assert_eq!(refusal(&inner), "act-ann may not change on branch 'main'");
 
     let commits = by(&replica, "act-change", "GET", "/graphs/shop/commits", "").await;
     let commits = commits.json();
-    let commit = commits["commits"][0]["graph_commit_id"].as_str().expect("an id");
+    let commit = commits["commits"][0]["graph_commit_id"]
+        .as_str()
+        .expect("an id");
     let unknown_commit = "01JDB4Q2M0000000000000002M";
     let path = |id: &str| format!("/graphs/shop/commits/{id}/changes");
     let denied = by(&replica, "act-ann", "GET", &path(commit), "").await;

@@ -14,7 +14,9 @@ const MUTATION: &str =
     r#"{"query":"query m() { update Item set { price: 7 } where name = \"nail\" }"}"#;
 
 async fn reads(replica: &Replica, actor: &str) -> StatusCode {
-    by(replica, actor, "GET", "/graphs/shop/branches", "").await.status
+    by(replica, actor, "GET", "/graphs/shop/branches", "")
+        .await
+        .status
 }
 
 #[tokio::test]
@@ -25,7 +27,11 @@ async fn with_credentials_and_without_a_policy_one_may_read() {
     assert_eq!(reads(&replica, "act-ann").await, StatusCode::OK);
     let denied = by(&replica, "act-ann", "POST", "/graphs/shop/mutate", MUTATION).await;
     assert_eq!(refusal(&denied), "act-ann may not change on branch 'main'");
-    assert!(denied.body.contains("no policy applies to this graph"), "{}", denied.body);
+    assert!(
+        denied.body.contains("no policy applies to this graph"),
+        "{}",
+        denied.body
+    );
     let list = by(&replica, "act-ann", "GET", "/graphs", "").await;
     assert_eq!(refusal(&list), "act-ann may not graph_list");
     let verbose = by(&replica, "act-ann", "GET", "/readyz?verbose=1", "").await;
@@ -94,7 +100,9 @@ async fn spoil(world: &World, extension: &str) -> usize {
     for object in objects {
         if object.location.as_ref().ends_with(extension) {
             let text = "spoilt".to_owned().into();
-            let put = store.object_store().put_opts(&object.location, text, Default::default());
+            let put = store
+                .object_store()
+                .put_opts(&object.location, text, Default::default());
             put.await.expect("stored");
             spoilt += 1;
         }
@@ -116,7 +124,10 @@ async fn a_policy_that_cannot_be_loaded_closes_the_graph_until_it_can() {
     let got = by(&replica, "act-ann", "GET", "/graphs/shop/branches", "").await;
     assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE, "{}", got.body);
     let json = got.json();
-    assert_eq!(json["graph_unavailable"]["reason_code"], "policy_invalid", "{json}");
+    assert_eq!(
+        json["graph_unavailable"]["reason_code"], "policy_invalid",
+        "{json}"
+    );
     assert_eq!(json["error"], "graph 'shop' is quarantined");
     // Who may do nothing by the newest policy that was known hears that.
     assert_eq!(reads(&replica, "act-eve").await, StatusCode::FORBIDDEN);
@@ -136,7 +147,8 @@ async fn a_graph_in_other_trouble_is_decided_about_by_the_newest_policy() {
     world.apply_policy(READ_ALL).await;
     let replica = world.guarded().await;
     let cluster = cluster(SHOP);
-    let queries = format!("{QUERIES}\n\nquery more() {{ match {{ $i: Item }} return {{ $i.name as n }} }}\n");
+    let queries =
+        format!("{QUERIES}\n\nquery more() {{ match {{ $i: Item }} return {{ $i.name as n }} }}\n");
     world
         .apply_files(&[
             ("cluster.yaml", &cluster),
@@ -167,7 +179,12 @@ async fn without_credentials_a_policy_is_not_served_past() {
     world.apply_policy(READ_ALL).await;
     assert!(replica.takes_up(2, LONG).await);
     let read = call_as(&replica, "GET", "/graphs/shop/branches", &[], "").await;
-    assert_eq!(read.status, StatusCode::SERVICE_UNAVAILABLE, "{}", read.body);
+    assert_eq!(
+        read.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        read.body
+    );
     assert!(read.body.contains("policy_invalid"), "{}", read.body);
     assert!(replica.stop(LONG).await);
 
@@ -198,7 +215,11 @@ async fn who_holds_the_storage_says_who_they_are() {
     let replica = start(Actor::nobody()).await.expect("a replica");
     let denied = call_as(&replica, "GET", "/graphs/shop/branches", &[], "").await;
     assert_eq!(refusal(&denied), "nobody may not read");
-    assert!(denied.body.contains("omnigraphctl --as <actor>"), "{}", denied.body);
+    assert!(
+        denied.body.contains("omnigraphctl --as <actor>"),
+        "{}",
+        denied.body
+    );
     assert!(replica.stop(LONG).await);
     let replica = start(ann()).await.expect("a replica");
     super::super::ok(&replica, "GET", "/graphs/shop/branches", "").await;

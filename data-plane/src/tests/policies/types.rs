@@ -20,7 +20,14 @@ async fn world() -> (World, Replica) {
 }
 
 async fn post(replica: &Replica, path: &str, body: &str) -> Got {
-    by(replica, "act-ann", "POST", &format!("/graphs/shop{path}"), body).await
+    by(
+        replica,
+        "act-ann",
+        "POST",
+        &format!("/graphs/shop{path}"),
+        body,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -50,7 +57,10 @@ async fn a_deletion_is_judged_by_what_it_cascades_to() {
     assert_eq!(got.status, StatusCode::OK, "{}", got.body);
     let delete = mutate("query m() { delete Item where name = \"nail\" }");
     let got = post(&replica, "/mutate", &delete).await;
-    assert_eq!(refusal(&got), "act-ann may not change type Needs on branch 'main'");
+    assert_eq!(
+        refusal(&got),
+        "act-ann may not change type Needs on branch 'main'"
+    );
     let query = json!({"query": "query q() { match { $i: Item } return { $i.name as n } }"});
     let left = post(&replica, "/query", &query.to_string()).await;
     assert_eq!(left.json()["row_count"], 2, "nothing was deleted");
@@ -63,13 +73,23 @@ async fn a_load_is_judged_at_the_first_line_of_each_type() {
     let item = r#"{"type":"Item","data":{"name":"screw","price":1}}"#;
     let got = post(&replica, "/load/ndjson", item).await;
     assert_eq!(got.status, StatusCode::OK, "{}", got.body);
-    let with_edge = format!("{}\n{{\"edge\":\"Needs\",\"from\":\"saw\",\"to\":\"bolt\"}}\n", item.replace("screw", "bolt"));
+    let with_edge = format!(
+        "{}\n{{\"edge\":\"Needs\",\"from\":\"saw\",\"to\":\"bolt\"}}\n",
+        item.replace("screw", "bolt")
+    );
     let got = post(&replica, "/load/ndjson", &with_edge).await;
-    assert_eq!(refusal(&got), "act-ann may not change type Needs on branch 'main'");
+    assert_eq!(
+        refusal(&got),
+        "act-ann may not change type Needs on branch 'main'"
+    );
     let export = r#"{"type_names":["Item"]}"#;
     let left = post(&replica, "/export", export).await;
     assert_eq!(left.status, StatusCode::OK, "{}", left.body);
-    assert!(!left.body.contains("bolt"), "nothing of the load is kept: {}", left.body);
+    assert!(
+        !left.body.contains("bolt"),
+        "nothing of the load is kept: {}",
+        left.body
+    );
     assert!(replica.stop(LONG).await);
 }
 
@@ -82,12 +102,26 @@ async fn copies_and_feeds_are_judged_by_their_filter() {
     };
     let commits = get("/graphs/shop/commits".to_owned()).await;
     assert_eq!(commits.status, StatusCode::OK, "metadata: {}", commits.body);
-    let commit = commits.json()["commits"][0]["graph_commit_id"].as_str().expect("an id").to_owned();
+    let commit = commits.json()["commits"][0]["graph_commit_id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let item = "type=Item";
-    for path in ["/graphs/shop/changes?start=beginning", "/graphs/shop/diff?from=main&to=main"] {
+    for path in [
+        "/graphs/shop/changes?start=beginning",
+        "/graphs/shop/diff?from=main&to=main",
+    ] {
         let all = get(path.to_owned()).await;
-        assert!(refusal(&all).starts_with("act-ann may not read type "), "{path}: {}", all.body);
-        assert!(all.body.contains("name the types that you may see"), "{}", all.body);
+        assert!(
+            refusal(&all).starts_with("act-ann may not read type "),
+            "{path}: {}",
+            all.body
+        );
+        assert!(
+            all.body.contains("name the types that you may see"),
+            "{}",
+            all.body
+        );
         let some = get(format!("{path}&{item}")).await;
         assert_ne!(some.status, StatusCode::FORBIDDEN, "{path}: {}", some.body);
     }
@@ -96,7 +130,11 @@ async fn copies_and_feeds_are_judged_by_their_filter() {
     let some = get(format!("{changes}?{item}")).await;
     assert_eq!(some.status, StatusCode::OK, "{}", some.body);
     let export = post(&replica, "/export", "{}").await;
-    assert!(refusal(&export).starts_with("act-ann may not export type "), "{}", export.body);
+    assert!(
+        refusal(&export).starts_with("act-ann may not export type "),
+        "{}",
+        export.body
+    );
     let baseline = post(&replica, "/changes/baseline", "{}").await;
     assert!(refusal(&baseline).starts_with("act-ann may not export type "));
     let revert = json!({"to": commit}).to_string();

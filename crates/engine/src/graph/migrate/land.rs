@@ -68,7 +68,7 @@ impl Graph {
                 ));
             }
             let mut commit = Commit::clone(&head.commit);
-            commit.id = CommitId::new();
+            commit.id = CommitId(self.store().clock().fresh_id());
             commit.branch = main.clone();
             commit.parents = vec![head.at.clone()];
             commit.version += 1;

@@ -1,5 +1,6 @@
 //! What forbids a schema change: per rule one summary with the total, then the first entities.
 
+use omnigraph_lang::schema::TypeBody;
 use omnigraph_lang::{Code, Diagnostic};
 
 use crate::error::Result;
@@ -69,6 +70,18 @@ impl Findings {
         });
         self.add(rule, offenders.total, live.len(), named);
         Ok(())
+    }
+
+    /// Rows that cannot be looked at violate whatever they could.
+    pub(super) fn unseen(&mut self, body: &TypeBody, rows: u64) {
+        let rule = Rule {
+            code: Code::M307,
+            path: body.name.clone(),
+            text: "the new rules".to_owned(),
+            hint: "change these entities first",
+        };
+        let all = usize::try_from(rows).unwrap_or(usize::MAX);
+        self.add(rule, rows, all, std::iter::empty());
     }
 
     /// Reports entities by name. `of`: how many there are at all.
