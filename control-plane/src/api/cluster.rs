@@ -96,7 +96,11 @@ impl ClusterService for ClusterApi {
     ) -> Result<Response<BoxStream<pb::WatchOperationResponse>>, Status> {
         self.door.admit(&request, Action::ClusterRead).await?;
         let (to, from) = mpsc::channel(stream::FRAMES);
-        tokio::spawn(stream::watch(self.door.plane.clone(), request.into_inner(), to));
+        tokio::spawn(stream::watch(
+            self.door.plane.clone(),
+            request.into_inner(),
+            to,
+        ));
         Ok(Response::new(Box::pin(ReceiverStream::new(from))))
     }
 

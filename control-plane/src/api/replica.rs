@@ -45,7 +45,11 @@ impl ReplicaApi {
     where
         F: Stream<Item = Result<pb::SyncRequest, Status>> + Send + Unpin + 'static,
     {
-        let first = self.door.plane.clock().timeout(FIRST_FRAME, frames.try_next());
+        let first = self
+            .door
+            .plane
+            .clock()
+            .timeout(FIRST_FRAME, frames.try_next());
         let first = first.await.unwrap_or(Ok(None))?;
         let first = first.and_then(|message| message.frame);
         let Some(sync_request::Frame::Register(register)) = first else {
@@ -114,7 +118,12 @@ async fn send_revision(
     let mut blobs = Vec::new();
     for policy in revision.content.policies.values() {
         blobs.push((&policy.text, policy.kind()));
-        blobs.extend(policy.groups.iter().map(|digest| (digest, BlobKind::Policy)));
+        blobs.extend(
+            policy
+                .groups
+                .iter()
+                .map(|digest| (digest, BlobKind::Policy)),
+        );
     }
     for graph in revision.content.graphs.values() {
         let queries = graph

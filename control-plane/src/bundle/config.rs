@@ -119,7 +119,6 @@ impl Reader<'_> {
                 self.report("C104", &[key], message);
             }
         }
-        }
         match top.get("version") {
             Some(Value::Number(number)) if number.as_u64() == Some(1) => {}
             Some(_) => self.report("C105", &["version"], "version must be 1"),

@@ -214,7 +214,9 @@ fn unknown_names(
         return;
     };
     for (id, graph) in graphs {
-        let Some(schema) = &graph.schema else { continue };
+        let Some(schema) = &graph.schema else {
+            continue;
+        };
         if !policy.applies_to.contains(id.as_str()) {
             continue;
         }

@@ -86,11 +86,15 @@ impl Targets {
     /// them: a graph is not applied without what decides about it.
     fn policies(&self, planned: &Planned) -> BTreeSet<String> {
         let none = BTreeMap::new();
-        let applied = planned.base.as_ref().map_or(&none, |base| &base.content.policies);
+        let applied = planned
+            .base
+            .as_ref()
+            .map_or(&none, |base| &base.content.policies);
         let mut own: BTreeSet<String> = BTreeSet::new();
         for (name, policy) in planned.policies.iter().chain(applied) {
             let scopes = policy.applies_to.iter().flatten();
-            let mut graphs = scopes.filter(|scope| self.graphs.iter().any(|id| id.as_str() == *scope));
+            let mut graphs =
+                scopes.filter(|scope| self.graphs.iter().any(|id| id.as_str() == *scope));
             if graphs.next().is_some() {
                 own.insert(name.clone());
             }
@@ -141,10 +145,14 @@ fn part_of(
     applied: &BTreeMap<String, PolicyContent>,
     own: &BTreeSet<String>,
 ) -> BTreeMap<String, PolicyContent> {
-    let new = planned.policies.iter().filter(|(name, _)| own.contains(*name));
+    let new = planned
+        .policies
+        .iter()
+        .filter(|(name, _)| own.contains(*name));
     let old = applied.iter().filter(|(name, _)| !own.contains(*name));
     let all = new.chain(old);
-    all.map(|(name, policy)| (name.clone(), policy.clone())).collect()
+    all.map(|(name, policy)| (name.clone(), policy.clone()))
+        .collect()
 }
 
 impl Planned {

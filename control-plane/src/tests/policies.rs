@@ -30,7 +30,8 @@ fn with(policies: &str, files: &[(&str, &str)]) -> ConfigBundle {
 }
 
 fn readers(applies_to: &str, text: &str) -> ConfigBundle {
-    let policies = format!("policies:\n  readers: {{ file: p.yaml, applies_to: [{applies_to}] }}\n");
+    let policies =
+        format!("policies:\n  readers: {{ file: p.yaml, applies_to: [{applies_to}] }}\n");
     with(&policies, &[("p.yaml", text)])
 }
 
@@ -63,12 +64,17 @@ async fn policies_are_planned_and_applied_as_resources() {
         told(first.plan.as_ref()),
         ["policy.readers Create Applied other bindings: +graph.shop"]
     );
-    let done = first.steps.iter().any(|step| step.resource == "policy.readers");
+    let done = first
+        .steps
+        .iter()
+        .any(|step| step.resource == "policy.readers");
     assert!(done, "its step is told");
     let again = apply(&plane, readers("shop", READERS)).await.unwrap();
     assert!(!again.result.state_written, "nothing to do writes nothing");
 
-    let bound = apply(&plane, readers("shop, scratch", READERS)).await.unwrap();
+    let bound = apply(&plane, readers("shop, scratch", READERS))
+        .await
+        .unwrap();
     assert_eq!(
         told(bound.plan.as_ref()),
         ["policy.readers Update Applied same bindings: +graph.scratch"]
@@ -87,7 +93,10 @@ async fn policies_are_planned_and_applied_as_resources() {
     );
     let reader = ServingReader::new(world.engine.store());
     let serving = reader.newest().await.unwrap().unwrap();
-    assert_eq!(Serving::from_wire(&serving.to_wire("memory://x")).unwrap(), *serving);
+    assert_eq!(
+        Serving::from_wire(&serving.to_wire("memory://x")).unwrap(),
+        *serving
+    );
     let [scratch, shop] = serving.graphs.as_slice() else {
         panic!("two graphs")
     };
@@ -128,8 +137,12 @@ async fn a_change_of_a_policy_changes_what_replicas_load() {
 async fn nothing_is_applied_beside_a_wrong_policy() {
     let world = World::new().await;
     let plane = world.plane("a");
-    let wrong = READERS.replace("[read]", "[reed]").replace("team }", "teem }");
-    let error = apply(&plane, readers("shop, none", &wrong)).await.unwrap_err();
+    let wrong = READERS
+        .replace("[read]", "[reed]")
+        .replace("team }", "teem }");
+    let error = apply(&plane, readers("shop, none", &wrong))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), crate::error::ErrorKind::ConfigInvalid);
     let found: Vec<String> = error
         .findings()
@@ -147,9 +160,16 @@ async fn nothing_is_applied_beside_a_wrong_policy() {
     assert!(plane.shared().ledger.newest().await.unwrap().is_none());
     let response = crate::bundle::validate(&readers("shop", &wrong));
     assert!(!response.ok);
-    let missing = with("policies:\n  p: { file: p.yaml, applies_to: [shop] }\n", &[]);
+    let missing = with(
+        "policies:\n  p: { file: p.yaml, applies_to: [shop] }\n",
+        &[],
+    );
     let response = crate::bundle::validate(&missing);
-    let codes: Vec<&str> = response.diagnostics.iter().map(|d| d.code.as_str()).collect();
+    let codes: Vec<&str> = response
+        .diagnostics
+        .iter()
+        .map(|d| d.code.as_str())
+        .collect();
     assert_eq!(codes, ["C107"]);
 }
 
@@ -164,11 +184,15 @@ async fn a_policy_fits_what_it_is_bound_to() {
     assert_eq!(validate("cluster", server), [] as [&str; 0]);
     assert_eq!(
         validate("shop", server),
-        ["policy 'readers' is about the server and is bound to graph 'shop': bind it to cluster (cluster.yaml:9:29)"]
+        [
+            "policy 'readers' is about the server and is bound to graph 'shop': bind it to cluster (cluster.yaml:9:29)"
+        ]
     );
     assert_eq!(
         validate("cluster", READERS),
-        ["policy 'readers' is about graphs and is bound to cluster: bind it to graphs (cluster.yaml:9:29)"]
+        [
+            "policy 'readers' is about graphs and is bound to cluster: bind it to graphs (cluster.yaml:9:29)"
+        ]
     );
     let unknown = READERS.replace("[Item]", "[Item, Itme]");
     assert_eq!(
@@ -184,7 +208,10 @@ async fn forget_bindings(plane: &ControlPlane) {
     for policy in content.policies.values_mut() {
         policy.applies_to = None;
     }
-    let turn = plane.begin("apply", None, Duration::from_secs(5)).await.unwrap();
+    let turn = plane
+        .begin("apply", None, Duration::from_secs(5))
+        .await
+        .unwrap();
     let publication = Publication {
         content,
         config_digest: newest.record.config_digest.clone(),
@@ -208,8 +235,14 @@ async fn bindings_that_were_not_recorded_are_filled_in_by_the_next_apply() {
     let reader = ServingReader::new(world.engine.store());
     let serving = reader.newest().await.unwrap().unwrap();
     for graph in &serving.graphs {
-        let policy = graph.policy.as_ref().expect("nobody knows: not without one");
-        assert_eq!((policy.name.as_str(), policy.digest.as_str()), ("readers", ""));
+        let policy = graph
+            .policy
+            .as_ref()
+            .expect("nobody knows: not without one");
+        assert_eq!(
+            (policy.name.as_str(), policy.digest.as_str()),
+            ("readers", "")
+        );
     }
     let filled = apply(&plane, readers("shop", READERS)).await.unwrap();
     assert_eq!(
@@ -226,7 +259,9 @@ fn server_policy() -> String {
     let actions = || Right::ALL.into_iter().filter(|a| a.kind() == Kind::Server);
     let groups: String = actions().map(|a| format!("  {a}: [act-{a}]\n")).collect();
     let rules: String = actions()
-        .map(|a| format!("  - {{ id: {a}, allow: {{ actors: {{ group: {a} }}, actions: [{a}] }} }}\n"))
+        .map(|a| {
+            format!("  - {{ id: {a}, allow: {{ actors: {{ group: {a} }}, actions: [{a}] }} }}\n")
+        })
         .collect();
     format!("version: 1\ngroups:\n{groups}rules:\n{rules}")
 }
@@ -247,7 +282,10 @@ fn admin(world: &World, credentials: Credentials) -> (ControlPlane, Credentials)
         admin_actors: AdminActors::parse("act-root, act-other"),
         ..Options::new("a")
     };
-    (ControlPlane::new(world.engine.clone(), options), credentials)
+    (
+        ControlPlane::new(world.engine.clone(), options),
+        credentials,
+    )
 }
 
 fn request<T>(actor: &str, message: T) -> Request<T> {
@@ -256,7 +294,9 @@ fn request<T>(actor: &str, message: T) -> Request<T> {
         let bearer = format!("Bearer t-{actor}").parse().expect("ascii");
         request.metadata_mut().insert("authorization", bearer);
     }
-    request.metadata_mut().insert("x-actor-id", "act-root".parse().expect("ascii"));
+    request
+        .metadata_mut()
+        .insert("x-actor-id", "act-root".parse().expect("ascii"));
     request
 }
 
@@ -267,19 +307,58 @@ async fn call(plane: &ControlPlane, credentials: &Credentials, rpc: &str, actor:
     let api = plane.replica_api(credentials.clone());
     let mut replicas = ReplicaServiceClient::new(ReplicaServiceServer::new(api));
     let done: Result<(), Status> = match rpc {
-        "validate" => cluster.validate(request(actor, pb::ValidateRequest::default())).await.map(drop),
-        "plan" => cluster.plan(request(actor, pb::PlanRequest::default())).await.map(drop),
-        "status" => cluster.status(request(actor, pb::StatusRequest::default())).await.map(drop),
-        "revisions" => cluster.list_revisions(request(actor, pb::ListRevisionsRequest::default())).await.map(drop),
-        "revision" => cluster.get_revision(request(actor, pb::GetRevisionRequest::default())).await.map(drop),
-        "rollout" => cluster.rollout_status(request(actor, pb::RolloutStatusRequest::default())).await.map(drop),
-        "apply" => cluster.apply(request(actor, pb::ApplyRequest::default())).await.map(drop),
-        "rollback" => cluster.rollback(request(actor, pb::RollbackRequest::default())).await.map(drop),
-        "import" => cluster.import(request(actor, pb::ImportRequest::default())).await.map(drop),
-        "refresh" => cluster.refresh(request(actor, pb::RefreshRequest::default())).await.map(drop),
-        "approve" => cluster.approve(request(actor, pb::ApproveRequest::default())).await.map(drop),
-        "unlock" => cluster.force_unlock(request(actor, pb::ForceUnlockRequest::default())).await.map(drop),
-        "fetch" => replicas.fetch_revision(request(actor, pb::FetchRevisionRequest::default())).await.map(drop),
+        "validate" => cluster
+            .validate(request(actor, pb::ValidateRequest::default()))
+            .await
+            .map(drop),
+        "plan" => cluster
+            .plan(request(actor, pb::PlanRequest::default()))
+            .await
+            .map(drop),
+        "status" => cluster
+            .status(request(actor, pb::StatusRequest::default()))
+            .await
+            .map(drop),
+        "revisions" => cluster
+            .list_revisions(request(actor, pb::ListRevisionsRequest::default()))
+            .await
+            .map(drop),
+        "revision" => cluster
+            .get_revision(request(actor, pb::GetRevisionRequest::default()))
+            .await
+            .map(drop),
+        "rollout" => cluster
+            .rollout_status(request(actor, pb::RolloutStatusRequest::default()))
+            .await
+            .map(drop),
+        "apply" => cluster
+            .apply(request(actor, pb::ApplyRequest::default()))
+            .await
+            .map(drop),
+        "rollback" => cluster
+            .rollback(request(actor, pb::RollbackRequest::default()))
+            .await
+            .map(drop),
+        "import" => cluster
+            .import(request(actor, pb::ImportRequest::default()))
+            .await
+            .map(drop),
+        "refresh" => cluster
+            .refresh(request(actor, pb::RefreshRequest::default()))
+            .await
+            .map(drop),
+        "approve" => cluster
+            .approve(request(actor, pb::ApproveRequest::default()))
+            .await
+            .map(drop),
+        "unlock" => cluster
+            .force_unlock(request(actor, pb::ForceUnlockRequest::default()))
+            .await
+            .map(drop),
+        "fetch" => replicas
+            .fetch_revision(request(actor, pb::FetchRevisionRequest::default()))
+            .await
+            .map(drop),
         "sync" => {
             let frames = tokio_stream::iter(Vec::<pb::SyncRequest>::new());
             replicas.sync(request(actor, frames)).await.map(drop)
@@ -319,7 +398,11 @@ async fn each_call_asks_for_its_action_and_no_other() {
         }
         let root = call(&plane, &credentials, rpc, "act-root").await;
         assert_ne!(root, Code::PermissionDenied, "{rpc} by an administrator");
-        assert_eq!(call(&plane, &credentials, rpc, "").await, Code::Unauthenticated, "{rpc}");
+        assert_eq!(
+            call(&plane, &credentials, rpc, "").await,
+            Code::Unauthenticated,
+            "{rpc}"
+        );
         let other = call(&plane, &credentials, rpc, "act-read").await;
         assert_eq!(other, Code::PermissionDenied, "{rpc} by somebody unknown");
     }
@@ -335,7 +418,11 @@ async fn without_a_policy_administrators_alone_may_do_anything() {
         let root = call(&plane, &credentials, rpc, "act-root").await;
         assert_ne!(root, Code::PermissionDenied, "{rpc}");
         let open = call(&plane, &Credentials::Open, rpc, "").await;
-        assert_ne!(open, Code::PermissionDenied, "{rpc}: everybody is let in on purpose");
+        assert_ne!(
+            open,
+            Code::PermissionDenied,
+            "{rpc}: everybody is let in on purpose"
+        );
     }
     // With a policy even those who hold the storage have to be named by it.
     apply(&plane, server(&server_policy())).await.unwrap();
@@ -378,7 +465,10 @@ async fn a_bad_server_policy_is_repaired_by_an_administrator() {
     let (plane, _) = admin(&world, tokens());
     let broken = call(&plane, &credentials, "status", "act-cluster_read").await;
     assert_eq!(broken, Code::DataLoss, "neither allowed nor denied");
-    assert_eq!(call(&plane, &credentials, "status", "act-root").await, Code::Ok);
+    assert_eq!(
+        call(&plane, &credentials, "status", "act-root").await,
+        Code::Ok
+    );
     let repaired = server_policy().replace("id: cluster_read", "id: reading");
     apply(&plane, server(&repaired)).await.unwrap();
     let reader = call(&plane, &credentials, "status", "act-cluster_read").await;
@@ -400,7 +490,12 @@ fn two_with(graphs: &[&str], policies: &str, texts: &[(&str, &str)]) -> ConfigBu
 async fn policies(world: &World) -> Vec<String> {
     let newest = world.newest().await;
     let lines = newest.content.policies.iter().map(|(name, policy)| {
-        let scopes: Vec<&str> = policy.applies_to.iter().flatten().map(String::as_str).collect();
+        let scopes: Vec<&str> = policy
+            .applies_to
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         format!("{name}: {}", scopes.join(" "))
     });
     lines.collect()
@@ -410,25 +505,39 @@ async fn policies(world: &World) -> Vec<String> {
 async fn a_graph_that_stays_keeps_its_policy() {
     let world = World::new().await;
     let plane = world.plane("a");
-    let both = "  one: { file: 1.yaml, applies_to: [a] }\n  two: { file: 2.yaml, applies_to: [a2] }\n";
+    let both =
+        "  one: { file: 1.yaml, applies_to: [a] }\n  two: { file: 2.yaml, applies_to: [a2] }\n";
     let texts = [("1.yaml", READERS), ("2.yaml", READERS)];
-    apply(&plane, two_with(&["a", "a2"], both, &texts)).await.unwrap();
+    apply(&plane, two_with(&["a", "a2"], both, &texts))
+        .await
+        .unwrap();
     // Its deletion needs consent; until that is there it stays, and so does what guards it.
     let one = "  one: { file: 1.yaml, applies_to: [a] }\n";
-    let told = apply(&plane, two_with(&["a"], one, &texts[..1])).await.unwrap();
+    let told = apply(&plane, two_with(&["a"], one, &texts[..1]))
+        .await
+        .unwrap();
     let plan = lines(told.plan.as_ref().unwrap());
     assert_eq!(
         plan,
-        ["delete graph.a2 approval_required", "delete policy.two blocked"]
+        [
+            "delete graph.a2 approval_required",
+            "delete policy.two blocked"
+        ]
     );
     assert_eq!(policies(&world).await, ["one: a", "two: a2"]);
     // A bundle that is still declared keeps the graph that stays beside its own.
     let moved = "  two: { file: 2.yaml, applies_to: [a] }\n";
-    apply(&plane, two_with(&["a"], moved, &texts[1..])).await.unwrap();
+    apply(&plane, two_with(&["a"], moved, &texts[1..]))
+        .await
+        .unwrap();
     assert_eq!(policies(&world).await, ["two: a a2"]);
 
-    approve(&plane, "graph.a2", two_with(&["a"], moved, &texts[1..])).await.unwrap();
-    let told = apply(&plane, two_with(&["a"], moved, &texts[1..])).await.unwrap();
+    approve(&plane, "graph.a2", two_with(&["a"], moved, &texts[1..]))
+        .await
+        .unwrap();
+    let told = apply(&plane, two_with(&["a"], moved, &texts[1..]))
+        .await
+        .unwrap();
     assert!(told.result.converged, "{:?}", told.result);
     assert_eq!(policies(&world).await, ["two: a"]);
 }
@@ -437,7 +546,8 @@ async fn a_graph_that_stays_keeps_its_policy() {
 async fn a_target_brings_what_decides_about_it() {
     let world = World::new().await;
     let plane = world.plane("a");
-    let both = "  one: { file: 1.yaml, applies_to: [a] }\n  two: { file: 2.yaml, applies_to: [a2] }\n";
+    let both =
+        "  one: { file: 1.yaml, applies_to: [a] }\n  two: { file: 2.yaml, applies_to: [a2] }\n";
     let texts = [("1.yaml", READERS), ("2.yaml", READERS)];
     let target = |bundle: ConfigBundle, targets: &[&str]| ApplyRequest {
         bundle: Some(bundle),
@@ -445,19 +555,28 @@ async fn a_target_brings_what_decides_about_it() {
         ..ApplyRequest::default()
     };
     let bundle = two_with(&["a", "a2"], both, &texts);
-    let told = apply_request(&plane, target(bundle.clone(), &["graph.a"])).await.unwrap();
+    let told = apply_request(&plane, target(bundle.clone(), &["graph.a"]))
+        .await
+        .unwrap();
     let plan = lines(told.plan.as_ref().unwrap());
     assert_eq!(
         plan,
-        ["create graph.a applied", "create schema.a applied", "create policy.one applied"]
+        [
+            "create graph.a applied",
+            "create schema.a applied",
+            "create policy.one applied"
+        ]
     );
     assert_eq!(policies(&world).await, ["one: a"]);
     apply(&plane, bundle).await.unwrap();
     assert_eq!(policies(&world).await, ["one: a", "two: a2"]);
     // The bundles change places: taking over one of the graphs takes both along.
-    let swapped = "  one: { file: 1.yaml, applies_to: [a2] }\n  two: { file: 2.yaml, applies_to: [a] }\n";
+    let swapped =
+        "  one: { file: 1.yaml, applies_to: [a2] }\n  two: { file: 2.yaml, applies_to: [a] }\n";
     let bundle = two_with(&["a", "a2"], swapped, &texts);
-    apply_request(&plane, target(bundle, &["graph.a"])).await.unwrap();
+    apply_request(&plane, target(bundle, &["graph.a"]))
+        .await
+        .unwrap();
     assert_eq!(policies(&world).await, ["one: a2", "two: a"]);
 }
 
@@ -480,7 +599,9 @@ async fn policies_roll_back_and_heal() {
     let digest = crate::digest::Digest::of(READERS.as_bytes());
     assert_eq!(newest.content.policies["readers"].text, digest);
 
-    world.erase_one(&format!("cluster/catalog/{digest}.yaml")).await;
+    world
+        .erase_one(&format!("cluster/catalog/{digest}.yaml"))
+        .await;
     let healed = apply(&plane, readers("shop", READERS)).await.unwrap();
     let plan = lines(healed.plan.as_ref().unwrap());
     assert_eq!(plan, ["update policy.readers applied (drift)"]);

@@ -67,7 +67,8 @@ impl Reader<'_> {
         };
         let file = self.file(file, &["policies", name, "file"])?;
         if groups_file.is_some() && !file.0.ends_with(".cedar") {
-            let message = "groups_file goes with a bundle in Cedar: a YAML bundle has its groups itself";
+            let message =
+                "groups_file goes with a bundle in Cedar: a YAML bundle has its groups itself";
             self.report("C105", &["policies", name, "groups_file"], message);
         }
         Some(PolicyConfig {
@@ -80,11 +81,19 @@ impl Reader<'_> {
 
     fn scopes(&mut self, value: &Value, path: &[&str]) -> Vec<String> {
         let Value::Sequence(items) = value else {
-            self.report("C105", path, "applies_to must be a list of graphs, or [cluster]");
+            self.report(
+                "C105",
+                path,
+                "applies_to must be a list of graphs, or [cluster]",
+            );
             return Vec::new();
         };
         if items.is_empty() {
-            self.report("C105", path, "applies_to is empty: name a graph, or cluster");
+            self.report(
+                "C105",
+                path,
+                "applies_to is empty: name a graph, or cluster",
+            );
         }
         let mut scopes: Vec<String> = Vec::new();
         for item in items {
@@ -113,8 +122,11 @@ impl Reader<'_> {
             for scope in &policy.applies_to {
                 let at = Some(policy.binding.clone());
                 if scope != CLUSTER_SCOPE && !config.declared_graphs.contains(scope) {
-                    let message = format!("policy '{name}' applies to graph '{scope}', which is not declared");
-                    self.findings.push(finding::error("C115", at.clone(), message));
+                    let message = format!(
+                        "policy '{name}' applies to graph '{scope}', which is not declared"
+                    );
+                    self.findings
+                        .push(finding::error("C115", at.clone(), message));
                 }
                 if let Some(other) = taken.insert(scope, name) {
                     let message = format!(
