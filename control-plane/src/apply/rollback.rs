@@ -3,6 +3,7 @@
 //! for the same consent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -14,7 +15,9 @@ use omnigraph_proto::control::v1::{ApplyRequest, ChangeOperation, RollbackReques
 
 use super::{Admission, Admitted};
 use crate::catalog::{BlobKind, Catalog};
-use crate::declared::{Declared, DeclaredGraph, DeclaredPolicy, DeclaredQuery, DeclaredSchema};
+use crate::declared::{
+    Compiled, Declared, DeclaredGraph, DeclaredPolicy, DeclaredQuery, DeclaredSchema,
+};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{GraphContent, PolicyContent, Revision};
@@ -144,6 +147,7 @@ fn declared(
         config_digest: revision.record.config_digest.clone(),
         carried: content.held_back.clone(),
         findings: Vec::new(),
+        compiled: Compiled::default(),
         broken: false,
     }
 }
@@ -185,11 +189,11 @@ async fn declared_graph(
     Ok(DeclaredGraph {
         id: id.clone(),
         schema_path: path.clone(),
-        schema: Some(DeclaredSchema {
+        schema: Some(Arc::new(DeclaredSchema {
             digest: Digest::of_schema(&checked),
             source,
             catalog: checked,
-        }),
+        })),
         queries: queries
             .into_iter()
             .map(|query| (query.name.clone(), query))
