@@ -83,6 +83,7 @@ async fn start() -> Cluster {
             tokens.to_str().expect("UTF-8"),
         ),
         ("OMNIGRAPH_CONTROL_TOKEN", "t-replica"),
+        ("OMNIGRAPH_POLL_INTERVAL_MS", "300"),
     ];
     let replica = Replica::start_with(&place, "dp-0", Some(address), &[], &env);
     Cluster {
@@ -144,10 +145,11 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
     assert_eq!(denied.error()["reason"], "forbidden");
     assert_eq!(denied.error()["error"], "act-ann may not cluster_apply");
     let applied = cluster
-        .control("t-root", &["apply", "--wait", "--json"])
+        .control("t-root", &["apply", "--json"])
         .await
         .ok();
     assert_eq!(applied.json()["converged"], true);
+    cluster.becomes("t-ann", "/branches", 200).await;
     let pid = cluster.replica.daemon.pid();
     let plan = cluster
         .control("t-ann", &["plan", "--detailed-exitcode"])
@@ -229,7 +231,7 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
     );
     let plan = cluster.control("t-ann", &["plan"]).await.ok();
     assert!(plan.stdout.contains("~ policy.team"), "{}", plan.stdout);
-    cluster.control("t-ann", &["apply", "--wait"]).await.ok();
+    cluster.control("t-ann", &["apply"]).await.ok();
     cluster.becomes("t-bruno", "/branches", 403).await;
     cluster.becomes("t-ann", "/branches", 200).await;
     write(
@@ -237,7 +239,7 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
         "team.yaml",
         &TEAM.replace("act-bruno", "act-bruno, act-eve"),
     );
-    cluster.control("t-ann", &["apply", "--wait"]).await.ok();
+    cluster.control("t-ann", &["apply"]).await.ok();
     cluster.becomes("t-eve", "/branches", 200).await;
 
     // One that is wrong is refused with its place, and changes nothing.
@@ -254,7 +256,7 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
     cluster.place.edit("cluster.yaml", |text| {
         text.replace("  team: { file: team.yaml, applies_to: [debian] }\n", "")
     });
-    cluster.control("t-ann", &["apply", "--wait"]).await.ok();
+    cluster.control("t-ann", &["apply"]).await.ok();
     cluster.becomes("t-ragnor", "/branches", 200).await;
     let (status, _) = cluster
         .http("t-ragnor", "POST", "/load", load("main"))
@@ -274,7 +276,7 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_that_cannot_be_loaded_quarantines_until_it_can() {
     let cluster = start().await;
-    cluster.control("t-root", &["apply", "--wait"]).await.ok();
+    cluster.control("t-root", &["apply"]).await.ok();
     cluster.becomes("t-ann", "/branches", 200).await;
     // A replica without credentials cannot enforce it.
     let place = &cluster.place;
@@ -283,7 +285,7 @@ async fn a_policy_that_cannot_be_loaded_quarantines_until_it_can() {
         "open",
         None,
         &["--unauthenticated", "--boot", "wait"],
-        &[],
+        &[("OMNIGRAPH_POLL_INTERVAL_MS", "300")],
     );
     until(
         "the open replica has quarantined the graph",
