@@ -111,23 +111,36 @@ impl ControlPlane {
 
     /// A warning if a configuration would take the actor's right to apply.
     pub(crate) fn lockout(&self, declared: &Declared, actor: Option<&str>) -> Option<Diagnostic> {
-        if self.options().admin_actors.names(actor) {
+        let admins = &self.options().admin_actors;
+        if admins.names(actor) {
             return None;
         }
+        let who = actor.unwrap_or("nobody");
         let mut policies = declared.policies.values();
-        let policy = policies.find(|policy| policy.applies_to.contains(CLUSTER_SCOPE))?;
-        // One that cannot be used is an error of the configuration already.
-        let compiled = policy.source.compile(Resource::Server).ok()?;
-        let caller = Caller { actor, claims: &[] };
-        let decision = compiled.decide(&caller, &Call::new(Action::ClusterApply));
-        if decision.ok()?.is_allowed() {
-            return None;
-        }
-        let (name, who) = (&policy.name, actor.unwrap_or("nobody"));
-        let message = format!(
-            "with policy '{name}' {who} may not apply any more: then only an actor of \
-             {ADMIN_VARIABLE}, or one that the policy allows cluster_apply, can change it"
-        );
+        let message = match policies.find(|policy| policy.applies_to.contains(CLUSTER_SCOPE)) {
+            Some(policy) => {
+                // One that cannot be used is an error of the configuration already.
+                let compiled = policy.source.compile(Resource::Server).ok()?;
+                let caller = Caller { actor, claims: &[] };
+                let decision = compiled.decide(&caller, &Call::new(Action::ClusterApply));
+                if decision.ok()?.is_allowed() {
+                    return None;
+                }
+                format!(
+                    "with policy '{}' {who} may not apply any more: then only an actor of \
+                     {ADMIN_VARIABLE}, or one that the policy allows cluster_apply, can change it",
+                    policy.name
+                )
+            }
+            // Where there are no administrators nobody has to prove who they are.
+            None if admins.is_empty() || self.shared().server_policy.known.lock().is_none() => {
+                return None;
+            }
+            None => format!(
+                "without a policy of the cluster {who} may not apply any more: then only actors of \
+                 {ADMIN_VARIABLE} can"
+            ),
+        };
         Some(finding::warning("C117", message))
     }
 

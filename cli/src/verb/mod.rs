@@ -240,10 +240,11 @@ pub(crate) fn bearer_token() -> Option<String> {
 pub(crate) async fn only_graph(client: &DataClient) -> Result<String> {
     let call = Call::get("/graphs").query("include", Some("all"));
     let listed = client.json(&call).await;
-    let (list, _): (GraphListResponse, _) = listed.map_err(|error| match error.reason.as_str() {
-        "forbidden" => error.with_hint("name the graph with --graph"),
-        _ => error,
-    })?;
+    let (list, _): (GraphListResponse, _) =
+        listed.map_err(|error| match error.reason.as_str() {
+            "forbidden" => error.with_hint("name the graph with --graph"),
+            _ => error,
+        })?;
     let mut ids: Vec<String> = list.graphs.into_iter().map(|g| g.graph_id).collect();
     match (ids.pop(), ids.is_empty()) {
         (Some(only), true) => Ok(only),

@@ -449,6 +449,12 @@ async fn who_would_lock_themselves_out_is_warned() {
     let declared = crate::declared::Declared::of(&server(&server_policy()));
     assert!(plane.lockout(&declared, Some("act-root")).is_none());
     assert!(plane.lockout(&declared, None).is_some());
+    // Taking the policy away leaves the administrators alone.
+    let (plane, credentials) = admin(&world, tokens());
+    call(&plane, &credentials, "status", "act-cluster_read").await;
+    let none = crate::declared::Declared::of(&with("", &[]));
+    assert!(plane.lockout(&none, Some("act-cluster_apply")).is_some());
+    assert!(plane.lockout(&none, Some("act-root")).is_none());
 }
 
 #[tokio::test]

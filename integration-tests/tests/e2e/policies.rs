@@ -144,10 +144,7 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
         .exits(1);
     assert_eq!(denied.error()["reason"], "forbidden");
     assert_eq!(denied.error()["error"], "act-ann may not cluster_apply");
-    let applied = cluster
-        .control("t-root", &["apply", "--json"])
-        .await
-        .ok();
+    let applied = cluster.control("t-root", &["apply", "--json"]).await.ok();
     assert_eq!(applied.json()["converged"], true);
     cluster.becomes("t-ann", "/branches", 200).await;
     let pid = cluster.replica.daemon.pid();
@@ -313,7 +310,7 @@ async fn a_policy_that_cannot_be_loaded_quarantines_until_it_can() {
     until(
         "the open replica serves the graph again",
         BOUND,
-        async || signal_poll(&open).await.then_some(()),
+        async || is_served(&open).await.then_some(()),
     )
     .await;
     assert_eq!(open.daemon.pid(), pid);
@@ -333,7 +330,7 @@ async fn a_policy_that_cannot_be_loaded_quarantines_until_it_can() {
 }
 
 /// Whether the graph is served; the replica looks at the ledger by itself.
-async fn signal_poll(replica: &Replica) -> bool {
+async fn is_served(replica: &Replica) -> bool {
     let answer = reqwest::get(format!("{}/graphs/debian/branches", replica.url())).await;
     answer.is_ok_and(|answer| answer.status().is_success())
 }
