@@ -73,6 +73,30 @@ pub(crate) struct PolicyContent {
     pub(crate) applies_to: Option<BTreeSet<String>>,
 }
 
+/// Keeps what is bound to graphs that stay although a declaration does not name them any more:
+/// without their policy they would be open to more people.
+pub(crate) fn keep_bindings(
+    next: &mut BTreeMap<String, PolicyContent>,
+    applied: &BTreeMap<String, PolicyContent>,
+    stays: impl Fn(&str) -> bool,
+) {
+    for (name, policy) in applied {
+        let scopes = policy.applies_to.iter().flatten();
+        let kept: BTreeSet<String> = scopes
+            .filter(|scope| *scope != CLUSTER_SCOPE && stays(scope))
+            .cloned()
+            .collect();
+        if kept.is_empty() {
+            continue;
+        }
+        let entry = next.entry(name.clone()).or_insert_with(|| PolicyContent {
+            applies_to: Some(BTreeSet::new()),
+            ..policy.clone()
+        });
+        entry.applies_to.get_or_insert_default().extend(kept);
+    }
+}
+
 impl PolicyContent {
     /// The state of the policy as a resource.
     pub(crate) fn digest(&self) -> Digest {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 pub(crate) use content::{
     Content, Ending, GraphContent, GraphEmbedding, Observation, PolicyContent, ProviderContent,
-    Verdict,
+    Verdict, keep_bindings,
 };
 pub(crate) use entry::{Event, Leader, LedgerEntry, RevisionPointer, RevisionRecord};
 

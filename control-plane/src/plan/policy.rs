@@ -8,7 +8,7 @@ use super::{Builder, Change};
 use crate::bundle::CLUSTER_SCOPE;
 use crate::declared::Declared;
 use crate::digest::Digest;
-use crate::ledger::{Content, PolicyContent};
+use crate::ledger::{Content, PolicyContent, keep_bindings};
 
 impl Builder {
     /// Runs last: a graph that stays although it is not declared keeps its policy, because without
@@ -93,21 +93,9 @@ fn next(
         .values()
         .map(|policy| (policy.name.clone(), policy.content()))
         .collect();
-    for (name, applied) in &content.policies {
-        let scopes = applied.applies_to.iter().flatten();
-        let kept: BTreeSet<String> = scopes
-            .filter(|scope| *scope != CLUSTER_SCOPE && staying.contains(scope.as_str()))
-            .cloned()
-            .collect();
-        if kept.is_empty() {
-            continue;
-        }
-        let entry = next.entry(name.clone()).or_insert_with(|| PolicyContent {
-            applies_to: Some(BTreeSet::new()),
-            ..applied.clone()
-        });
-        entry.applies_to.get_or_insert_default().extend(kept);
-    }
+    keep_bindings(&mut next, &content.policies, |graph| {
+        staying.contains(graph)
+    });
     next
 }
 
