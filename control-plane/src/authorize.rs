@@ -55,6 +55,15 @@ impl AdminActors {
         Self::parse(&std::env::var(ADMIN_VARIABLE).unwrap_or_default())
     }
 
+    /// These, or one where there is none.
+    #[must_use]
+    pub fn or(self, name: &str) -> Self {
+        match self.is_empty() {
+            true => Self::parse(name),
+            false => self,
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -195,14 +195,16 @@ impl ControlClient {
 
     /// The policies of the newest revision, with their sources.
     pub(crate) async fn policies(&mut self) -> Result<Vec<pb::PolicyBundle>> {
-        let message = pb::GetRevisionRequest {
+        let request = pb::GetRevisionRequest {
             with_policies: true,
             ..pb::GetRevisionRequest::default()
         };
-        let request = self.request(message, CALL_TIMEOUT)?;
-        let answer = self.inner.get_revision(request).await;
-        let answer = answer.map_err(|s| self.refused(&s))?;
-        Ok(answer.into_inner().policies)
+        let answer = self
+            .unary(request, async |client, request| {
+                client.get_revision(request).await
+            })
+            .await?;
+        Ok(answer.policies)
     }
 
     pub(crate) async fn rollout(
@@ -228,7 +230,10 @@ impl ControlClient {
     }
 
     pub(crate) async fn revision(&mut self, number: u64) -> Result<pb::GetRevisionResponse> {
-        let request = pb::GetRevisionRequest { revision: number };
+        let request = pb::GetRevisionRequest {
+            revision: number,
+            ..pb::GetRevisionRequest::default()
+        };
         self.unary(request, async |client, request| {
             client.get_revision(request).await
         })

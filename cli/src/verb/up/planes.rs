@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use omnigraph_control_plane::{AdminActors, ControlPlane, server};
 use omnigraph_data_plane::{Access, Control, Replica, ServeOptions};
-use omnigraph_policy::{Actor, Credentials, Plane};
+use omnigraph_policy::{Actor, Credentials, Plane, StartError};
 use omnigraph_telemetry::Shutdown;
 use tokio::net::TcpListener;
 
@@ -62,7 +62,8 @@ impl Planes {
 
         let mut options = omnigraph_control_plane::Options::new(format!("up-{}", up.pid));
         options.address = Some(up.control.to_string());
-        options.admin_actors = AdminActors::from_env();
+        // Whoever starts it may change it.
+        options.admin_actors = AdminActors::from_env().or("default");
         let plane = ControlPlane::new(engine.clone(), options);
         let stop = shutdown.token();
         let leading = plane.spawn_leading(stop.clone());
@@ -155,9 +156,12 @@ fn credentials(args: &Args, actor: &Actor) -> Result<Credentials> {
     if open && bearer_token().is_none() {
         return Ok(Credentials::Declared(actor.clone()));
     }
-    Credentials::from_env(Plane::Data, false).map_err(|_| {
-        Error::usage("an address that others can reach needs credentials")
-            .with_hint("set OMNIGRAPH_BEARER_TOKEN, or bind 127.0.0.1")
+    Credentials::from_env(Plane::Data, false).map_err(|error| match error {
+        StartError::OpenByAccident(_) => {
+            Error::usage("an address that others can reach needs credentials")
+                .with_hint("set OMNIGRAPH_BEARER_TOKEN, or bind 127.0.0.1")
+        }
+        tokens => Error::usage(tokens.to_string()),
     })
 }
 
