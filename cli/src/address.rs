@@ -151,6 +151,11 @@ impl Given {
         declared(dir, "--server http://host:8080")
     }
 
+    /// Whether a control plane, or the storage itself, is named.
+    pub(crate) fn names_control(&self) -> bool {
+        self.control.is_some() || self.cluster.is_some()
+    }
+
     /// The directory of declarations that `--cluster` names, if it names one.
     pub(crate) fn declared_dir(&self) -> Option<PathBuf> {
         let path = PathBuf::from(self.cluster.as_deref()?);

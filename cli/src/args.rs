@@ -35,6 +35,9 @@ pub(crate) struct Global {
     /// In this process, on a directory with cluster.yaml or a storage root [env: OMNIGRAPH_CLUSTER]
     #[arg(long, global = true, value_name = "DIR|URI", conflicts_with_all = ["control", "server"])]
     pub(crate) cluster: Option<String>,
+    /// Who calls, where this process works on the storage itself; servers know it from the token
+    #[arg(long = "as", global = true, value_name = "ACTOR")]
+    pub(crate) actor: Option<String>,
     /// Graph; may be left out when there is exactly one [env: OMNIGRAPH_GRAPH]
     #[arg(long, global = true, value_name = "ID")]
     pub(crate) graph: Option<String>,
@@ -150,6 +153,9 @@ pub(crate) enum Command {
     Mutate(verb::mutate::Args),
     /// Load NDJSON, Arrow or Parquet as one commit
     Load(verb::load::Args),
+    /// Who may do what: check bundles, show them, explain and test decisions
+    #[command(subcommand)]
+    Policy(verb::policy::Command),
     /// Write a graph as NDJSON
     Export(verb::export::Args),
     /// Blobs of a graph
@@ -252,12 +258,26 @@ impl Uses {
 impl Command {
     /// Name of the verb and what it can use.
     pub(crate) fn uses(&self) -> (&'static str, Uses) {
-        use verb::{backup, blob, branch, changes, commit, graph, queries, schema, tag};
+        use verb::{backup, blob, branch, changes, commit, graph, policy, queries, schema, tag};
         match self {
             Command::Up(_) => ("up", Uses::of(Plane::Local, EVENTS).progress().consent()),
             Command::Validate(_) => ("validate", Uses::of(Plane::Local, DOCUMENT)),
             Command::Plan(_) => ("plan", Uses::of(Plane::Control, DOCUMENT)),
             Command::Apply(_) => ("apply", Uses::of(Plane::Control, EVENTS).consent()),
+            Command::Policy(command) => match command {
+                policy::Command::Validate(_) => {
+                    ("policy validate", Uses::of(Plane::Local, DOCUMENT))
+                }
+                policy::Command::Show(_) => ("policy show", Uses::of(Plane::Control, DOCUMENT)),
+                policy::Command::Explain(_) => (
+                    "policy explain",
+                    Uses::of(Plane::Control, DOCUMENT).with_graph(),
+                ),
+                policy::Command::Test(_) => (
+                    "policy test",
+                    Uses::of(Plane::Control, DOCUMENT).with_graph(),
+                ),
+            },
             Command::Import(_) => ("import", Uses::of(Plane::Control, DOCUMENT)),
             Command::Refresh(_) => ("refresh", Uses::of(Plane::Control, DOCUMENT)),
             Command::Rollback(_) => ("rollback", Uses::of(Plane::Control, EVENTS).consent()),
@@ -400,6 +420,14 @@ pub(crate) fn refuse_unusable(global: &Global, name: &str, uses: &Uses) -> Resul
             )?;
         }
         _ => {}
+    }
+    if global.actor.is_some() {
+        if matches!(uses.plane, Plane::Local) && name != "up" {
+            refuse("--as", "it asks nobody")?;
+        }
+        if global.control.is_some() || global.server.is_some() {
+            refuse("--as", "a server knows who calls from the token alone")?;
+        }
     }
     if global.graph.is_some() && !uses.graph {
         refuse("--graph", "it is not about one graph")?;

@@ -25,6 +25,10 @@ pub enum BlobKind {
     Schema,
     /// The source of one stored query.
     Query,
+    /// A policy bundle in YAML, or the groups beside one in Cedar.
+    Policy,
+    /// A policy bundle in Cedar.
+    Cedar,
     /// The content of a revision.
     Revision,
 }
@@ -34,6 +38,8 @@ impl BlobKind {
         match self {
             BlobKind::Schema => "pg",
             BlobKind::Query => "gq",
+            BlobKind::Policy => "yaml",
+            BlobKind::Cedar => "cedar",
             BlobKind::Revision => "json",
         }
     }
@@ -55,6 +61,7 @@ impl BlobKind {
         match self {
             BlobKind::Schema => "schema",
             BlobKind::Query => "query",
+            BlobKind::Policy | BlobKind::Cedar => "policy",
             BlobKind::Revision => "revision",
         }
     }

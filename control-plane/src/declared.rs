@@ -1,5 +1,6 @@
 //! What a configuration declares: graphs, schemas and queries, checked, with their digests.
 
+mod policy;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::bundle::{
 use crate::digest::Digest;
 use crate::finding;
 use crate::ledger::GraphEmbedding;
+pub(crate) use policy::{DeclaredPolicy, policy_digest};
 pub(crate) use sources::Compiled;
 use sources::Sources;
 
@@ -28,6 +30,8 @@ pub(crate) struct Declared {
     pub(crate) graphs: BTreeMap<GraphId, DeclaredGraph>,
     /// Embedding providers by name.
     pub(crate) providers: BTreeMap<String, EmbeddingProfile>,
+    /// Without errors only.
+    pub(crate) policies: BTreeMap<String, DeclaredPolicy>,
     /// Over all resources and settings.
     pub(crate) config_digest: Digest,
     /// What an earlier revision held back, when that is what is declared.
@@ -35,7 +39,8 @@ pub(crate) struct Declared {
     pub(crate) findings: Vec<Diagnostic>,
     /// How many sources were compiled for it.
     pub(crate) compiled: Compiled,
-    /// `cluster.yaml` itself is wrong: nothing of the rest can be relied upon.
+    /// `cluster.yaml` itself or a policy is wrong: nothing of the rest can be relied upon. Whatever
+    /// would be applied beside a broken policy could be open to more people than is declared.
     pub(crate) broken: bool,
 }
 
@@ -99,10 +104,14 @@ impl Declared {
             graph.embedding = embedding;
             graphs.insert(id, graph);
         }
-        let config_digest = config_digest(&config.name, &graphs, &config.providers);
+        let (policies, found) = policy::read(&config, &files, &graphs);
+        let broken = broken || found.iter().any(finding::is_error);
+        findings.extend(found);
+        let config_digest = config_digest(&config.name, &graphs, &config.providers, &policies);
         Declared {
             cluster_name: config.name,
             graphs,
+            policies,
             providers: config.providers,
             config_digest,
             carried: BTreeMap::new(),
@@ -155,6 +164,7 @@ fn config_digest(
     name: &str,
     graphs: &BTreeMap<GraphId, DeclaredGraph>,
     providers: &BTreeMap<String, EmbeddingProfile>,
+    policies: &BTreeMap<String, DeclaredPolicy>,
 ) -> Digest {
     let mut lines = vec![name.to_owned()];
     for (id, graph) in graphs {
@@ -167,6 +177,11 @@ fn config_digest(
     }
     let providers = providers.iter();
     lines.extend(providers.map(|(name, p)| format!("{EMBEDDING_PREFIX}{name} {}", p.digest())));
+    for policy in policies.values() {
+        let scopes: Vec<&str> = policy.applies_to.iter().map(String::as_str).collect();
+        let (name, digest) = (&policy.name, policy.digest());
+        lines.push(format!("policy.{name} {digest} {}", scopes.join(",")));
+    }
     Digest::of_lines(lines.iter().map(String::as_str))
 }
 

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     ConfigInvalid,
     /// Something named does not exist.
     NotFound,
+    /// The caller may not do this.
+    PermissionDenied,
     /// Somebody else runs an operation.
     LeaseHeld,
     /// Another process leads.
@@ -198,6 +200,7 @@ impl From<Error> for tonic::Status {
             ErrorKind::Invalid => ErrorReason::InvalidRequest,
             ErrorKind::ConfigInvalid => ErrorReason::ConfigInvalid,
             ErrorKind::NotFound => ErrorReason::NotFound,
+            ErrorKind::PermissionDenied => ErrorReason::PermissionDenied,
             ErrorKind::LeaseHeld => ErrorReason::LeaseHeld,
             ErrorKind::NotLeader => ErrorReason::NotLeader,
             ErrorKind::PlanStale => ErrorReason::PlanStale,

@@ -16,6 +16,11 @@
 //! | C112 | a file cannot be read |
 //! | C113 | something that is named is not declared |
 //! | C114 | a secret stands in the configuration |
+//! | C115 | a policy is bound wrongly |
+//! | C116 | a warning: a policy names a type or a query that does not exist |
+//! | C117 | a warning: a policy takes the right to apply from who applies it |
+//!
+//! Codes from C201 on are those of policy bundles (`omnigraph_policy`).
 
 use omnigraph_proto::common::v1::{Diagnostic, SourceSpan, diagnostic::Severity};
 
@@ -79,6 +84,28 @@ pub(crate) fn of_language(found: &omnigraph_lang::Diagnostic, file: &str) -> Dia
         line: found.line.unwrap_or_default(),
         param: found.param.clone().unwrap_or_default(),
         hints: found.hints.clone(),
+    }
+}
+
+/// What is wrong with a policy bundle.
+pub(crate) fn of_policy(found: &omnigraph_policy::Finding, file: &str) -> Diagnostic {
+    let severity = match found.warning {
+        true => Severity::Warning,
+        false => Severity::Error,
+    };
+    Diagnostic {
+        code: found.code.to_owned(),
+        severity: severity.into(),
+        message: found.message.clone(),
+        span: Some(Place {
+            file: file.to_owned(),
+            start: found.place.start as u64,
+            end: found.place.end as u64,
+            line: found.place.line,
+            column: found.place.column,
+        }),
+        hints: found.hint.iter().cloned().collect(),
+        ..Diagnostic::default()
     }
 }
 

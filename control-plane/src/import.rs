@@ -115,9 +115,19 @@ impl ControlPlane {
             content: Content {
                 cluster_name: declared.cluster_name.clone(),
                 providers: providers(declared),
+                policies: declared
+                    .policies
+                    .values()
+                    .map(|policy| (policy.name.clone(), policy.content()))
+                    .collect(),
                 ..Content::empty()
             },
-            texts: Vec::new(),
+            texts: declared
+                .policies
+                .values()
+                .flat_map(|policy| policy.texts())
+                .map(|(kind, text)| (kind, text.to_owned()))
+                .collect(),
             epoch: 0,
         };
         for (id, graph) in &declared.graphs {

@@ -18,12 +18,15 @@
 //! | `retention` | what the ledger and the catalog keep |
 //! | `replicas`, `rollout` | which replica serves what |
 //! | [`serving`] | what is applied, from storage alone: for replicas |
+//! | `authorize` | who may ask what of the control plane |
+//! | [`policies`] | bundles with their sources, for tools |
 //! | `api`, [`server`] | the gRPC services, thin |
 
 mod address;
 mod api;
 mod apply;
 mod approval;
+mod authorize;
 pub mod bundle;
 mod catalog;
 mod declared;
@@ -39,6 +42,7 @@ mod ledger;
 mod operation;
 mod plan;
 mod plane;
+pub mod policies;
 mod refresh;
 mod replicas;
 mod restore;
@@ -54,6 +58,7 @@ mod sweep;
 mod tests;
 
 pub use api::{ClusterApi, ReplicaApi};
+pub use authorize::{ADMIN_VARIABLE, AdminActors};
 pub use error::{Error, ErrorKind, Result};
 pub use plan::summary as step_summary;
 pub use plane::{ControlPlane, Options};

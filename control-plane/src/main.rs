@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use omnigraph_control_plane::failpoint::Failpoints;
-use omnigraph_control_plane::{ControlPlane, Options, bundle, server};
+use omnigraph_control_plane::{ADMIN_VARIABLE, AdminActors, ControlPlane, Options, bundle, server};
 use omnigraph_engine::{Engine, EngineOptions, Store, StoreOptions};
 use omnigraph_policy::{Credentials, Plane};
 use omnigraph_telemetry::{Drained, Shutdown};
@@ -91,12 +91,14 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let address = listener.local_addr()?;
     let options = Options {
         address: Some(args.advertise.unwrap_or_else(|| address.to_string())),
+        admin_actors: AdminActors::from_env(),
         heartbeat: Duration::from_millis(heartbeat),
         takeover: Duration::from_millis(takeover),
         failpoints: Failpoints::from_env(),
         ..Options::new(args.holder)
     };
     let plane = ControlPlane::new(engine, options);
+    refuse_useless_start(&plane, &credentials, address).await?;
 
     let shutdown = Shutdown::on_signals(Duration::from_secs(args.shutdown_timeout))?;
     shutdown.spawn(plane.spawn_leading(shutdown.token()));
@@ -116,5 +118,36 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Some(Err(error)) => Err(error.into()),
         _ if matches!(drained, Drained::Hurried { .. }) => Ok(ExitCode::FAILURE),
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Refuses to start where everybody could do everything, or nobody anything.
+async fn refuse_useless_start(
+    plane: &ControlPlane,
+    credentials: &Credentials,
+    address: SocketAddr,
+) -> Result<(), String> {
+    // A ledger that cannot be read is repaired through a control plane that runs.
+    let policy = plane.has_server_policy().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the policy of the cluster is not known");
+        false
+    });
+    let admins = !plane.options().admin_actors.is_empty();
+    match (credentials.are_demanded(), policy) {
+        (false, true) => Err(format!(
+            "the applied revision has a policy for the cluster and no credentials are configured, so \
+             that every call would be refused: set {} and {ADMIN_VARIABLE}",
+            Plane::Control.table_variable()
+        )),
+        (false, false) if !address.ip().is_loopback() => Err(format!(
+            "--unauthenticated on {address} would let everybody who reaches it change the cluster: \
+             bind a loopback address, or set {} and {ADMIN_VARIABLE}",
+            Plane::Control.table_variable()
+        )),
+        (true, false) if !admins => Err(format!(
+            "nobody could do anything: no policy is bound to cluster and {ADMIN_VARIABLE} names \
+             nobody; name the actors that may apply the first policy",
+        )),
+        _ => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{ClusterApi, ReplicaApi};
 use crate::approval::Approvals;
+use crate::authorize::{AdminActors, ServerPolicy};
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::failpoint::Failpoints;
@@ -44,6 +45,8 @@ pub struct Options {
     pub wait_timeout: Duration,
     /// How often the leader reclaims history and removes deleted graphs.
     pub housekeeping: Duration,
+    /// Who may do everything, whatever the policy says.
+    pub admin_actors: AdminActors,
     /// Whether a leader that died on the same machine is known by its process, which spares the wait
     /// for its heartbeat.
     pub watch_processes: bool,
@@ -69,6 +72,7 @@ impl Options {
             missed_heartbeats: 3,
             wait_timeout: Duration::from_secs(300),
             housekeeping: Duration::from_secs(6 * 3600),
+            admin_actors: AdminActors::default(),
             watch_processes: true,
             history_revisions: 1000,
             history_age: Duration::from_secs(90 * 24 * 3600),
@@ -105,6 +109,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// The newest revision that this process knows of; 0 is none.
     pub(crate) newest: watch::Sender<u64>,
+    pub(crate) server_policy: ServerPolicy,
     graphs: Mutex<HashMap<GraphRoot, Graph>>,
 }
 
@@ -126,6 +131,7 @@ impl ControlPlane {
             operations: Operations::default(),
             tasks: TaskTracker::new(),
             newest: watch::Sender::new(0),
+            server_policy: ServerPolicy::default(),
             graphs: Mutex::default(),
             engine,
             options,

@@ -14,7 +14,7 @@ pub use crate::catalog::BlobKind;
 use crate::catalog::{Catalog, verify};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{Ledger, Revision};
+use crate::ledger::{Ledger, PolicyContent, Revision};
 use crate::timestamp;
 
 /// One applied revision, as replicas load it.
@@ -34,6 +34,8 @@ pub struct Serving {
     pub cluster_name: String,
     /// The graphs, sorted by id.
     pub graphs: Vec<ServingGraph>,
+    /// Who may do what to the server itself.
+    pub server_policy: Option<ServingPolicy>,
 }
 
 /// One graph of a revision.
@@ -45,6 +47,8 @@ pub struct ServingGraph {
     pub schema_digest: String,
     /// Its stored queries, sorted by name.
     pub queries: Vec<ServingQuery>,
+    /// Who may do what to it.
+    pub policy: Option<ServingPolicy>,
     /// How texts in its queries become vectors.
     pub embedding: Option<ServingEmbedding>,
     /// An operation on it that is not finished.
@@ -61,6 +65,29 @@ impl ServingGraph {
             .map(ExternalBlobs::base)
             .collect()
     }
+}
+
+/// A policy bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServingPolicy {
+    /// Its name.
+    pub name: String,
+    /// The catalog object with its text. Empty: the revision does not say what its policies apply
+    /// to, so that nobody knows which one would.
+    pub digest: String,
+    /// `yaml` or `cedar`.
+    pub format: String,
+    /// The catalog object with the groups beside it.
+    pub groups_digest: Option<String>,
+}
+
+/// The text of a policy bundle, and of the groups beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyText {
+    /// The bundle.
+    pub text: String,
+    /// The groups beside a bundle in Cedar.
+    pub groups: Option<String>,
 }
 
 /// The embedding provider of a graph.
@@ -122,6 +149,27 @@ impl ServingReader {
         self.catalog.get(&digest, kind).await
     }
 
+    /// The text of a policy bundle.
+    pub async fn policy_text(&self, policy: &ServingPolicy) -> Result<PolicyText> {
+        let kind = match policy.format.as_str() {
+            "cedar" => BlobKind::Cedar,
+            _ => BlobKind::Policy,
+        };
+        let text = self.text(&policy.digest, kind).await?;
+        let groups = match &policy.groups_digest {
+            None => None,
+            Some(digest) => Some(self.text(digest, BlobKind::Policy).await?),
+        };
+        Ok(PolicyText { text, groups })
+    }
+
+    async fn text(&self, digest: &str, kind: BlobKind) -> Result<String> {
+        let bytes = self.blob(digest, kind).await?;
+        String::from_utf8(bytes.into()).map_err(|error| {
+            Error::corrupt(format!("catalog content {digest} is no text")).with_source(error)
+        })
+    }
+
     /// The text of a stored query.
     pub async fn query_source(&self, query: &ServingQuery) -> Result<String> {
         let bytes = self.blob(&query.digest, BlobKind::Query).await?;
@@ -129,6 +177,50 @@ impl ServingReader {
             let message = format!("query '{}' is no UTF-8 text", query.name);
             Error::corrupt(message).with_source(error)
         })
+    }
+}
+
+impl ServingPolicy {
+    /// The catalog objects that it needs.
+    pub fn digests(&self) -> impl Iterator<Item = &str> {
+        let own = Some(self.digest.as_str()).filter(|digest| !digest.is_empty());
+        own.into_iter().chain(self.groups_digest.as_deref())
+    }
+
+    fn of(name: &str, policy: &PolicyContent) -> Self {
+        ServingPolicy {
+            name: name.to_owned(),
+            digest: policy.text.to_string(),
+            format: policy.format.clone(),
+            groups_digest: policy.groups.as_ref().map(ToString::to_string),
+        }
+    }
+
+    fn unknown(name: &str) -> Self {
+        ServingPolicy {
+            name: name.to_owned(),
+            digest: String::new(),
+            format: String::new(),
+            groups_digest: None,
+        }
+    }
+
+    fn to_wire(&self) -> pb::PolicyRef {
+        pb::PolicyRef {
+            name: self.name.clone(),
+            digest: self.digest.clone(),
+            format: self.format.clone(),
+            groups_digest: self.groups_digest.clone().unwrap_or_default(),
+        }
+    }
+
+    fn from_wire(wire: &pb::PolicyRef) -> Self {
+        ServingPolicy {
+            name: wire.name.clone(),
+            digest: wire.digest.clone(),
+            format: wire.format.clone(),
+            groups_digest: Some(wire.groups_digest.clone()).filter(|digest| !digest.is_empty()),
+        }
     }
 }
 
@@ -148,6 +240,11 @@ fn parse(digest: &str) -> Result<Digest> {
 
 impl Serving {
     pub(crate) fn of(revision: &Revision) -> Self {
+        let content = &revision.content;
+        let bound = |policy: Option<(&String, &PolicyContent)>| match policy {
+            Some((name, policy)) => Some(ServingPolicy::of(name, policy)),
+            None => content.unbound_policy().map(|n| ServingPolicy::unknown(n)),
+        };
         let graphs = revision
             .content
             .graphs
@@ -166,6 +263,7 @@ impl Serving {
                         digest: digest.to_string(),
                     })
                     .collect(),
+                policy: bound(content.policy_of(id)),
                 // One whose profile was never recorded is served without until it is.
                 embedding: graph.embedding.as_ref().and_then(|embedding| {
                     Some(ServingEmbedding {
@@ -185,6 +283,7 @@ impl Serving {
             actor: revision.record.actor.clone(),
             cluster_name: revision.content.cluster_name.clone(),
             graphs: graphs.collect(),
+            server_policy: bound(content.server_policy()),
         }
     }
 
@@ -216,6 +315,7 @@ impl Serving {
                     scope: blobs.scope.clone(),
                 })
                 .collect(),
+            policy: graph.policy.as_ref().map(ServingPolicy::to_wire),
             pending_operation_id: graph.pending_operation.clone().unwrap_or_default(),
             ..pb::GraphRevision::default()
         });
@@ -228,18 +328,12 @@ impl Serving {
             storage_root: storage_root.to_owned(),
             cluster_name: self.cluster_name.clone(),
             graphs: graphs.collect(),
-            server_policy: None,
+            server_policy: self.server_policy.as_ref().map(ServingPolicy::to_wire),
         }
     }
 
-    /// Reads what travelled. Policies are not known to this release: a revision that has them is
-    /// refused, not served without them.
+    /// Reads what travelled.
     pub fn from_wire(wire: &pb::ServingRevision) -> Result<Serving> {
-        let unknown =
-            wire.server_policy.is_some() || wire.graphs.iter().any(|g| g.policy.is_some());
-        if unknown {
-            return Err(needs_newer(wire.revision));
-        }
         let graphs = wire.graphs.iter().map(|graph| {
             Ok(ServingGraph {
                 root: GraphRoot {
@@ -255,6 +349,7 @@ impl Serving {
                         digest: query.digest.clone(),
                     })
                     .collect(),
+                policy: graph.policy.as_ref().map(ServingPolicy::from_wire),
                 embedding: match &graph.embedding {
                     None => None,
                     Some(embedding) => Some(
@@ -286,6 +381,7 @@ impl Serving {
             actor: Some(wire.actor_id.clone()).filter(|actor| !actor.is_empty()),
             cluster_name: wire.cluster_name.clone(),
             graphs: graphs.collect::<Result<_>>()?,
+            server_policy: wire.server_policy.as_ref().map(ServingPolicy::from_wire),
         })
     }
 }

@@ -172,6 +172,7 @@ impl ControlPlane {
                     path: String::new(),
                 })
                 .collect(),
+            policies: Vec::new(),
         })
     }
 

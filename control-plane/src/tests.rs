@@ -11,6 +11,7 @@ mod importing;
 mod leading;
 mod matrix;
 mod operations;
+mod policies;
 mod recovery;
 mod restoring;
 mod retaining;

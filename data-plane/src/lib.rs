@@ -7,6 +7,7 @@
 //! | `loader` | the task that follows revisions and builds generations |
 //! | `state` | states of graphs, retries: the machine behind the loader |
 //! | `generation` | one graph, ready to serve |
+//! | `authorize` | who may do what |
 //! | `embedding` | whether its embedding provider can be used from here |
 //! | [`revision_source`] | where revisions come from |
 //! | `sync` | the stream to the control plane |
@@ -19,6 +20,7 @@
 // Whether a query's future may be sent is decided through all that it holds, down to the engine.
 #![recursion_limit = "256"]
 
+mod authorize;
 mod embedding;
 mod generation;
 mod loader;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use omnigraph_control_plane::serving::{Serving, ServingQuery};
+use omnigraph_control_plane::serving::{PolicyText, Serving, ServingPolicy, ServingQuery};
 use omnigraph_engine::{Engine, EngineOptions, Store, StoreOptions};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::authorize::{self, Gate};
 use crate::generation::{Generation, build};
 use crate::options::{Control, Options};
 use crate::replica::{BootError, Inner};
@@ -33,12 +34,17 @@ struct Sources {
     storage: Option<StorageSource>,
 }
 
+/// How a build ended, and what decides about calls, as far as that is known.
+type Built = (Job<Generation>, Option<Gate>, Result<Generation, Trouble>);
+
 pub(crate) struct Loader {
     inner: Arc<Inner>,
     engine: Option<Engine>,
     sources: Sources,
     board: Board<Generation>,
-    builds: JoinSet<(Job<Generation>, Result<Generation, Trouble>)>,
+    builds: JoinSet<Built>,
+    /// The server's policy that decides now; `None` where it could not be loaded.
+    server_policy: Option<Option<ServingPolicy>>,
     /// Looks in a row that failed.
     failures: u32,
 }
@@ -71,8 +77,9 @@ impl Loader {
         Ok(Loader {
             engine: engine.clone(),
             sources: Sources { control, storage },
-            board: Board::new(),
+            board: Board::new(Gate::of_graphs(&inner.options.access)),
             builds: JoinSet::new(),
+            server_policy: None,
             failures: 0,
             inner,
         })
@@ -89,8 +96,10 @@ impl Loader {
         if let Ok(Some(serving)) = &newest
             && !serving.graphs.is_empty()
         {
+            self.enforceable(serving)?;
             match self.take_up(serving).await {
-                Ok(()) => return Ok(()),
+                Ok(()) if self.server_policy.is_some() => return Ok(()),
+                Ok(()) => return Err(server_policy_invalid()),
                 Err(error) => newest = Err(error),
             }
         }
@@ -121,6 +130,22 @@ impl Loader {
             message,
             remedy,
         })
+    }
+
+    /// Refuses to start where every request would be refused.
+    fn enforceable(&self, serving: &Serving) -> Result<(), BootError> {
+        let graphs = serving.graphs.iter().any(|graph| graph.policy.is_some());
+        let policies = graphs || serving.server_policy.is_some();
+        match policies && authorize::knows_nobody(&self.inner.options.access) {
+            false => Ok(()),
+            true => Err(BootError {
+                code: "credentials_missing",
+                message: "the applied revision has policies and no credentials are configured: \
+                          every request would be refused"
+                    .to_owned(),
+                remedy: "set OMNIGRAPH_SERVER_BEARER_TOKENS_FILE, and leave --unauthenticated out",
+            }),
+        }
     }
 
     /// Runs until the replica is stopped.
@@ -212,6 +237,7 @@ impl Loader {
 
     async fn take_up(&mut self, serving: &Serving) -> Result<(), SourceError> {
         self.open_storage().await?;
+        self.decide_about_server(serving).await;
         let now = std::time::Instant::now();
         if self.board.adopt(serving, now) {
             tracing::info!(
@@ -221,6 +247,29 @@ impl Loader {
             );
         }
         Ok(())
+    }
+
+    /// Loads the server's policy. Until that succeeds nothing is allowed that it would decide.
+    async fn decide_about_server(&mut self, serving: &Serving) {
+        let wanted = &serving.server_policy;
+        if self.server_policy.as_ref() == Some(wanted) {
+            return;
+        }
+        let access = &self.inner.options.access;
+        let loaded = authorize::load_server(&self.sources, access, wanted.as_ref()).await;
+        let gate = match loaded {
+            Ok(gate) => {
+                self.server_policy = Some(wanted.clone());
+                gate
+            }
+            Err(trouble) => {
+                self.server_policy = None;
+                let (code, remedy) = (trouble.code.as_str(), trouble.code.remedy());
+                tracing::warn!(code, remedy, "{}", trouble.message);
+                Gate::Closed
+            }
+        };
+        self.inner.status.send_modify(|status| status.server = gate);
     }
 
     /// Opens the storage that the control plane's revision names, unless there is one already.
@@ -249,8 +298,17 @@ impl Loader {
         for job in self.board.take_jobs(std::time::Instant::now()) {
             let engine = engine.clone();
             let sources = self.sources.clone();
+            let access = self.inner.options.access.clone();
             let environment = self.inner.options.environment.clone();
             self.builds.spawn(async move {
+                let gate = match job.gate.clone() {
+                    Some(gate) => Ok(gate),
+                    None => authorize::load_graph(&sources, &access, &job.spec).await,
+                };
+                let gate = match gate {
+                    Ok(gate) => gate,
+                    Err(trouble) => return (job, None, Err(trouble)),
+                };
                 let previous = job.previous.as_deref();
                 let building = build(&engine, &sources, &job.spec, previous, &environment);
                 let outcome = match timeout(BUILD_MAX, building).await {
@@ -260,16 +318,13 @@ impl Loader {
                         message: "the storage did not answer in time".to_owned(),
                     }),
                 };
-                (job, outcome)
+                (job, Some(gate), outcome)
             });
         }
     }
 
-    fn built(
-        &mut self,
-        built: Result<(Job<Generation>, Result<Generation, Trouble>), tokio::task::JoinError>,
-    ) {
-        let (job, outcome) = match built {
+    fn built(&mut self, built: Result<Built, tokio::task::JoinError>) {
+        let (job, gate, outcome) = match built {
             Ok(built) => built,
             Err(error) => {
                 tracing::error!(%error, "a build was lost");
@@ -288,6 +343,9 @@ impl Loader {
                 "{}",
                 trouble.message
             ),
+        }
+        if let Some(gate) = gate {
+            self.board.gated(&job, gate);
         }
         self.board
             .finished(&job, outcome, std::time::Instant::now());
@@ -308,6 +366,14 @@ impl Loader {
             status.graphs = graphs.clone();
             changed
         });
+    }
+}
+
+fn server_policy_invalid() -> BootError {
+    BootError {
+        code: "cluster_policy_invalid",
+        message: "the policy that is bound to cluster cannot be used".to_owned(),
+        remedy: "see the log, correct it and run omnigraphctl apply",
     }
 }
 
@@ -353,6 +419,21 @@ impl RevisionSource for Sources {
         }
         match (&self.storage, failed) {
             (Some(storage), _) => storage.query_source(query).await,
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(SourceError::Content("there is no catalog".to_owned())),
+        }
+    }
+
+    async fn policy_text(&self, policy: &ServingPolicy) -> Result<PolicyText, SourceError> {
+        let mut failed = None;
+        if let Some(control) = &self.control {
+            match control.policy_text(policy).await {
+                Ok(text) => return Ok(text),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match (&self.storage, failed) {
+            (Some(storage), _) => storage.policy_text(policy).await,
             (None, Some(error)) => Err(error),
             (None, None) => Err(SourceError::Content("there is no catalog".to_owned())),
         }

@@ -12,9 +12,10 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use ulid::Ulid;
 
+use crate::authorize::Gate;
 use crate::generation::Generation;
 use crate::loader::Loader;
-use crate::options::{Boot, Options};
+use crate::options::{Access, Boot, Options};
 use crate::service::{self, HealthBoard};
 use crate::state::{Phase, View};
 use crate::{sync, upkeep};
@@ -56,14 +57,17 @@ pub(crate) struct Status {
     pub(crate) target: u64,
     pub(crate) serving_digest: Arc<str>,
     pub(crate) graphs: Arc<BTreeMap<String, View<Generation>>>,
+    /// What decides about calls to the server itself.
+    pub(crate) server: Gate,
     pub(crate) storage_reachable: bool,
     pub(crate) control_connected: bool,
     pub(crate) draining: bool,
 }
 
-impl Default for Status {
-    fn default() -> Self {
+impl Status {
+    fn new(access: &Access) -> Self {
         Status {
+            server: Gate::of_server(access),
             revision: 0,
             target: 0,
             serving_digest: "".into(),
@@ -94,7 +98,7 @@ impl Replica {
         let boot = options.boot;
         let inner = Arc::new(Inner {
             session_id: Ulid::new().to_string(),
-            status: watch::Sender::new(Status::default()),
+            status: watch::Sender::new(Status::new(&options.access)),
             wake: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

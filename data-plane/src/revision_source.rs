@@ -6,7 +6,7 @@ mod storage;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use omnigraph_control_plane::serving::{Serving, ServingQuery};
+use omnigraph_control_plane::serving::{PolicyText, Serving, ServingPolicy, ServingQuery};
 
 pub use control::ControlSource;
 pub use storage::StorageSource;
@@ -19,6 +19,9 @@ pub trait RevisionSource: Send + Sync + 'static {
 
     /// The text of a stored query, verified by its digest.
     async fn query_source(&self, query: &ServingQuery) -> Result<String, SourceError>;
+
+    /// The text of a policy, verified by its digest.
+    async fn policy_text(&self, policy: &ServingPolicy) -> Result<PolicyText, SourceError>;
 }
 
 /// Why a revision or its content cannot be had.

@@ -1,5 +1,6 @@
 //! The gRPC services: a handler decodes, makes one call of the domain, encodes.
 
+mod asks;
 mod backup;
 mod blob;
 mod branches;
@@ -22,6 +23,8 @@ mod stored;
 mod tags;
 
 use omnigraph_gateway::MESSAGE_BYTES_MAX;
+use omnigraph_policy as policy;
+use omnigraph_policy::Action;
 use omnigraph_proto::common::v1::ErrorReason;
 use omnigraph_proto::data::v1::graph_service_server::{GraphService, GraphServiceServer};
 use omnigraph_proto::data::v1::maintenance_service_server::{
@@ -35,6 +38,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::replica::Replica;
+use asks::Ask;
 use call::Budget;
 
 pub(crate) use readiness::HealthBoard;
@@ -89,6 +93,7 @@ impl GraphService for Service {
         request: Request<ListGraphsRequest>,
     ) -> Result<Response<ListGraphsResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
+        call.server(Action::GraphList)?;
         let answer = graphs::list(&self.replica, &message);
         call.answer(async { Ok(answer) }).await
     }
@@ -98,8 +103,8 @@ impl GraphService for Service {
         request: Request<GetGraphRequest>,
     ) -> Result<Response<GetGraphResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        call.answer(graphs::get(&self.replica, &message.graph_id))
-            .await
+        let (call, view) = call.view(&message.graph_id, &[asks::on(Action::Read, "")])?;
+        call.answer(graphs::get(&message.graph_id, view)).await
     }
 
     async fn query(
@@ -107,9 +112,13 @@ impl GraphService for Service {
         request: Request<QueryRequest>,
     ) -> Result<Response<BoxStream<QueryResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        let options = self.query_options(&call);
-        call.answer(query::query(&graph, message, options)).await
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Read, message.target.as_ref())],
+        )?;
+        let (options, guard) = (self.query_options(&call), call.guard());
+        call.answer(query::query(&graph, message, options, &guard))
+            .await
     }
 
     async fn list_queries(
@@ -117,7 +126,7 @@ impl GraphService for Service {
         request: Request<ListQueriesRequest>,
     ) -> Result<Response<ListQueriesResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::on(Action::Read, "")])?;
         call.answer(async { Ok(stored::list(&graph)) }).await
     }
 
@@ -126,13 +135,16 @@ impl GraphService for Service {
         request: Request<InvokeQueryRequest>,
     ) -> Result<Response<BoxStream<InvokeQueryResponse>>, Status> {
         let (call, mut message) = self.call(request, Budget::OfKind)?;
-        let (mut call, graph) = call.graph(&message.graph_id)?;
+        let invoke = policy::Call::new(Action::InvokeQuery).of_query(&message.name);
+        let unknown = stored::unknown;
+        let (mut call, graph) = call.graph_or(&message.graph_id, Ask::Exactly(invoke), unknown)?;
         call.keyed(&mut message.write_options)?;
         let mutation = graph.queries.get(&message.name).is_some_and(|q| q.mutation);
         call.set_kind(mutation);
         let invocation = stored::Invocation {
             inner: self.replica.inner().clone(),
             by: call.author(),
+            guard: call.guard(),
             options: self.query_options(&call),
             message,
         };
@@ -148,10 +160,13 @@ impl GraphService for Service {
         request: Request<MutateRequest>,
     ) -> Result<Response<MutateResponse>, Status> {
         let (call, mut message) = self.call(request, Budget::Write)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Change, &message.branch)],
+        )?;
         call.keyed(&mut message.options)?;
-        let (author, left) = (call.author(), call.left());
-        let write = async move { mutate::mutate(&graph, message, author, left).await };
+        let (author, left, guard) = (call.author(), call.left(), call.guard());
+        let write = async move { mutate::mutate(&graph, message, author, left, &guard).await };
         call.write(write).await
     }
 
@@ -168,9 +183,14 @@ impl GraphService for Service {
         request: Request<ExportRequest>,
     ) -> Result<Response<BoxStream<ExportResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Export, message.target.as_ref())],
+        )?;
         let permit = self.replica.inner().exports.clone().try_acquire_owned();
-        call.answer(export::export(&graph, message, permit)).await
+        let guard = call.guard();
+        call.answer(export::export(&graph, message, permit, &guard))
+            .await
     }
 
     async fn stat_blob(
@@ -178,9 +198,13 @@ impl GraphService for Service {
         request: Request<StatBlobRequest>,
     ) -> Result<Response<StatBlobResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        let deadline = call.deadline();
-        call.answer(blob::stat(&graph, message, deadline)).await
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Read, message.target.as_ref())],
+        )?;
+        let (deadline, guard) = (call.deadline(), call.guard());
+        call.answer(blob::stat(&graph, message, deadline, &guard))
+            .await
     }
 
     async fn get_blob(
@@ -188,9 +212,13 @@ impl GraphService for Service {
         request: Request<GetBlobRequest>,
     ) -> Result<Response<BoxStream<GetBlobResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        let deadline = call.deadline();
-        call.answer(blob::get(&graph, message, deadline)).await
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Read, message.target.as_ref())],
+        )?;
+        let (deadline, guard) = (call.deadline(), call.guard());
+        call.answer(blob::get(&graph, message, deadline, &guard))
+            .await
     }
 
     async fn get_snapshot(
@@ -198,9 +226,12 @@ impl GraphService for Service {
         request: Request<GetSnapshotRequest>,
     ) -> Result<Response<GetSnapshotResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        let deadline = call.deadline();
-        call.answer(history::snapshot(&graph, message, deadline))
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Read, message.target.as_ref())],
+        )?;
+        let (deadline, guard) = (call.deadline(), call.guard());
+        call.answer(history::snapshot(&graph, message, deadline, &guard))
             .await
     }
 
@@ -209,7 +240,7 @@ impl GraphService for Service {
         request: Request<GetSchemaRequest>,
     ) -> Result<Response<GetSchemaResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::whole(Action::Read)])?;
         call.answer(graphs::schema(&graph, message)).await
     }
 
@@ -218,7 +249,10 @@ impl GraphService for Service {
         request: Request<ApplySchemaRequest>,
     ) -> Result<Response<ApplySchemaResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, _) = call.graph(&message.graph_id)?;
+        let (call, _) = {
+            let apply = policy::Call::new(Action::SchemaApply).to("main");
+            call.graph(&message.graph_id, &[Ask::Exactly(apply)])?
+        };
         let managed = WireError::new(
             ErrorReason::SchemaManaged,
             "the schema is managed by the control plane",
@@ -232,7 +266,7 @@ impl GraphService for Service {
         request: Request<ListBranchesRequest>,
     ) -> Result<Response<ListBranchesResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::whole(Action::Read)])?;
         call.answer(branches::list(&graph, message)).await
     }
 
@@ -241,7 +275,8 @@ impl GraphService for Service {
         request: Request<GetBranchRequest>,
     ) -> Result<Response<GetBranchResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) =
+            call.graph(&message.graph_id, &[asks::on(Action::Read, &message.name)])?;
         call.answer(branches::get(&graph, message)).await
     }
 
@@ -250,9 +285,9 @@ impl GraphService for Service {
         request: Request<CreateBranchRequest>,
     ) -> Result<Response<CreateBranchResponse>, Status> {
         let (call, message) = self.call(request, Budget::Write)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        let author = call.author();
-        call.write(async move { branches::create(&graph, message, author).await })
+        let (call, graph) = call.graph(&message.graph_id, &[Ask::AtAll(Action::BranchCreate)])?;
+        let (author, guard) = (call.author(), call.guard());
+        call.write(async move { branches::create(&graph, message, author, &guard).await })
             .await
     }
 
@@ -261,7 +296,10 @@ impl GraphService for Service {
         request: Request<DeleteBranchRequest>,
     ) -> Result<Response<DeleteBranchResponse>, Status> {
         let (call, message) = self.call(request, Budget::Write)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = {
+            let delete = policy::Call::new(Action::BranchDelete).to(asks::branch(&message.name));
+            call.graph(&message.graph_id, &[Ask::Exactly(delete)])?
+        };
         let author = call.author();
         call.write(async move { branches::delete(&graph, message, author).await })
             .await
@@ -272,10 +310,10 @@ impl GraphService for Service {
         request: Request<MergeBranchesRequest>,
     ) -> Result<Response<MergeBranchesResponse>, Status> {
         let (call, mut message) = self.call(request, Budget::Write)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &merge::asks(&message))?;
         call.keyed(&mut message.options)?;
-        let (author, left) = (call.author(), call.left());
-        call.write(async move { merge::merge(&graph, message, author, left).await })
+        let (author, left, guard) = (call.author(), call.left(), call.guard());
+        call.write(async move { merge::merge(&graph, message, author, left, &guard).await })
             .await
     }
 
@@ -284,9 +322,12 @@ impl GraphService for Service {
         request: Request<RevertBranchRequest>,
     ) -> Result<Response<RevertBranchResponse>, Status> {
         let (call, message) = self.call(request, Budget::Write)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        let (author, left) = (call.author(), call.left());
-        call.write(async move { merge::revert(&graph, message, author, left).await })
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Change, &message.branch)],
+        )?;
+        let (author, left, guard) = (call.author(), call.left(), call.guard());
+        call.write(async move { merge::revert(&graph, message, author, left, &guard).await })
             .await
     }
 
@@ -295,7 +336,10 @@ impl GraphService for Service {
         request: Request<ListCommitsRequest>,
     ) -> Result<Response<ListCommitsResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Read, &message.branch)],
+        )?;
         call.answer(history::commits(&graph, message)).await
     }
 
@@ -304,15 +348,22 @@ impl GraphService for Service {
         request: Request<GetCommitChangesRequest>,
     ) -> Result<Response<GetCommitChangesResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        call.answer(Box::pin(changes::commit_changes(&graph, message)))
+        let (call, graph) = call.graph(&message.graph_id, &[])?;
+        let guard = call.guard();
+        call.answer(Box::pin(changes::commit_changes(&graph, message, &guard)))
             .await
     }
 
     async fn diff(&self, request: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        call.answer(Box::pin(changes::diff(&graph, message))).await
+        let (call, graph) = {
+            let sides = [message.from.as_ref(), message.to.as_ref()];
+            let asks = sides.map(|side| asks::at(Action::Read, side));
+            call.graph(&message.graph_id, &asks)?
+        };
+        let guard = call.guard();
+        call.answer(Box::pin(changes::diff(&graph, message, &guard)))
+            .await
     }
 
     async fn poll_changes(
@@ -320,9 +371,12 @@ impl GraphService for Service {
         request: Request<PollChangesRequest>,
     ) -> Result<Response<PollChangesResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        let deadline = call.deadline();
-        call.answer(Box::pin(changes::poll(&graph, message, deadline)))
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Read, &message.branch)],
+        )?;
+        let (deadline, guard) = (call.deadline(), call.guard());
+        call.answer(Box::pin(changes::poll(&graph, message, deadline, &guard)))
             .await
     }
 
@@ -331,9 +385,13 @@ impl GraphService for Service {
         request: Request<CaptureBaselineRequest>,
     ) -> Result<Response<BoxStream<CaptureBaselineResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::on(Action::Export, &message.branch)],
+        )?;
         let permit = self.replica.inner().exports.clone().try_acquire_owned();
-        call.answer(changes::baseline(&graph, message, permit))
+        let guard = call.guard();
+        call.answer(changes::baseline(&graph, message, permit, &guard))
             .await
     }
 
@@ -342,7 +400,7 @@ impl GraphService for Service {
         request: Request<ListTagsRequest>,
     ) -> Result<Response<ListTagsResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::whole(Action::Read)])?;
         call.answer(tags::list(&graph, message)).await
     }
 
@@ -351,7 +409,7 @@ impl GraphService for Service {
         request: Request<GetTagRequest>,
     ) -> Result<Response<GetTagResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::whole(Action::Read)])?;
         call.answer(tags::get(&graph, message)).await
     }
 
@@ -360,9 +418,9 @@ impl GraphService for Service {
         request: Request<CreateTagRequest>,
     ) -> Result<Response<CreateTagResponse>, Status> {
         let (call, message) = self.call(request, Budget::Write)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        let author = call.author();
-        call.write(async move { tags::create(&graph, message, author).await })
+        let (call, graph) = call.graph(&message.graph_id, &[Ask::AtAll(Action::Change)])?;
+        let (author, guard) = (call.author(), call.guard());
+        call.write(async move { tags::create(&graph, message, author, &guard).await })
             .await
     }
 
@@ -371,9 +429,9 @@ impl GraphService for Service {
         request: Request<DeleteTagRequest>,
     ) -> Result<Response<DeleteTagResponse>, Status> {
         let (call, message) = self.call(request, Budget::Write)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
-        let author = call.author();
-        call.write(async move { tags::delete(&graph, message, author).await })
+        let (call, graph) = call.graph(&message.graph_id, &[Ask::AtAll(Action::Change)])?;
+        let (author, guard) = (call.author(), call.guard());
+        call.write(async move { tags::delete(&graph, message, author, &guard).await })
             .await
     }
 
@@ -382,7 +440,7 @@ impl GraphService for Service {
         request: Request<GetCommitRequest>,
     ) -> Result<Response<GetCommitResponse>, Status> {
         let (call, message) = self.call(request, Budget::Read)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::whole(Action::Read)])?;
         call.answer(history::commit(&graph, message)).await
     }
 }
@@ -391,7 +449,7 @@ impl GraphService for Service {
 impl MaintenanceService for Service {
     async fn fsck(&self, request: Request<FsckRequest>) -> Result<Response<FsckResponse>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::whole(Action::Maintain)])?;
         call.answer(fsck::fsck(&graph, message)).await
     }
 
@@ -400,7 +458,7 @@ impl MaintenanceService for Service {
         request: Request<OptimizeRequest>,
     ) -> Result<Response<BoxStream<OptimizeResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::whole(Action::Maintain)])?;
         let inner = self.replica.inner();
         let begun = maintenance::optimize(inner, graph, message, call.author());
         call.respond(begun)
@@ -411,7 +469,7 @@ impl MaintenanceService for Service {
         request: Request<CleanupRequest>,
     ) -> Result<Response<BoxStream<CleanupResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::whole(Action::Maintain)])?;
         let begun = cleanup::cleanup(self.replica.inner(), graph, message);
         call.respond(begun)
     }
@@ -421,7 +479,7 @@ impl MaintenanceService for Service {
         request: Request<BackupRequest>,
     ) -> Result<Response<BoxStream<BackupResponse>>, Status> {
         let (call, message) = self.call(request, Budget::Unbounded)?;
-        let (call, graph) = call.graph(&message.graph_id)?;
+        let (call, graph) = call.graph(&message.graph_id, &[asks::whole(Action::Maintain)])?;
         let begun = backup::backup(self.replica.inner(), graph, message);
         call.respond(begun)
     }

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use omnigraph_control_plane::serving::{Serving, ServingGraph};
+use omnigraph_control_plane::serving::{Serving, ServingGraph, ServingPolicy};
+
+use crate::authorize::Gate;
 
 /// Builds that run at the same time.
 pub(crate) const BUILDS_MAX: usize = 4;
@@ -33,6 +35,8 @@ pub enum ReasonCode {
     EmbeddingProviderUnresolved,
     /// Content of the catalog is missing or not what its digest says.
     CatalogDigestMismatch,
+    /// The policy cannot be loaded or enforced; serving without it would be open to more people.
+    PolicyInvalid,
 }
 
 impl ReasonCode {
@@ -45,6 +49,7 @@ impl ReasonCode {
             ReasonCode::QueryInvalid => "query_invalid",
             ReasonCode::EmbeddingProviderUnresolved => "embedding_provider_unresolved",
             ReasonCode::CatalogDigestMismatch => "catalog_digest_mismatch",
+            ReasonCode::PolicyInvalid => "policy_invalid",
         }
     }
 
@@ -66,6 +71,10 @@ impl ReasonCode {
             }
             ReasonCode::CatalogDigestMismatch => {
                 "run omnigraphctl apply: it publishes the content again"
+            }
+            ReasonCode::PolicyInvalid => {
+                "correct the policy and run omnigraphctl apply; a server without credentials needs \
+                 OMNIGRAPH_SERVER_BEARER_TOKENS_FILE to enforce one"
             }
         }
     }
@@ -100,6 +109,8 @@ pub(crate) struct View<G> {
     pub phase: Phase,
     /// What is served, and since which revision.
     pub served: Option<(u64, Arc<G>)>,
+    /// What decides about calls; `None`: it was never known.
+    pub gate: Option<Gate>,
     /// The revision that should be served.
     pub target_revision: u64,
     /// Why that is not so.
@@ -119,17 +130,22 @@ pub(crate) struct Job<G> {
     pub(crate) revision: u64,
     pub(crate) spec: Arc<ServingGraph>,
     pub(crate) previous: Option<Arc<G>>,
+    /// What decides about calls, if it is known already.
+    pub(crate) gate: Option<Gate>,
 }
 
 /// All graphs of the newest revision.
 pub(crate) struct Board<G> {
     revision: u64,
     serving_digest: String,
+    /// What decides about graphs without a policy.
+    without_policy: Gate,
     slots: BTreeMap<String, Slot<G>>,
 }
 
 struct Slot<G> {
     spec: Arc<ServingGraph>,
+    gate: Option<KnownGate>,
     target_revision: u64,
     served: Option<Served<G>>,
     work: Work,
@@ -139,9 +155,17 @@ struct Slot<G> {
     since: Instant,
 }
 
+/// The newest gate that could be loaded, and for which policy.
+#[derive(Clone)]
+struct KnownGate {
+    policy: Option<ServingPolicy>,
+    gate: Gate,
+}
+
 struct Served<G> {
     revision: u64,
     spec: Arc<ServingGraph>,
+    gate: Option<KnownGate>,
     generation: Arc<G>,
 }
 
@@ -155,10 +179,11 @@ enum Work {
 }
 
 impl<G> Board<G> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(without_policy: Gate) -> Self {
         Board {
             revision: 0,
             serving_digest: String::new(),
+            without_policy,
             slots: BTreeMap::new(),
         }
     }
@@ -187,6 +212,7 @@ impl<G> Board<G> {
                 Some(slot) => slot.retarget(graph, serving.revision, now),
                 None => Slot::new(graph, serving.revision, now),
             };
+            let slot = slot.with_default_gate(&self.without_policy);
             slots.insert(id, slot);
         }
         self.slots = slots;
@@ -210,9 +236,21 @@ impl<G> Board<G> {
                     revision: slot.target_revision,
                     spec: slot.spec.clone(),
                     previous: slot.served.as_ref().map(|s| s.generation.clone()),
+                    gate: slot.known_gate(),
                 }
             })
             .collect()
+    }
+
+    /// What decides about the calls of a graph from now on, even if its newest generation fails for
+    /// another reason: an older one is not served under an older policy.
+    pub(crate) fn gated(&mut self, job: &Job<G>, gate: Gate) {
+        let slot = self.slots.get_mut(&job.graph_id);
+        let wanted = slot.filter(|slot| slot.work == Work::Building && *slot.spec == *job.spec);
+        if let Some(slot) = wanted {
+            let policy = job.spec.policy.clone();
+            slot.gate = Some(KnownGate { policy, gate });
+        }
     }
 
     /// How a build ended. One for a graph that is gone, or for content that is not wanted any more,
@@ -236,12 +274,17 @@ impl<G> Board<G> {
                 slot.served = Some(Served {
                     revision: slot.target_revision,
                     spec: job.spec.clone(),
+                    gate: slot.gate.clone(),
                     generation: Arc::new(generation),
                 });
             }
             Err(trouble) => {
                 slot.attempt = slot.attempt.saturating_add(1);
                 slot.work = Work::Due(now + retry_after(slot.attempt));
+                // The policy that is declared may be stricter than the one that is known.
+                if trouble.code == ReasonCode::PolicyInvalid {
+                    slot.served = None;
+                }
                 slot.trouble = Some(trouble);
             }
         }
@@ -283,6 +326,7 @@ impl<G> Slot<G> {
     fn new(graph: &ServingGraph, revision: u64, now: Instant) -> Self {
         Slot {
             spec: Arc::new(graph.clone()),
+            gate: None,
             target_revision: revision,
             served: None,
             work: Work::Due(now),
@@ -308,6 +352,7 @@ impl<G> Slot<G> {
         match current {
             Some(served) => {
                 served.revision = revision;
+                self.gate.clone_from(&served.gate);
                 self.trouble = None;
                 self.attempt = 0;
                 if self.work != Work::Building {
@@ -319,6 +364,23 @@ impl<G> Slot<G> {
         }
         self.settle(now);
         self
+    }
+
+    /// A graph without a policy needs nothing loaded to be decided about.
+    fn with_default_gate(mut self, without_policy: &Gate) -> Self {
+        if self.gate.is_none() && self.spec.policy.is_none() {
+            self.gate = Some(KnownGate {
+                policy: None,
+                gate: without_policy.clone(),
+            });
+        }
+        self
+    }
+
+    /// The gate, if it is that of the newest policy.
+    fn known_gate(&self) -> Option<Gate> {
+        let known = self.gate.as_ref()?;
+        (known.policy == self.spec.policy).then(|| known.gate.clone())
     }
 
     fn settle(&mut self, now: Instant) {
@@ -341,6 +403,7 @@ impl<G> Slot<G> {
                 .served
                 .as_ref()
                 .map(|served| (served.revision, served.generation.clone())),
+            gate: self.gate.as_ref().map(|known| known.gate.clone()),
             target_revision: self.target_revision,
             trouble: self.trouble.clone(),
             attempt: self.attempt,
@@ -365,6 +428,7 @@ impl<G> Clone for View<G> {
         View {
             phase: self.phase,
             served: self.served.clone(),
+            gate: self.gate.clone(),
             target_revision: self.target_revision,
             trouble: self.trouble.clone(),
             attempt: self.attempt,

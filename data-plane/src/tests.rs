@@ -3,6 +3,7 @@
 mod blobs;
 mod declared;
 mod following;
+mod policies;
 mod reclaiming;
 mod repeats;
 mod requests;
@@ -125,7 +126,17 @@ async fn call_with(
     replica: &Replica,
     method: &str,
     path: &str,
-    (name, value): (&str, &str),
+    header: (&str, &str),
+    body: &str,
+) -> Got {
+    call_as(replica, method, path, &[header], body).await
+}
+
+async fn call_as(
+    replica: &Replica,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
     body: &str,
 ) -> Got {
     let app = omnigraph_gateway::router(replica.upstream(), omnigraph_gateway::Options::default());
@@ -133,11 +144,14 @@ async fn call_with(
         true => "application/x-ndjson",
         false => "application/json",
     };
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header("content-type", content_type)
-        .header(name, value)
+        .header("content-type", content_type);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request
         .body(Body::from(body.to_owned()))
         .expect("a request");
     let response = app.oneshot(request).await.expect("routers do not fail");

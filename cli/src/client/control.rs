@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use omnigraph_control_plane::ControlPlane;
+use omnigraph_policy::Actor;
 use omnigraph_proto::common::v1::ErrorReason;
 use omnigraph_proto::common::v1::error_detail::Detail;
 use omnigraph_proto::control::v1 as pb;
@@ -89,9 +90,9 @@ impl ControlClient {
     }
 
     /// A service of this process that somebody else owns.
-    pub(crate) fn in_process(plane: &ControlPlane, label: String) -> ControlClient {
+    pub(crate) fn in_process(plane: &ControlPlane, actor: &Actor, label: String) -> ControlClient {
         ControlClient {
-            inner: client(super::embedded::in_process(plane)),
+            inner: client(super::embedded::in_process(plane, actor)),
             label,
             local: true,
             scheme: None,
@@ -192,6 +193,20 @@ impl ControlClient {
         answer.approval.ok_or_else(|| incomplete("approval"))
     }
 
+    /// The policies of the newest revision, with their sources.
+    pub(crate) async fn policies(&mut self) -> Result<Vec<pb::PolicyBundle>> {
+        let request = pb::GetRevisionRequest {
+            with_policies: true,
+            ..pb::GetRevisionRequest::default()
+        };
+        let answer = self
+            .unary(request, async |client, request| {
+                client.get_revision(request).await
+            })
+            .await?;
+        Ok(answer.policies)
+    }
+
     pub(crate) async fn rollout(
         &mut self,
         request: pb::RolloutStatusRequest,
@@ -215,7 +230,10 @@ impl ControlClient {
     }
 
     pub(crate) async fn revision(&mut self, number: u64) -> Result<pb::GetRevisionResponse> {
-        let request = pb::GetRevisionRequest { revision: number };
+        let request = pb::GetRevisionRequest {
+            revision: number,
+            ..pb::GetRevisionRequest::default()
+        };
         self.unary(request, async |client, request| {
             client.get_revision(request).await
         })

@@ -7,12 +7,12 @@ use std::time::Duration;
 use http::Request;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use omnigraph_control_plane::{ControlPlane, bundle};
+use omnigraph_control_plane::{AdminActors, ControlPlane, bundle};
 use omnigraph_data_plane::Replica;
 use omnigraph_engine::{Engine, EngineOptions, Store, StoreOptions};
 use omnigraph_gateway::Upstream;
 use omnigraph_lang::schema::MigrationPlan;
-use omnigraph_policy::{Actor, Credentials};
+use omnigraph_policy::{Action, Actor, Credentials};
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterServiceServer;
 use tokio::sync::Mutex;
@@ -56,6 +56,16 @@ pub(crate) fn validate(dir: &Path) -> Result<(pb::ConfigBundle, pb::ValidateResp
     Ok((read.bundle, response))
 }
 
+/// The policies of declarations, and what is wrong with them; needs no cluster.
+pub(crate) fn policies(
+    bundle: &pb::ConfigBundle,
+) -> (
+    Vec<pb::PolicyBundle>,
+    Vec<omnigraph_proto::common::v1::Diagnostic>,
+) {
+    omnigraph_control_plane::policies::declared(bundle)
+}
+
 /// Opens the storage root behind a directory or URI.
 pub(crate) async fn engine(root: &Root) -> Result<Engine> {
     let uri = match root {
@@ -73,17 +83,23 @@ pub(crate) struct Embedded {
     pub(crate) label: String,
     engine: Engine,
     plane: ControlPlane,
+    /// Who the user says they are.
+    actor: Actor,
     /// Started with the first data request.
     replica: Mutex<Option<Replica>>,
 }
 
 impl Embedded {
     /// Opens the storage; leads and serves nothing yet.
-    pub(crate) async fn open(root: &Root) -> Result<Embedded> {
+    pub(crate) async fn open(root: &Root, actor: Actor) -> Result<Embedded> {
         let engine = engine(root).await?;
         let holder = format!("omnigraphctl-{}", std::process::id());
-        let options = omnigraph_control_plane::Options::new(holder);
+        let options = omnigraph_control_plane::Options {
+            admin_actors: AdminActors::from_env(),
+            ..omnigraph_control_plane::Options::new(holder)
+        };
         Ok(Embedded {
+            actor,
             label: engine.store().root_uri().to_owned(),
             plane: ControlPlane::new(engine.clone(), options),
             engine,
@@ -93,7 +109,7 @@ impl Embedded {
 
     /// The control plane's service.
     pub(crate) fn control(&self) -> Transport {
-        in_process(&self.plane)
+        in_process(&self.plane, &self.actor)
     }
 
     /// The way of a graph to another schema.
@@ -102,6 +118,7 @@ impl Embedded {
         graph: Option<&str>,
         desired: &str,
     ) -> Result<MigrationPlan> {
+        self.may(Action::ClusterRead).await?;
         let planned = self.plane.plan_schema(graph, desired).await;
         let (_, plan) = planned.map_err(|error| {
             let shown = Error::failed(error.message());
@@ -119,13 +136,20 @@ impl Embedded {
         let replica = match running.as_ref() {
             Some(replica) => replica,
             None => {
-                let options =
-                    omnigraph_data_plane::Options::embedded(self.engine.clone(), Actor::nobody());
+                let options = omnigraph_data_plane::Options::embedded(
+                    self.engine.clone(),
+                    self.actor.clone(),
+                );
                 let started = Replica::start(options).await;
                 running.insert(started.map_err(|e| boot_error(&self.label, &e))?)
             }
         };
         Ok(door(replica.upstream()))
+    }
+
+    async fn may(&self, action: Action) -> Result<()> {
+        let allowed = self.plane.authorize_declared(&self.actor, action).await;
+        allowed.map_err(|error| Error::from_status(&error.into()))
     }
 
     /// Finishes admitted writes.
@@ -137,8 +161,9 @@ impl Embedded {
 }
 
 /// The control plane's service of this process.
-pub(crate) fn in_process(plane: &ControlPlane) -> Transport {
-    let service = ClusterServiceServer::new(plane.cluster_api(Credentials::Open))
+pub(crate) fn in_process(plane: &ControlPlane, actor: &Actor) -> Transport {
+    let credentials = Credentials::Declared(actor.clone());
+    let service = ClusterServiceServer::new(plane.cluster_api(credentials))
         .max_decoding_message_size(omnigraph_gateway::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(omnigraph_gateway::MESSAGE_BYTES_MAX);
     let service = ServiceExt::<http::Request<tonic::body::Body>>::map_err(

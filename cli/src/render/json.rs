@@ -250,7 +250,7 @@ pub(crate) fn approval(approval: &pb::Approval) -> Value {
     })
 }
 
-fn diagnostics(diagnostics: &[Diagnostic]) -> Value {
+pub(crate) fn diagnostics(diagnostics: &[Diagnostic]) -> Value {
     list(diagnostics, |d| json!(DiagnosticOutput::from(d)))
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod mutate;
 pub(crate) mod operation;
 pub(crate) mod optimize;
 pub(crate) mod plan;
+pub(crate) mod policy;
 pub(crate) mod queries;
 pub(crate) mod query;
 pub(crate) mod refresh;
@@ -39,6 +40,8 @@ pub(crate) mod version;
 mod watching;
 
 use std::path::{Path, PathBuf};
+
+use omnigraph_policy::Actor;
 
 use crate::address::{Address, Given, Up};
 use crate::args::{Command, Global};
@@ -66,6 +69,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Validate(args) => validate::run(args, context).await,
         Command::Plan(args) => plan::run(args, context).await,
         Command::Apply(args) => apply::run(args, context).await,
+        Command::Policy(command) => policy::run(command, context).await,
         Command::Import(args) => import::run(args, context).await,
         Command::Refresh(args) => refresh::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,
@@ -121,6 +125,9 @@ impl Context {
             request_id: self.global.request_id.clone(),
         };
         match address {
+            Address::Remote { url, .. } if self.global.actor.is_some() => {
+                Err(self.not_declared(&url))
+            }
             Address::Remote { url, local } if url.starts_with("http") => {
                 DataClient::gateway(&url, credentials, local)
             }
@@ -129,7 +136,7 @@ impl Context {
                 Ok(DataClient::new(door, url, local, credentials, None))
             }
             Address::Embedded(root) => {
-                let embedded = Embedded::open(&root).await?;
+                let embedded = Embedded::open(&root, self.actor()?).await?;
                 let door = embedded.data().await?;
                 let label = embedded.label.clone();
                 let local = root.is_local();
@@ -147,15 +154,36 @@ impl Context {
     /// Opens the control plane of a directory's cluster.
     pub(crate) async fn control(&self, dir: &Path) -> Result<ControlClient> {
         match self.given.control(dir, &Up::find)? {
+            Address::Remote { url, .. } if self.global.actor.is_some() => {
+                Err(self.not_declared(&url))
+            }
             Address::Remote { url, local } => {
                 let (token, timeout) = (bearer_token(), self.global.timeout);
                 ControlClient::connect(&url, local, token, timeout, self.output).await
             }
             Address::Embedded(root) => {
-                let embedded = Embedded::open(&root).await?;
+                let embedded = Embedded::open(&root, self.actor()?).await?;
                 Ok(ControlClient::embedded(embedded, root.is_local()))
             }
         }
+    }
+
+    /// Who calls, where whoever holds the storage may say it.
+    pub(crate) fn actor(&self) -> Result<Actor> {
+        match self.global.actor.as_deref() {
+            None => Ok(Actor::nobody()),
+            Some(name) => Actor::declared(name).ok_or_else(|| {
+                Error::usage(format!("'{name}' cannot be an actor"))
+                    .with_hint("names are not blank and do not begin with 'omnigraph:'")
+            }),
+        }
+    }
+
+    fn not_declared(&self, url: &str) -> Error {
+        Error::usage(format!(
+            "--as says nothing to {url}: it knows who calls from the token"
+        ))
+        .with_hint("name the storage with --cluster to work on it directly")
     }
 
     /// The directory of declarations: the argument, what `--cluster` names, or here.
@@ -211,7 +239,12 @@ pub(crate) fn bearer_token() -> Option<String> {
 
 pub(crate) async fn only_graph(client: &DataClient) -> Result<String> {
     let call = Call::get("/graphs").query("include", Some("all"));
-    let (list, _): (GraphListResponse, _) = client.json(&call).await?;
+    let listed = client.json(&call).await;
+    let (list, _): (GraphListResponse, _) =
+        listed.map_err(|error| match error.reason.as_str() {
+            "forbidden" => error.with_hint("name the graph with --graph"),
+            _ => error,
+        })?;
     let mut ids: Vec<String> = list.graphs.into_iter().map(|g| g.graph_id).collect();
     match (ids.pop(), ids.is_empty()) {
         (Some(only), true) => Ok(only),

@@ -103,7 +103,7 @@ async fn of_graph(place: &str, desired: &str, context: &Context) -> Result<Migra
         return Err(Error::usage("schema plan reads the storage itself")
             .with_hint("use --cluster, or omnigraphctl plan with a control plane"));
     };
-    let embedded = Embedded::open(&root).await?;
+    let embedded = Embedded::open(&root, context.actor()?).await?;
     let graph = context.graph_name();
     let planned = embedded.plan_schema(graph.as_deref(), desired).await;
     embedded.close().await;

@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let declared = embedded::bundle(&args.dir)?;
     let shutdown = Shutdown::on_signals(DRAIN_BOUND);
     let shutdown = shutdown.map_err(|e| Error::failed(format!("signals: {e}")))?;
-    let planes = Planes::start(&args, &storage, &shutdown).await?;
+    let planes = Planes::start(&args, &storage, context.actor()?, &shutdown).await?;
     let say = Say::new(context.output);
     say.listening(&planes)?;
     let serve = serve(&args, context, &planes, declared, &say, shutdown.token());

@@ -1,6 +1,6 @@
 //! `ClusterService`: for operators.
 
-use omnigraph_policy::Credentials;
+use omnigraph_policy::{Action, Credentials};
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterService;
 use tokio::sync::mpsc;
@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::{authenticate, stream};
+use super::{Door, stream};
 use crate::bundle;
 use crate::error::Error;
 use crate::operation::parse_id;
@@ -17,13 +17,13 @@ use crate::plane::ControlPlane;
 /// The service for operators.
 #[derive(Clone)]
 pub struct ClusterApi {
-    plane: ControlPlane,
-    credentials: Credentials,
+    door: Door,
 }
 
 impl ClusterApi {
     pub(crate) fn new(plane: ControlPlane, credentials: Credentials) -> Self {
-        Self { plane, credentials }
+        let door = Door::new(plane, credentials);
+        Self { door }
     }
 }
 
@@ -33,7 +33,7 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ValidateRequest>,
     ) -> Result<Response<pb::ValidateResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterRead).await?;
         let bundle = request.into_inner().bundle.unwrap_or_default();
         let validated = tokio::task::spawn_blocking(move || bundle::validate(&bundle)).await;
         let validated = validated.map_err(|error| {
@@ -46,18 +46,20 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::PlanRequest>,
     ) -> Result<Response<pb::PlanResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        let actor = self.door.admit(&request, Action::ClusterRead).await?;
         let request = request.into_inner();
-        Ok(Response::new(self.plane.describe_plan(request).await?))
+        let plane = &self.door.plane;
+        let answer = plane.describe_plan(request, actor.name()).await?;
+        Ok(Response::new(answer))
     }
 
     async fn apply(
         &self,
         request: Request<pb::ApplyRequest>,
     ) -> Result<Response<BoxStream<pb::ApplyResponse>>, Status> {
-        let actor = authenticate(&self.credentials, &request)?;
+        let actor = self.door.admit(&request, Action::ClusterApply).await?;
         let (to, from) = mpsc::channel(stream::FRAMES);
-        let (plane, actor) = (self.plane.clone(), actor.name().map(str::to_owned));
+        let (plane, actor) = (self.door.plane.clone(), actor.name().map(str::to_owned));
         // It ends with the operation, or when the caller has gone.
         tokio::spawn(stream::apply(plane, request.into_inner(), actor, to));
         Ok(Response::new(Box::pin(ReceiverStream::new(from))))
@@ -67,8 +69,9 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ListOperationsRequest>,
     ) -> Result<Response<pb::ListOperationsResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterRead).await?;
         let operations = self
+            .door
             .plane
             .operations(request.into_inner().page_size)
             .await?;
@@ -79,9 +82,9 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::GetOperationRequest>,
     ) -> Result<Response<pb::GetOperationResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterRead).await?;
         let id = parse_id(&request.into_inner().operation_id)?;
-        let operation = self.plane.operation(id).await?;
+        let operation = self.door.plane.operation(id).await?;
         Ok(Response::new(pb::GetOperationResponse {
             operation: Some(operation),
         }))
@@ -91,9 +94,13 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::WatchOperationRequest>,
     ) -> Result<Response<BoxStream<pb::WatchOperationResponse>>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterRead).await?;
         let (to, from) = mpsc::channel(stream::FRAMES);
-        tokio::spawn(stream::watch(self.plane.clone(), request.into_inner(), to));
+        tokio::spawn(stream::watch(
+            self.door.plane.clone(),
+            request.into_inner(),
+            to,
+        ));
         Ok(Response::new(Box::pin(ReceiverStream::new(from))))
     }
 
@@ -101,9 +108,9 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RestoreGraphRequest>,
     ) -> Result<Response<BoxStream<pb::RestoreGraphResponse>>, Status> {
-        let actor = authenticate(&self.credentials, &request)?;
+        let actor = self.door.admit(&request, Action::ClusterApply).await?;
         let (to, from) = mpsc::channel(stream::FRAMES);
-        let (plane, actor) = (self.plane.clone(), actor.name().map(str::to_owned));
+        let (plane, actor) = (self.door.plane.clone(), actor.name().map(str::to_owned));
         tokio::spawn(stream::restore(plane, request.into_inner(), actor, to));
         Ok(Response::new(Box::pin(ReceiverStream::new(from))))
     }
@@ -112,8 +119,8 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        let status = self.plane.status().await?;
+        self.door.admit(&request, Action::ClusterRead).await?;
+        let status = self.door.plane.status().await?;
         Ok(Response::new(pb::StatusResponse {
             status: Some(status),
         }))
@@ -123,9 +130,10 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RolloutStatusRequest>,
     ) -> Result<Response<pb::RolloutStatusResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterRead).await?;
         let request = request.into_inner();
         let rollout = self
+            .door
             .plane
             .rollout(request.revision, &request.graph_id)
             .await?;
@@ -138,9 +146,10 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ListRevisionsRequest>,
     ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterRead).await?;
         let request = request.into_inner();
         let page = self
+            .door
             .plane
             .revisions(request.page_size, &request.page_token, request.with_changes)
             .await?;
@@ -151,18 +160,25 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::GetRevisionRequest>,
     ) -> Result<Response<pb::GetRevisionResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        let number = request.into_inner().revision;
-        Ok(Response::new(self.plane.describe_revision(number).await?))
+        self.door.admit(&request, Action::ClusterRead).await?;
+        let request = request.into_inner();
+        let plane = &self.door.plane;
+        let mut answer = plane.describe_revision(request.revision).await?;
+        if request.with_policies {
+            let revision = plane.revision(request.revision).await?;
+            answer.policies = plane.policy_sources(&revision.content).await?;
+        }
+        Ok(Response::new(answer))
     }
 
     async fn force_unlock(
         &self,
         request: Request<pb::ForceUnlockRequest>,
     ) -> Result<Response<pb::ForceUnlockResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ClusterUnlock).await?;
         let request = request.into_inner();
         let lease = self
+            .door
             .plane
             .unlock(&request.lease_id, &request.reason)
             .await?;
@@ -175,9 +191,9 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<BoxStream<pb::RollbackResponse>>, Status> {
-        let actor = authenticate(&self.credentials, &request)?;
+        let actor = self.door.admit(&request, Action::ClusterApply).await?;
         let (to, from) = mpsc::channel(stream::FRAMES);
-        let (plane, actor) = (self.plane.clone(), actor.name().map(str::to_owned));
+        let (plane, actor) = (self.door.plane.clone(), actor.name().map(str::to_owned));
         tokio::spawn(stream::rollback(plane, request.into_inner(), actor, to));
         Ok(Response::new(Box::pin(ReceiverStream::new(from))))
     }
@@ -186,9 +202,9 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ImportRequest>,
     ) -> Result<Response<pb::ImportResponse>, Status> {
-        let actor = authenticate(&self.credentials, &request)?;
+        let actor = self.door.admit(&request, Action::ClusterApply).await?;
         let request = request.into_inner();
-        let status = self.plane.import(&request, actor.name()).await?;
+        let status = self.door.plane.import(&request, actor.name()).await?;
         Ok(Response::new(pb::ImportResponse {
             status: Some(status),
         }))
@@ -198,9 +214,9 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RefreshRequest>,
     ) -> Result<Response<pb::RefreshResponse>, Status> {
-        let actor = authenticate(&self.credentials, &request)?;
+        let actor = self.door.admit(&request, Action::ClusterApply).await?;
         let request = request.into_inner();
-        let status = self.plane.refresh(&request, actor.name()).await?;
+        let status = self.door.plane.refresh(&request, actor.name()).await?;
         Ok(Response::new(pb::RefreshResponse {
             status: Some(status),
         }))
@@ -210,9 +226,9 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::ApproveRequest>,
     ) -> Result<Response<pb::ApproveResponse>, Status> {
-        let actor = authenticate(&self.credentials, &request)?;
+        let actor = self.door.admit(&request, Action::ClusterApprove).await?;
         let request = request.into_inner();
-        let approval = self.plane.approve(&request, actor.name()).await?;
+        let approval = self.door.plane.approve(&request, actor.name()).await?;
         Ok(Response::new(pb::ApproveResponse {
             approval: Some(approval),
         }))

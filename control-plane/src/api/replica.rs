@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt as _};
-use omnigraph_policy::Credentials;
+use omnigraph_policy::{Action, Credentials};
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::replica_service_server::ReplicaService;
 use omnigraph_proto::control::v1::{fetch_revision_response, sync_request, sync_response};
@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::authenticate;
+use super::Door;
 use crate::catalog::BlobKind;
 use crate::error::Result as PlaneResult;
 use crate::lead::Role;
@@ -31,13 +31,13 @@ const FIRST_FRAME: Duration = Duration::from_secs(10);
 /// The service for replicas.
 #[derive(Clone)]
 pub struct ReplicaApi {
-    plane: ControlPlane,
-    credentials: Credentials,
+    door: Door,
 }
 
 impl ReplicaApi {
     pub(crate) fn new(plane: ControlPlane, credentials: Credentials) -> Self {
-        Self { plane, credentials }
+        let door = Door::new(plane, credentials);
+        Self { door }
     }
 
     /// What `Sync` does once it is clear who calls; also for callers in this process.
@@ -45,7 +45,11 @@ impl ReplicaApi {
     where
         F: Stream<Item = Result<pb::SyncRequest, Status>> + Send + Unpin + 'static,
     {
-        let first = self.plane.clock().timeout(FIRST_FRAME, frames.try_next());
+        let first = self
+            .door
+            .plane
+            .clock()
+            .timeout(FIRST_FRAME, frames.try_next());
         let first = first.await.unwrap_or(Ok(None))?;
         let first = first.and_then(|message| message.frame);
         let Some(sync_request::Frame::Register(register)) = first else {
@@ -56,7 +60,7 @@ impl ReplicaApi {
         }
         let (to, from) = mpsc::channel(FRAMES);
         let session = Session {
-            plane: self.plane.clone(),
+            plane: self.door.plane.clone(),
             id: register.replica_id.clone(),
             session: register.session_id.clone(),
             to,
@@ -73,7 +77,7 @@ impl ReplicaService for ReplicaApi {
         &self,
         request: Request<Streaming<pb::SyncRequest>>,
     ) -> Result<Response<BoxStream<pb::SyncResponse>>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ReplicaSync).await?;
         let answers = self.follow(request.into_inner()).await?;
         Ok(Response::new(answers))
     }
@@ -82,11 +86,11 @@ impl ReplicaService for ReplicaApi {
         &self,
         request: Request<pb::FetchRevisionRequest>,
     ) -> Result<Response<BoxStream<pb::FetchRevisionResponse>>, Status> {
-        authenticate(&self.credentials, &request)?;
+        self.door.admit(&request, Action::ReplicaSync).await?;
         let request = request.into_inner();
-        let revision = self.plane.revision(request.revision).await?;
+        let revision = self.door.plane.revision(request.revision).await?;
         let (to, from) = mpsc::channel(FRAMES);
-        let plane = self.plane.clone();
+        let plane = self.door.plane.clone();
         tokio::spawn(async move {
             let have = request.have_digests.into_iter().collect();
             if let Err(error) = send_revision(&plane, &revision, &have, &to).await {
@@ -111,25 +115,35 @@ async fn send_revision(
         return Ok(());
     }
     let mut sent = BTreeSet::new();
+    let mut blobs = Vec::new();
+    for policy in revision.content.policies.values() {
+        blobs.push((&policy.text, policy.kind()));
+        blobs.extend(
+            policy
+                .groups
+                .iter()
+                .map(|digest| (digest, BlobKind::Policy)),
+        );
+    }
     for graph in revision.content.graphs.values() {
         let queries = graph
             .queries
             .values()
             .map(|digest| (digest, BlobKind::Query));
-        let blobs = queries.chain([(&graph.schema_source, BlobKind::Schema)]);
-        for (digest, kind) in blobs {
-            if have.contains(digest.as_str()) || !sent.insert(digest.clone()) {
-                continue;
-            }
-            let content = plane.shared().catalog.get(digest, kind).await?;
-            let blob = frame(fetch_revision_response::Frame::Blob(pb::CatalogBlob {
-                digest: digest.to_string(),
-                kind: kind.label().to_owned(),
-                content,
-            }));
-            if to.send(Ok(blob)).await.is_err() {
-                return Ok(());
-            }
+        blobs.extend(queries.chain([(&graph.schema_source, BlobKind::Schema)]));
+    }
+    for (digest, kind) in blobs {
+        if have.contains(digest.as_str()) || !sent.insert(digest.clone()) {
+            continue;
+        }
+        let content = plane.shared().catalog.get(digest, kind).await?;
+        let blob = frame(fetch_revision_response::Frame::Blob(pb::CatalogBlob {
+            digest: digest.to_string(),
+            kind: kind.label().to_owned(),
+            content,
+        }));
+        if to.send(Ok(blob)).await.is_err() {
+            return Ok(());
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use ulid::Ulid;
 use super::run::Run;
 use crate::declared::{Declared, DeclaredGraph};
 use crate::digest::Digest;
-use crate::ledger::{Content, Ending, GraphContent, ProviderContent};
+use crate::ledger::{Content, Ending, GraphContent, ProviderContent, keep_bindings};
 use crate::sidecar::Completion;
 
 impl Run<'_> {
@@ -22,6 +22,12 @@ impl Run<'_> {
             .held_back
             .extend(carried.map(|(address, reason)| (address.clone(), reason.clone())));
         content.providers = providers(declared);
+        let applied = std::mem::replace(&mut content.policies, planned.policies.clone());
+        if self.postpones_deletions() {
+            keep_bindings(&mut content.policies, &applied, |graph| {
+                planned.deletes.keys().any(|id| id.as_str() == graph)
+            });
+        }
         content.observations = planned.unrepaired(&self.failed);
         for (id, incarnation) in &self.prepared {
             let Some(graph) = declared.graphs.get(id) else {
@@ -77,6 +83,7 @@ impl Run<'_> {
         self.complete(&mut whole);
         let rest = whole.graphs != moved.graphs
             || whole.providers != moved.providers
+            || whole.policies != moved.policies
             || whole.endings != moved.endings;
         (!rest).then(|| Completion {
             revision: self.published.unwrap_or_else(|| self.planned.base_number()),

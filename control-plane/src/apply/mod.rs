@@ -73,6 +73,7 @@ impl ControlPlane {
         let bundle = request.bundle.take().unwrap_or_default();
         let targets = Targets::parse(&request.targets)?;
         let mut declared = declare(bundle).await?;
+        declared.findings.extend(self.lockout(&declared, actor));
         if let Some(settled) = self.settled(&request, &declared, &targets, actor).await? {
             return Ok(settled);
         }
@@ -152,14 +153,25 @@ impl ControlPlane {
     }
 
     /// The plan as a caller asks for it, without the right to change anything.
+    #[cfg(test)]
     pub(crate) async fn plan_part(
         &self,
         bundle: &ConfigBundle,
         targets: &[String],
         refresh: bool,
     ) -> Result<Planned> {
-        let targets = Targets::parse(targets)?;
         let declared = declare(bundle.clone()).await?;
+        self.plan_declared(&declared, targets, refresh).await
+    }
+
+    /// The plan for what was read already.
+    pub(crate) async fn plan_declared(
+        &self,
+        declared: &Declared,
+        targets: &[String],
+        refresh: bool,
+    ) -> Result<Planned> {
+        let targets = Targets::parse(targets)?;
         let mut warnings = Vec::new();
         for found in self.shared().sidecars.list().await? {
             match found {
@@ -173,8 +185,8 @@ impl ControlPlane {
                 }
             }
         }
-        let planned = self.plan(&declared, &Undecided::new(), refresh).await?;
-        let mut planned = planned.narrow(&targets, &declared)?;
+        let planned = self.plan(declared, &Undecided::new(), refresh).await?;
+        let mut planned = planned.narrow(&targets, declared)?;
         planned.plan.diagnostics.extend(warnings);
         Ok(planned)
     }

@@ -15,10 +15,12 @@ use omnigraph_proto::control::v1::{ApplyRequest, ChangeOperation, RollbackReques
 
 use super::{Admission, Admitted};
 use crate::catalog::{BlobKind, Catalog};
-use crate::declared::{Compiled, Declared, DeclaredGraph, DeclaredQuery, DeclaredSchema};
+use crate::declared::{
+    Compiled, Declared, DeclaredGraph, DeclaredPolicy, DeclaredQuery, DeclaredSchema,
+};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{GraphContent, Revision};
+use crate::ledger::{GraphContent, PolicyContent, Revision};
 use crate::operation::Event;
 use crate::plan::{Planned, check_expectations};
 use crate::plane::ControlPlane;
@@ -46,7 +48,8 @@ impl ControlPlane {
         request: &RollbackRequest,
         actor: Option<&str>,
     ) -> Result<Admission> {
-        let declared = self.declared_at(request.to_revision).await?;
+        let mut declared = self.declared_at(request.to_revision).await?;
+        declared.findings.extend(self.lockout(&declared, actor));
         if request.dry_run {
             let planned = self.plan(&declared, &Undecided::new(), true).await?;
             let planned = expected(planned, request)?;
@@ -103,7 +106,12 @@ impl ControlPlane {
                 .try_collect()
                 .await
                 .map_err(|error| lost(number, error))?;
-        Ok(declared(&revision, graphs))
+        let mut policies = BTreeMap::new();
+        for (name, content) in &revision.content.policies {
+            let policy = declared_policy(catalog, number, name, content).await;
+            policies.insert(name.clone(), policy.map_err(|error| lost(number, error))?);
+        }
+        Ok(declared(&revision, graphs, policies))
     }
 }
 
@@ -126,12 +134,17 @@ fn order(request: &RollbackRequest) -> ApplyRequest {
     }
 }
 
-fn declared(revision: &Revision, graphs: BTreeMap<GraphId, DeclaredGraph>) -> Declared {
+fn declared(
+    revision: &Revision,
+    graphs: BTreeMap<GraphId, DeclaredGraph>,
+    policies: BTreeMap<String, DeclaredPolicy>,
+) -> Declared {
     let content = &revision.content;
     let providers = content.providers.iter();
     Declared {
         cluster_name: content.cluster_name.clone(),
         graphs,
+        policies,
         providers: providers
             .filter_map(|(name, provider)| Some((name.clone(), provider.profile.clone()?)))
             .collect(),
@@ -202,6 +215,21 @@ async fn declared_graph(
         retention: content.retention.clone(),
         external_blobs: content.external_blobs.clone(),
     })
+}
+
+async fn declared_policy(
+    catalog: &Catalog,
+    number: u64,
+    name: &str,
+    content: &PolicyContent,
+) -> Result<DeclaredPolicy> {
+    let source = text(catalog, &content.text, content.kind()).await?;
+    let groups = match &content.groups {
+        None => None,
+        Some(digest) => Some(text(catalog, digest, BlobKind::Policy).await?),
+    };
+    let path = format!("revision {number}");
+    DeclaredPolicy::of_content(name, &path, content, source, groups)
 }
 
 async fn text(catalog: &Catalog, digest: &Digest, kind: BlobKind) -> Result<String> {

@@ -169,6 +169,11 @@ impl<'a> Run<'a> {
                 blobs.insert((query.digest.clone(), BlobKind::Query), &query.source);
             }
         }
+        for policy in self.declared.policies.values() {
+            for (kind, text) in policy.texts() {
+                blobs.insert((Digest::of(text.as_bytes()), kind), text);
+            }
+        }
         let catalog = self.plane.shared().catalog.clone();
         let blobs = blobs
             .into_iter()

@@ -1,5 +1,6 @@
 //! `cluster.yaml`: what may stand in it, and every finding at once.
 
+mod policies;
 mod providers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use super::external::ExternalBlobs;
 use super::locate::Index;
 use super::{CLUSTER_FILE, is_inside};
 use crate::finding::{self, Place};
+pub(crate) use policies::{CLUSTER_SCOPE, PolicyConfig};
 
 const TOP_KEYS: [&str; 6] = [
     "version",
@@ -40,6 +42,9 @@ pub(crate) struct Config {
     /// Embedding providers by name.
     pub(crate) providers: BTreeMap<String, EmbeddingProfile>,
     pub(crate) graphs: BTreeMap<String, GraphConfig>,
+    pub(crate) policies: BTreeMap<String, PolicyConfig>,
+    /// Every graph that is named, with or without errors.
+    declared_graphs: BTreeSet<String>,
 }
 
 /// One declared graph.
@@ -114,10 +119,6 @@ impl Reader<'_> {
                 self.report("C104", &[key], message);
             }
         }
-        if top.get("policies").is_some_and(|v| !v.is_null()) {
-            let message = "policies are not supported yet: remove them";
-            self.report("C109", &["policies"], message);
-        }
         match top.get("version") {
             Some(Value::Number(number)) if number.as_u64() == Some(1) => {}
             Some(_) => self.report("C105", &["version"], "version must be 1"),
@@ -139,10 +140,15 @@ impl Reader<'_> {
             && let Some(graphs) = self.mapping(graphs, &["graphs"], &[])
         {
             for (id, graph) in graphs {
+                config.declared_graphs.insert(id.clone());
                 if let Some(graph) = self.graph(&id, graph) {
                     config.graphs.insert(id, graph);
                 }
             }
+        }
+        if let Some(policies) = top.get("policies") {
+            self.policies(policies, &mut config);
+            self.bindings(&config);
         }
         self.check_provider_references(&config);
         config
@@ -488,19 +494,53 @@ mod tests {
 
     #[test]
     fn every_mistake_is_found_at_its_place() {
-        let text = "version: 2\ncolour: red\nui: {}\npolicies:\n  readers: { file: p.yaml }\ngraphs:\n  healthz:\n    schema: ../a.pg\n  b:\n    schema: b.pg\n    shema: c.pg\n    retention: { age: soon }\n  c: {}\n";
+        let text = "version: 2\ncolour: red\nui: {}\npolicies:\n  readers: { file: p.yaml, colour: red }\ngraphs:\n  healthz:\n    schema: ../a.pg\n  b:\n    schema: b.pg\n    shema: c.pg\n    retention: { age: soon }\n  c: {}\n";
         assert_eq!(
             findings(text),
             [
                 "C103 2:1 key 'colour' is not known",
                 "C104 3:1 key 'ui' is reserved for a later release: remove it",
-                "C109 4:1 policies are not supported yet: remove them",
                 "C105 1:1 version must be 1",
                 "C103 11:5 key 'shema' is not known",
                 "C105 12:18 age must be a number of days, hours or minutes, such as 30d",
                 "C105 13:3 graph 'c' has no schema: add `schema: c.pg`",
                 "C110 7:3 graph id 'healthz' is reserved: choose another",
                 "C106 8:5 path '../a.pg' leaves the directory: use a relative path inside it",
+                "C103 5:28 key 'colour' is not known",
+                "C105 5:3 policy 'readers' applies to nothing: add `applies_to: [<graph>]` or `[cluster]`",
+            ]
+        );
+    }
+
+    #[test]
+    fn policies_are_bound_to_graphs_or_to_the_cluster() {
+        let head = "version: 1\ngraphs:\n  a: { schema: a.pg }\n  b: { schema: b.pg }\npolicies:\n";
+        let text = format!(
+            "{head}  readers: {{ file: ./p.yaml, applies_to: [a, b] }}\n  server: {{ file: s.cedar, groups_file: g.yaml, applies_to: [cluster] }}\n"
+        );
+        let (config, found) = Config::parse(&text);
+        assert_eq!(found, []);
+        assert_eq!(config.policies["readers"].file.0, "p.yaml");
+        assert_eq!(config.policies["readers"].applies_to, ["a", "b"]);
+        assert_eq!(config.policies["server"].applies_to, [CLUSTER_SCOPE]);
+        let text = format!(
+            "{head}  one: {{ file: 1.yaml, applies_to: [a, cluster] }}\n  two: {{ file: 2.yaml, applies_to: [a, c, c] }}\n  three: {{ file: ../3.yaml, applies_to: [] }}\n  four: {{ applies_to: b }}\n  \"fi ve\": {{ file: 5.yaml, groups_file: g.yaml, applies_to: [b] }}\n"
+        );
+        let mut found = findings(&text);
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "C105 10:28 groups_file goes with a bundle in Cedar: a YAML bundle has its groups itself",
+                "C105 8:31 applies_to is empty: name a graph, or cluster",
+                "C105 9:11 applies_to must be a list of graphs, or [cluster]",
+                "C105 9:3 policy 'four' has no file: add `file: four.yaml`",
+                "C106 8:12 path '../3.yaml' leaves the directory: use a relative path inside it",
+                "C110 10:4 policy name 'fi ve' must be 1 to 64 of the characters a-z, A-Z, 0-9, '-', '_'",
+                "C115 6:24 a bundle is bound to graphs or to cluster, never to both",
+                "C115 7:24 'a' has two policies, 'one' and 'two': one bundle per scope",
+                "C115 7:24 'c' is named twice",
+                "C115 7:24 policy 'two' applies to graph 'c', which is not declared",
             ]
         );
     }

@@ -149,6 +149,10 @@ fn named_files(directory: &Path, text: &str) -> BTreeSet<String> {
             Queries::Directory(queries, _) => named.extend(query_files(directory, &queries)),
         }
     }
+    for policy in config.policies.into_values() {
+        named.insert(policy.file.0);
+        named.extend(policy.groups_file.map(|(path, _)| path));
+    }
     named
 }
 

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::{ConfigBundle, Dependency, ResourceSummary, ValidateResponse};
 
-pub(crate) use config::{Config, EMBEDDING_PREFIX, GraphConfig, Queries, Retention};
+pub(crate) use config::{
+    CLUSTER_SCOPE, Config, EMBEDDING_PREFIX, GraphConfig, PolicyConfig, Queries, Retention,
+};
 pub use config::{EmbeddingProfile, ProviderKind};
 pub use directory::{
     Directory, read, read_directory, resolve_cluster, storage_root, watched_files,
@@ -189,6 +191,20 @@ pub fn validate(bundle: &ConfigBundle) -> ValidateResponse {
             digest: profile.digest().to_string(),
             path: CLUSTER_FILE.into(),
         });
+    }
+    for policy in declared.policies.values() {
+        let address = format!("policy.{}", policy.name);
+        resources.push(ResourceSummary {
+            address: address.clone(),
+            kind: "policy".into(),
+            digest: policy.digest().to_string(),
+            path: policy.path.clone(),
+        });
+        let graphs = policy.applies_to.iter().filter(|s| *s != CLUSTER_SCOPE);
+        dependencies.extend(graphs.map(|graph| Dependency {
+            from: address.clone(),
+            to: format!("graph.{graph}"),
+        }));
     }
     ValidateResponse {
         ok,

@@ -1,14 +1,14 @@
 //! The content of a revision: complete, not a delta.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use omnigraph_engine::graph::{GraphId, GraphRoot, Incarnation};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::bundle::{EMBEDDING_PREFIX, EmbeddingProfile, ExternalBlobs, Retention};
+use crate::bundle::{CLUSTER_SCOPE, EMBEDDING_PREFIX, EmbeddingProfile, ExternalBlobs, Retention};
 use crate::catalog::BlobKind;
-use crate::declared::graph_digest;
+use crate::declared::{graph_digest, policy_digest};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
@@ -24,6 +24,8 @@ pub(crate) struct Content {
     /// Embedding providers by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) providers: BTreeMap<String, ProviderContent>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) policies: BTreeMap<String, PolicyContent>,
     /// What is declared and was not applied, and why, by resource address.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) held_back: BTreeMap<String, String>,
@@ -53,6 +55,67 @@ pub(crate) struct GraphContent {
     pub(crate) retention: Option<Retention>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) external_blobs: Vec<ExternalBlobs>,
+}
+
+/// One applied policy bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PolicyContent {
+    /// The catalog object with its text.
+    pub(crate) text: Digest,
+    /// `yaml` or `cedar`.
+    pub(crate) format: String,
+    /// The catalog object with the groups beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) groups: Option<Digest>,
+    /// Graphs, or the literal `cluster`. `None`: an older release did not say, so that nobody can
+    /// know whom it would let in; the next apply fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) applies_to: Option<BTreeSet<String>>,
+}
+
+/// Keeps what is bound to graphs that stay although a declaration does not name them any more:
+/// without their policy they would be open to more people.
+pub(crate) fn keep_bindings(
+    next: &mut BTreeMap<String, PolicyContent>,
+    applied: &BTreeMap<String, PolicyContent>,
+    stays: impl Fn(&str) -> bool,
+) {
+    for (name, policy) in applied {
+        let scopes = policy.applies_to.iter().flatten();
+        let kept: BTreeSet<String> = scopes
+            .filter(|scope| *scope != CLUSTER_SCOPE && stays(scope))
+            .cloned()
+            .collect();
+        if kept.is_empty() {
+            continue;
+        }
+        let entry = next.entry(name.clone()).or_insert_with(|| PolicyContent {
+            applies_to: Some(BTreeSet::new()),
+            ..policy.clone()
+        });
+        entry.applies_to.get_or_insert_default().extend(kept);
+    }
+}
+
+impl PolicyContent {
+    /// The state of the policy as a resource.
+    pub(crate) fn digest(&self) -> Digest {
+        policy_digest(&self.text, self.groups.as_ref())
+    }
+
+    /// What the catalog calls its text.
+    pub(crate) fn kind(&self) -> BlobKind {
+        match self.format.as_str() {
+            "cedar" => BlobKind::Cedar,
+            _ => BlobKind::Policy,
+        }
+    }
+
+    fn is_bound_to(&self, scope: &str) -> bool {
+        self.applies_to
+            .as_ref()
+            .is_some_and(|scopes| scopes.contains(scope))
+    }
 }
 
 /// The embedding of one graph, whole, so that a graph can be served from its own part alone.
@@ -156,6 +219,7 @@ impl Content {
             cluster_name: String::new(),
             graphs: BTreeMap::new(),
             providers: BTreeMap::new(),
+            policies: BTreeMap::new(),
             held_back: BTreeMap::new(),
             observations: BTreeMap::new(),
             endings: Vec::new(),
@@ -181,8 +245,12 @@ impl Content {
 
     /// Over what replicas load: a revision that changes statuses only has its predecessor's.
     pub(crate) fn serving_digest(&self) -> Result<Digest> {
-        let served = (&self.cluster_name, &self.graphs);
-        let bytes = serde_json::to_vec(&served)
+        // Without policies it is what releases that knew none have written.
+        let bytes = match self.policies.is_empty() {
+            true => serde_json::to_vec(&(&self.cluster_name, &self.graphs)),
+            false => serde_json::to_vec(&(&self.cluster_name, &self.graphs, &self.policies)),
+        };
+        let bytes = bytes
             .map_err(|error| Error::internal("a revision cannot be digested").with_source(error))?;
         Ok(Digest::of(&bytes))
     }
@@ -202,7 +270,32 @@ impl Content {
             let address = format!("{EMBEDDING_PREFIX}{name}");
             resources.insert(address, provider.digest.clone());
         }
+        for (name, policy) in &self.policies {
+            resources.insert(format!("policy.{name}"), policy.digest());
+        }
         resources
+    }
+
+    /// The policy of a graph.
+    pub(crate) fn policy_of(&self, graph: &GraphId) -> Option<(&String, &PolicyContent)> {
+        self.bound_to(graph.as_str())
+    }
+
+    /// The policy of the server itself.
+    pub(crate) fn server_policy(&self) -> Option<(&String, &PolicyContent)> {
+        self.bound_to(CLUSTER_SCOPE)
+    }
+
+    /// A policy of which nobody knows what it applies to.
+    pub(crate) fn unbound_policy(&self) -> Option<&String> {
+        let mut policies = self.policies.iter();
+        let unbound = policies.find(|(_, policy)| policy.applies_to.is_none());
+        unbound.map(|(name, _)| name)
+    }
+
+    fn bound_to(&self, scope: &str) -> Option<(&String, &PolicyContent)> {
+        let mut policies = self.policies.iter();
+        policies.find(|(_, policy)| policy.is_bound_to(scope))
     }
 
     /// The catalog objects that the content names, each with the resource that needs it.
@@ -214,6 +307,13 @@ impl Content {
             for (name, digest) in &graph.queries {
                 let address = format!("query.{id}.{name}");
                 blobs.push((address, digest.clone(), BlobKind::Query));
+            }
+        }
+        for (name, policy) in &self.policies {
+            let address = format!("policy.{name}");
+            blobs.push((address.clone(), policy.text.clone(), policy.kind()));
+            if let Some(groups) = &policy.groups {
+                blobs.push((address, groups.clone(), BlobKind::Policy));
             }
         }
         blobs

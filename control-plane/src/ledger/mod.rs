@@ -12,7 +12,8 @@ use omnigraph_engine::log::{AppendError, Log, Seq, Settled, Truncated};
 use parking_lot::Mutex;
 
 pub(crate) use content::{
-    Content, Ending, GraphContent, GraphEmbedding, Observation, ProviderContent, Verdict,
+    Content, Ending, GraphContent, GraphEmbedding, Observation, PolicyContent, ProviderContent,
+    Verdict, keep_bindings,
 };
 pub(crate) use entry::{Event, Leader, LedgerEntry, RevisionPointer, RevisionRecord};
 

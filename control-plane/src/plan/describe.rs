@@ -2,15 +2,23 @@
 
 use omnigraph_proto::control::v1 as pb;
 
+use crate::apply::declare;
 use crate::error::Result;
 use crate::plane::ControlPlane;
 
 impl ControlPlane {
     /// Plans, and says for which cluster and who leads it.
-    pub(crate) async fn describe_plan(&self, request: pb::PlanRequest) -> Result<pb::PlanResponse> {
+    pub(crate) async fn describe_plan(
+        &self,
+        request: pb::PlanRequest,
+        actor: Option<&str>,
+    ) -> Result<pb::PlanResponse> {
         let bundle = request.bundle.unwrap_or_default();
         let refresh = !request.no_refresh;
-        let planned = self.plan_part(&bundle, &request.targets, refresh).await?;
+        let mut declared = declare(bundle).await?;
+        declared.findings.extend(self.lockout(&declared, actor));
+        let targets = &request.targets;
+        let planned = self.plan_declared(&declared, targets, refresh).await?;
         let state = self.shared().ledger.state().await?;
         let lease = match &state.leader {
             Some(leader) => Some(self.lease_of(leader).await),

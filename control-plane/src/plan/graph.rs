@@ -243,7 +243,7 @@ impl Builder {
 
     /// What is wrong with a catalog object that can be published again. One that could not be read
     /// is said to be so, and stays.
-    fn trouble(&mut self, digest: &Digest, kind: BlobKind) -> Option<String> {
+    pub(super) fn trouble(&mut self, digest: &Digest, kind: BlobKind) -> Option<String> {
         match self.blobs.get(&(digest.clone(), kind))? {
             BlobTrouble::Missing => Some("catalog object is missing".to_owned()),
             BlobTrouble::Tampered => Some("catalog object is not what its digest says".to_owned()),

@@ -4,6 +4,7 @@ mod consent;
 mod describe;
 mod graph;
 mod look;
+mod policy;
 mod provider;
 mod single;
 mod steps;
@@ -28,7 +29,7 @@ use crate::declared::Declared;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding;
-use crate::ledger::{Content, Observation, Revision};
+use crate::ledger::{Content, Observation, PolicyContent, Revision};
 use crate::plane::ControlPlane;
 use crate::roots::{Waiting, refusal};
 use crate::sweep::Undecided;
@@ -58,6 +59,8 @@ pub(crate) struct Planned {
     /// Graphs whose declared part is taken over as it is: queries, settings, a schema that the
     /// graph has already.
     pub(crate) updates: BTreeSet<GraphId>,
+    /// The policies as they are to be.
+    pub(crate) policies: BTreeMap<String, PolicyContent>,
     /// What is declared and cannot be applied now, and why, by resource.
     pub(crate) held_back: BTreeMap<String, String>,
 }
@@ -133,6 +136,7 @@ struct Builder {
     heals: Vec<(BlobKind, String)>,
     moves: Vec<GraphId>,
     updates: BTreeSet<GraphId>,
+    policies: BTreeMap<String, PolicyContent>,
 }
 
 impl ControlPlane {
@@ -206,6 +210,7 @@ impl ControlPlane {
             }
         }
         builder.change_providers(declared, content);
+        builder.change_policies(declared, content);
         Ok(builder.finish(declared, base, seen))
     }
 
@@ -284,6 +289,7 @@ impl Builder {
             seen,
             moves: self.moves,
             updates: self.updates,
+            policies: self.policies,
             held_back,
         }
     }
@@ -359,6 +365,9 @@ fn plan_digest(changes: &[PlanChange], base: u64, declared: &Declared) -> Digest
             change.reason,
             change.metadata_change
         ));
+        if !change.metadata_change.is_empty() {
+            lines.push(change.metadata_change.clone());
+        }
         let steps = change
             .migration
             .iter()

@@ -1,7 +1,7 @@
 //! Narrowing a plan to some graphs: `--target graph.shop`. A graph brings what it needs, its schema,
 //! its stored queries and its embedding provider, so that what is applied is always whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use omnigraph_engine::graph::GraphId;
 use omnigraph_proto::control::v1::{Disposition, PlanChange};
@@ -12,6 +12,7 @@ use crate::bundle::EMBEDDING_PREFIX;
 use crate::declared::Declared;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::PolicyContent;
 
 /// What is declared and was left out is not applied for this reason.
 const LEFT_OUT: &str = "left out: it belongs to no target of the last apply";
@@ -81,8 +82,47 @@ impl Targets {
         }
     }
 
+    /// Policies of which the targets are, or were, a part, and those that would be bound beside
+    /// them: a graph is not applied without what decides about it.
+    fn policies(&self, planned: &Planned) -> BTreeSet<String> {
+        let none = BTreeMap::new();
+        let applied = planned
+            .base
+            .as_ref()
+            .map_or(&none, |base| &base.content.policies);
+        let mut own: BTreeSet<String> = BTreeSet::new();
+        for (name, policy) in planned.policies.iter().chain(applied) {
+            let scopes = policy.applies_to.iter().flatten();
+            let mut graphs =
+                scopes.filter(|scope| self.graphs.iter().any(|id| id.as_str() == *scope));
+            if graphs.next().is_some() {
+                own.insert(name.clone());
+            }
+        }
+        // Until no scope is left with two.
+        loop {
+            let part = part_of(planned, applied, &own);
+            let mut taken: BTreeMap<&String, &String> = BTreeMap::new();
+            let mut more = BTreeSet::new();
+            for (name, policy) in &part {
+                for scope in policy.applies_to.iter().flatten() {
+                    if let Some(other) = taken.insert(scope, name) {
+                        more.extend([name.clone(), other.clone()]);
+                    }
+                }
+            }
+            if more.is_subset(&own) {
+                return own;
+            }
+            own.extend(more);
+        }
+    }
+
     /// Whether a change is one of a target, or of what it needs.
-    fn has(&self, change: &PlanChange, declared: &Declared) -> bool {
+    fn has(&self, change: &PlanChange, declared: &Declared, policies: &BTreeSet<String>) -> bool {
+        if let Some(name) = change.resource.strip_prefix("policy.") {
+            return policies.contains(name);
+        }
         if let Some(graph) = graph_of(&change.resource) {
             return self.graphs.iter().any(|id| id.as_str() == graph);
         }
@@ -97,6 +137,22 @@ impl Targets {
         let graphs = self.graphs.iter().filter_map(|id| declared.graphs.get(id));
         graphs.filter_map(|graph| Some(graph.embedding.as_ref()?.provider.as_str()))
     }
+}
+
+/// The policies when only some of them are applied.
+fn part_of(
+    planned: &Planned,
+    applied: &BTreeMap<String, PolicyContent>,
+    own: &BTreeSet<String>,
+) -> BTreeMap<String, PolicyContent> {
+    let new = planned
+        .policies
+        .iter()
+        .filter(|(name, _)| own.contains(*name));
+    let old = applied.iter().filter(|(name, _)| !own.contains(*name));
+    let all = new.chain(old);
+    all.map(|(name, policy)| (name.clone(), policy.clone()))
+        .collect()
 }
 
 impl Planned {
@@ -116,8 +172,13 @@ impl Planned {
             }
         }
         let changes = std::mem::take(&mut self.plan.changes);
-        let (kept, omitted): (Vec<_>, Vec<_>) =
-            changes.into_iter().partition(|c| targets.has(c, declared));
+        let policies = targets.policies(&self);
+        let (kept, omitted): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .partition(|c| targets.has(c, declared, &policies));
+        let base = self.base.as_ref();
+        let applied = base.map(|base| base.content.policies.clone());
+        self.policies = part_of(&self, &applied.unwrap_or_default(), &policies);
         for change in &omitted {
             let reason = || LEFT_OUT.to_owned();
             self.held_back
@@ -127,7 +188,7 @@ impl Planned {
         self.plan.changes = kept;
         self.plan.omitted_changes = u32::try_from(omitted.len()).unwrap_or(u32::MAX);
         self.plan.converged = self.plan.changes.is_empty() && omitted.is_empty();
-        self.plan.targets = self.with_needs(targets, declared);
+        self.plan.targets = self.with_needs(targets, declared, &policies);
         let approvals = &mut self.plan.approvals_required;
         approvals.retain(|one| !omitted.iter().any(|c| c.resource == one.resource));
         let own = |id: &GraphId| targets.graphs.contains(id);
@@ -159,7 +220,12 @@ impl Planned {
         self.plan.changes.iter().all(known)
     }
 
-    fn with_needs(&self, targets: &Targets, declared: &Declared) -> Vec<String> {
+    fn with_needs(
+        &self,
+        targets: &Targets,
+        declared: &Declared,
+        policies: &BTreeSet<String>,
+    ) -> Vec<String> {
         let mut all = Vec::new();
         for id in &targets.graphs {
             all.push(format!("graph.{id}"));
@@ -171,6 +237,7 @@ impl Planned {
         let providers: BTreeSet<&str> = targets.providers(declared).collect();
         let address = |name| format!("{EMBEDDING_PREFIX}{name}");
         all.extend(providers.into_iter().map(address));
+        all.extend(policies.iter().map(|name| format!("policy.{name}")));
         all
     }
 }

@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Migration,
     /// A newer leader fenced this writer off.
     Fenced,
+    /// A gate of the caller refuses what the request would touch.
+    Denied,
     /// A defect of this program.
     Internal,
 }

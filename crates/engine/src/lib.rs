@@ -39,7 +39,7 @@ pub use graph::{
     FsckSeverity, Graph, GraphId, GraphRoot, Incarnation, MergeConflict, MergeOptions,
     MergeOutcome, MergeResult, MergeStrategy, ReadOptions, Resolution, RevertMode, RevertOptions,
     RevertResult, STORAGE_FORMAT, SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot,
-    StagedSchema, Strategies, Target, Touched, WriteOptions,
+    StagedSchema, Strategies, Target, Touched, TypeGate, TypeUse, WriteOptions,
 };
 pub use graph::{
     Amount, BackupCheck, BackupInfo, BackupOptions, BackupScope, CollectOptions, CollectOutcome,

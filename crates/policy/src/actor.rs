@@ -25,10 +25,6 @@ impl Actor {
         (!name.is_empty() && !ours).then(|| Actor(Some(name.into())))
     }
 
-    pub(crate) fn named(name: &str) -> Actor {
-        Actor(Some(name.into()))
-    }
-
     /// The name that is stamped on commits and revisions; absent when the server is open.
     pub fn name(&self) -> Option<&str> {
         self.0.as_deref()

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use omnigraph_control_plane::serving::{Serving, ServingQuery, verify_blob};
+use omnigraph_control_plane::serving::{
+    PolicyText, Serving, ServingPolicy, ServingQuery, verify_blob,
+};
 use omnigraph_proto::control::v1::replica_service_client::ReplicaServiceClient;
 use omnigraph_proto::control::v1::{
     FetchRevisionRequest, FetchRevisionResponse, ServingRevision, fetch_revision_response,
@@ -84,6 +86,24 @@ impl ControlSource {
         Ok(Some(self.remember(serving, revision.storage_root, blobs)))
     }
 
+    async fn text(&self, digest: &str, what: &str) -> Result<String, SourceError> {
+        let known = self.shared.known.lock().blobs.get(digest).cloned();
+        let content = match known {
+            Some(content) => content,
+            None => {
+                self.newest().await?;
+                let blobs = &self.shared.known.lock().blobs;
+                blobs.get(digest).cloned().ok_or_else(|| {
+                    SourceError::Content(format!(
+                        "the control plane has no valid content for {what}"
+                    ))
+                })?
+            }
+        };
+        String::from_utf8(content.into())
+            .map_err(|_| SourceError::Content(format!("{what} is no text")))
+    }
+
     /// What is known already, if all its content is.
     fn unchanged(&self, serving: &Serving) -> Option<Arc<Serving>> {
         let known = self.shared.known.lock();
@@ -121,7 +141,13 @@ impl ControlSource {
 
 fn digests(serving: &Serving) -> impl Iterator<Item = &str> {
     let queries = serving.graphs.iter().flat_map(|graph| &graph.queries);
-    queries.map(|query| query.digest.as_str())
+    let policies = serving
+        .graphs
+        .iter()
+        .filter_map(|graph| graph.policy.as_ref());
+    let policies = policies.chain(&serving.server_policy);
+    let queries = queries.map(|query| query.digest.as_str());
+    queries.chain(policies.flat_map(ServingPolicy::digests))
 }
 
 async fn first(
@@ -168,21 +194,17 @@ impl RevisionSource for ControlSource {
     }
 
     async fn query_source(&self, query: &ServingQuery) -> Result<String, SourceError> {
-        let known = self.shared.known.lock().blobs.get(&query.digest).cloned();
-        let content = match known {
-            Some(content) => content,
-            None => {
-                self.newest().await?;
-                let blobs = &self.shared.known.lock().blobs;
-                blobs.get(&query.digest).cloned().ok_or_else(|| {
-                    SourceError::Content(format!(
-                        "the control plane has no valid content for query '{}'",
-                        query.name
-                    ))
-                })?
-            }
+        let what = format!("query '{}'", query.name);
+        self.text(&query.digest, &what).await
+    }
+
+    async fn policy_text(&self, policy: &ServingPolicy) -> Result<PolicyText, SourceError> {
+        let what = format!("policy '{}'", policy.name);
+        let text = self.text(&policy.digest, &what).await?;
+        let groups = match &policy.groups_digest {
+            None => None,
+            Some(digest) => Some(self.text(digest, &what).await?),
         };
-        String::from_utf8(content.into())
-            .map_err(|_| SourceError::Content(format!("query '{}' is no text", query.name)))
+        Ok(PolicyText { text, groups })
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use omnigraph_control_plane::serving::{Serving, ServingQuery, ServingReader};
+use omnigraph_control_plane::serving::{
+    PolicyText, Serving, ServingPolicy, ServingQuery, ServingReader,
+};
 use omnigraph_control_plane::{Error, ErrorKind};
 use omnigraph_engine::Store;
 
@@ -33,6 +35,11 @@ impl RevisionSource for StorageSource {
     async fn query_source(&self, query: &ServingQuery) -> Result<String, SourceError> {
         let source = self.reader.query_source(query).await;
         source.map_err(|error| of(&error))
+    }
+
+    async fn policy_text(&self, policy: &ServingPolicy) -> Result<PolicyText, SourceError> {
+        let text = self.reader.policy_text(policy).await;
+        text.map_err(|error| of(&error))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use futures::{StreamExt as _, stream};
 use omnigraph_engine::{BlobContent, BlobInfo, BlobSelector, ByteRange};
+use omnigraph_policy::{Action, Call};
 use omnigraph_proto::common::v1 as common;
 use omnigraph_proto::common::v1::error_detail::Detail;
 use omnigraph_proto::common::v1::{EntityKind, ErrorReason, ReadTarget};
@@ -15,8 +16,10 @@ use omnigraph_proto::data::v1::{StatBlobRequest, StatBlobResponse};
 use omnigraph_proto::error::WireError;
 use tonic::codegen::BoxStream;
 
+use super::asks;
 use super::convert;
 use super::errors::{About, wire};
+use crate::authorize::Guard;
 use crate::generation::Generation;
 
 /// A cell at one commit.
@@ -29,9 +32,10 @@ pub(super) async fn stat(
     generation: &Generation,
     message: StatBlobRequest,
     deadline: Option<Instant>,
+    guard: &Guard,
 ) -> Result<StatBlobResponse, WireError> {
     let place = (message.target, message.options);
-    let cell = cell(generation, message.selector, place, deadline).await?;
+    let cell = cell(generation, message.selector, place, deadline, guard).await?;
     Ok(StatBlobResponse {
         descriptor: Some(cell.descriptor),
     })
@@ -41,10 +45,11 @@ pub(super) async fn get(
     generation: &Generation,
     message: GetBlobRequest,
     deadline: Option<Instant>,
+    guard: &Guard,
 ) -> Result<BoxStream<GetBlobResponse>, WireError> {
     let wanted = range_of(message.range)?;
     let place = (message.target, message.options);
-    let cell = cell(generation, message.selector, place, deadline).await?;
+    let cell = cell(generation, message.selector, place, deadline, guard).await?;
     let Some((content, etag)) = cell.content else {
         let header = frame(Frame::Header(pb::BlobHeader {
             descriptor: Some(cell.descriptor),
@@ -86,6 +91,7 @@ async fn cell(
     selector: Option<pb::BlobSelector>,
     place: (Option<ReadTarget>, Option<common::ReadOptions>),
     deadline: Option<Instant>,
+    guard: &Guard,
 ) -> Result<Cell, WireError> {
     let selector = selector_of(selector)?;
     let target = convert::target(place.0)?;
@@ -93,6 +99,9 @@ async fn cell(
     let graph = &generation.graph;
     let refused = |error| wire(error, About::Source);
     let snapshot = graph.snapshot(&target, &options).await.map_err(refused)?;
+    let read = Call::new(Action::Read).on(asks::branch_of(&target, &snapshot).as_str());
+    asks::pinned(guard, Action::Read, &target, &snapshot)?;
+    guard.check_types(read, [selector.type_name.as_str()])?;
     let opened = graph.open_blob(&snapshot, &selector).await;
     let (info, content) = opened.map_err(refused)?;
     use pb::blob_descriptor::Content;

@@ -1,15 +1,18 @@
 //! Branches.
 
-use omnigraph_engine::{Authorship, BranchInfo, Error, Target};
+use omnigraph_engine::{Authorship, BranchInfo, BranchName, Error, ReadOptions, Target};
+use omnigraph_policy::{Action, Call};
 use omnigraph_proto::data::v1::{
     Branch, CreateBranchRequest, CreateBranchResponse, DeleteBranchRequest, DeleteBranchResponse,
     GetBranchRequest, GetBranchResponse, ListBranchesRequest, ListBranchesResponse,
 };
 use omnigraph_proto::error::WireError;
 
+use super::asks;
 use super::convert;
 use super::errors::{About, wire};
 use super::history::page_size;
+use crate::authorize::Guard;
 use crate::generation::Generation;
 
 /// Branches after the one that the token names.
@@ -49,6 +52,7 @@ pub(super) async fn create(
     generation: &Generation,
     message: CreateBranchRequest,
     by: Authorship,
+    guard: &Guard,
 ) -> Result<CreateBranchResponse, WireError> {
     let name = convert::named_branch(&message.name)?;
     if name.is_main() {
@@ -66,6 +70,7 @@ pub(super) async fn create(
         None if message.from_target.is_some() => convert::target(message.from_target)?,
         None => Target::Branch(convert::branch(&message.from_branch)?),
     };
+    may_create(generation, &name, &from, guard).await?;
     let branch = generation.graph.create_branch(&name, &from, &by).await;
     let branch = branch.map_err(refused)?;
     Ok(CreateBranchResponse {
@@ -80,6 +85,25 @@ pub(super) async fn create(
         actor_id: by.actor.map(|actor| actor.to_string()),
         uri: generation.graph.uri(),
     })
+}
+
+/// Decides about a new branch. Whoever may not create it under this name, wherever it starts, need
+/// not hear what is there.
+async fn may_create(
+    generation: &Generation,
+    name: &BranchName,
+    from: &Target,
+    guard: &Guard,
+) -> Result<(), WireError> {
+    let create = Call::new(Action::BranchCreate).to(name.as_str());
+    if let Target::Branch(from) | Target::AsOf { branch: from, .. } = from {
+        return guard.check(&create.on(from.as_str()));
+    }
+    let read = ReadOptions::default();
+    let snapshot = generation.graph.snapshot(from, &read).await;
+    let snapshot = snapshot.map_err(refused)?;
+    let from = asks::branch_of(from, &snapshot).as_str();
+    guard.check(&create.on(from))
 }
 
 pub(super) async fn delete(

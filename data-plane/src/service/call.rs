@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use omnigraph_engine::{ActorId, Authorship};
-use omnigraph_policy::Actor;
+use omnigraph_policy as policy;
+use omnigraph_policy::{Action, Actor};
 use omnigraph_proto::common::v1 as pb;
 use omnigraph_proto::common::v1::ErrorReason;
 use omnigraph_proto::error::WireError;
@@ -13,11 +14,13 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
 use super::Service;
+use super::asks::Ask;
 use super::convert::graph_state;
+use crate::authorize::{Gate, Guard};
 use crate::generation::Generation;
 use crate::options::Access;
 use crate::replica::Inner;
-use crate::state::Phase;
+use crate::state::{Phase, ReasonCode, View};
 
 /// Which default a call without a deadline gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub(super) struct Call {
     graph_id: Option<String>,
     begun: Instant,
     asked: Option<Duration>,
+    /// What decides about calls of the graph; known once the graph is.
+    gate: Option<Gate>,
     /// The idempotency keys in the metadata.
     keys: Vec<String>,
     budget: Budget,
@@ -57,6 +62,7 @@ impl Service {
             graph_id: None,
             begun: Instant::now(),
             asked: grpc_timeout(&metadata),
+            gate: None,
             keys: idempotency_keys(&metadata),
             budget,
             stale: false,
@@ -66,15 +72,79 @@ impl Service {
     }
 
     /// Whether the caller may see the names of graphs.
-    pub(super) fn is_known<T>(&self, request: &Request<T>) -> bool {
-        let access = &self.replica.inner().options.access;
-        authenticate(access, request.metadata()).is_ok()
+    pub(super) fn may_list<T>(&self, request: &Request<T>) -> bool {
+        let inner = self.replica.inner();
+        let actor = authenticate(&inner.options.access, request.metadata());
+        let list = policy::Call::new(Action::GraphList);
+        actor.is_ok_and(|actor| server_guard(inner, &actor).check(&list).is_ok())
     }
 }
 
+fn server_guard(inner: &Inner, actor: &Actor) -> Guard {
+    let gate = inner.status.borrow().server.clone();
+    Guard::new(gate, actor.clone(), "")
+}
+
 impl Call {
-    /// The generation of the named graph that serves this call to its end.
-    pub(super) fn graph(mut self, graph_id: &str) -> Result<(Call, Arc<Generation>), Status> {
+    /// Refuses a call to the server itself that the caller may not make.
+    pub(super) fn server(&self, action: Action) -> Result<(), Status> {
+        let guard = server_guard(&self.inner, &self.actor);
+        let decided = guard.check(&policy::Call::new(action));
+        decided.map_err(|error| self.fail(error))
+    }
+
+    /// The generation of the named graph that serves this call to its end, if the caller may make
+    /// it. Whoever may not is told that and not how the graph is.
+    pub(super) fn graph(
+        self,
+        graph_id: &str,
+        asks: &[Ask<'_>],
+    ) -> Result<(Call, Arc<Generation>), Status> {
+        let (call, view) = self.known(graph_id)?;
+        call.decide(asks).map_err(|error| call.fail(error))?;
+        call.served(view)
+    }
+
+    /// The same for calls of a stored query: who may not make them hears what `unknown` says.
+    pub(super) fn graph_or(
+        self,
+        graph_id: &str,
+        ask: Ask<'_>,
+        unknown: impl FnOnce() -> WireError,
+    ) -> Result<(Call, Arc<Generation>), Status> {
+        let (call, view) = self.known(graph_id)?;
+        if let Err(error) = call.decide(&[ask]) {
+            let told = match error.reason {
+                ErrorReason::PermissionDenied => unknown(),
+                _ => error,
+            };
+            return Err(call.fail(told));
+        }
+        call.served(view)
+    }
+
+    /// The named graph in whatever state, if the caller may make the call.
+    pub(super) fn view(
+        self,
+        graph_id: &str,
+        asks: &[Ask<'_>],
+    ) -> Result<(Call, View<Generation>), Status> {
+        let (call, view) = self.known(graph_id)?;
+        match call.decide(asks) {
+            Ok(()) if call.gate.is_some() => Ok((call, view)),
+            Ok(()) => Err(call.fail(unavailable(graph_id, &view))),
+            Err(error) => Err(call.fail(error)),
+        }
+    }
+
+    /// What decides about the graph's calls of this caller.
+    pub(super) fn guard(&self) -> Guard {
+        let graph = self.graph_id.as_deref().unwrap_or_default();
+        let gate = self.gate.clone().unwrap_or(Gate::Closed);
+        Guard::new(gate, self.actor.clone(), graph)
+    }
+
+    fn known(mut self, graph_id: &str) -> Result<(Call, View<Generation>), Status> {
         self.graph_id = Some(graph_id.to_owned());
         let view = self.inner.status.borrow().graphs.get(graph_id).cloned();
         let Some(view) = view else {
@@ -88,19 +158,29 @@ impl Call {
             };
             return Err(self.fail(error));
         };
+        self.gate.clone_from(&view.gate);
+        Ok((self, view))
+    }
+
+    /// Where no policy could ever be loaded nothing is served either, and nothing is told.
+    fn decide(&self, asks: &[Ask<'_>]) -> Result<(), WireError> {
+        if self.gate.is_none() {
+            return Ok(());
+        }
+        let guard = self.guard();
+        asks.iter().try_for_each(|ask| match ask {
+            Ask::Exactly(call) => guard.check(call),
+            Ask::AtAll(action) => guard.check_at_all(*action),
+        })
+    }
+
+    fn served(mut self, view: View<Generation>) -> Result<(Call, Arc<Generation>), Status> {
         self.stale = view.phase == Phase::Stale;
-        match view.served {
-            Some((_, generation)) => Ok((self, generation)),
+        match &view.served {
+            Some((_, generation)) => Ok((self, generation.clone())),
             None => {
-                let (code, message) = view.trouble.as_ref().map_or(("loading", ""), |trouble| {
-                    (trouble.code.as_str(), trouble.message.as_str())
-                });
-                let state = graph_state(view.phase);
-                let mut error = WireError::graph_unavailable(graph_id, state, code, message);
-                if let Some(trouble) = &view.trouble {
-                    error = error.with_hint(trouble.code.remedy());
-                }
-                Err(self.fail(error))
+                let graph_id = self.graph_id.as_deref().unwrap_or_default();
+                Err(self.fail(unavailable(graph_id, &view)))
             }
         }
     }
@@ -231,6 +311,30 @@ impl Call {
                 "omnigraph-graph-status",
                 MetadataValue::from_static("stale"),
             );
+        }
+    }
+}
+
+/// A graph that is not served. Why is told only where a policy has decided that the caller may know.
+fn unavailable(graph_id: &str, view: &View<Generation>) -> WireError {
+    let state = graph_state(view.phase);
+    let trouble = view.trouble.as_ref();
+    match trouble {
+        None => WireError::graph_unavailable(graph_id, state, "loading", ""),
+        Some(trouble) if view.gate.is_none() || trouble.code == ReasonCode::PolicyInvalid => {
+            let mut error = WireError::graph_unavailable(
+                graph_id,
+                state,
+                ReasonCode::PolicyInvalid.as_str(),
+                "",
+            );
+            error.message = format!("graph '{graph_id}' is quarantined");
+            error
+        }
+        Some(trouble) => {
+            let code = trouble.code.as_str();
+            let error = WireError::graph_unavailable(graph_id, state, code, &trouble.message);
+            error.with_hint(trouble.code.remedy())
         }
     }
 }

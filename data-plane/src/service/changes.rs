@@ -8,9 +8,12 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use omnigraph_engine as engine;
 use omnigraph_engine::{
-    ChangeFilter, ChangePage, DiffOptions, Error, FeedEnd, FeedPosition, FeedRequest,
+    BranchName, ChangeFilter, ChangePage, CommitId, DiffOptions, Error, FeedEnd, FeedPosition,
+    FeedRequest, ReadOptions, Target,
 };
+use omnigraph_policy::{Action, Call};
 use omnigraph_proto::common::v1 as pb;
+use omnigraph_proto::common::v1::ErrorReason;
 use omnigraph_proto::data::v1::poll_changes_request::Position;
 use omnigraph_proto::data::v1::{
     Baseline, CaptureBaselineRequest, CaptureBaselineResponse, ChangeBlock, ChangeCause,
@@ -21,9 +24,11 @@ use omnigraph_proto::error::WireError;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 use tonic::codegen::BoxStream;
 
+use super::asks;
 use super::convert;
 use super::errors::{About, entity_kind, wire};
 use super::export::too_many;
+use crate::authorize::Guard;
 use crate::generation::Generation;
 
 /// A poll is held no longer.
@@ -34,10 +39,12 @@ const ANSWERING: Duration = Duration::from_millis(500);
 pub(super) async fn commit_changes(
     generation: &Generation,
     message: GetCommitChangesRequest,
+    guard: &Guard,
 ) -> Result<GetCommitChangesResponse, WireError> {
     let id = convert::commit_id(&message.commit_id)?;
     let filter = filter(message.filter)?;
     let page = page(message.page_size, message.page_token);
+    may_see(generation, &id, &filter, guard).await?;
     let found = generation.graph.commit_changes(&id, &filter, &page).await;
     let found = found.map_err(refused)?;
     Ok(GetCommitChangesResponse {
@@ -46,9 +53,36 @@ pub(super) async fn commit_changes(
     })
 }
 
+/// Decides about a commit's changes. Who may not see them hears what is said of a commit that is not
+/// there.
+async fn may_see(
+    generation: &Generation,
+    id: &CommitId,
+    filter: &ChangeFilter,
+    guard: &Guard,
+) -> Result<(), WireError> {
+    let commit = generation.graph.commit(id).await.map_err(refused)?;
+    let read = Call::new(Action::Read).on(commit.branch.as_str());
+    let decided = match guard.check(&read) {
+        Ok(()) if guard.limits_types() => {
+            let target = Target::Commit(*id);
+            let fresh = ReadOptions::default();
+            let snapshot = generation.graph.snapshot(&target, &fresh).await;
+            let snapshot = snapshot.map_err(refused)?;
+            asks::filtered(guard, read, filter, &snapshot)
+        }
+        decided => decided,
+    };
+    decided.map_err(|error| match error.reason {
+        ErrorReason::PermissionDenied => refused(Error::commit_not_found(id)),
+        _ => error,
+    })
+}
+
 pub(super) async fn diff(
     generation: &Generation,
     message: DiffRequest,
+    guard: &Guard,
 ) -> Result<DiffResponse, WireError> {
     let (from, to) = (convert::target(message.from)?, convert::target(message.to)?);
     let options = DiffOptions {
@@ -57,6 +91,14 @@ pub(super) async fn diff(
         filter: filter(message.filter)?,
         page: page(message.page_size, message.page_token),
     };
+    for side in [&from, &to] {
+        let fresh = ReadOptions::default();
+        let snapshot = generation.graph.snapshot(side, &fresh).await;
+        let snapshot = snapshot.map_err(refused)?;
+        asks::pinned(guard, Action::Read, side, &snapshot)?;
+        let read = Call::new(Action::Read).on(asks::branch_of(side, &snapshot).as_str());
+        asks::filtered(guard, read, &options.filter, &snapshot)?;
+    }
     let diff = generation.graph.diff(&from, &to, &options).await;
     let diff = diff.map_err(refused)?;
     let branch = |side: &engine::DiffSide| {
@@ -81,6 +123,7 @@ pub(super) async fn poll(
     generation: &Generation,
     message: PollChangesRequest,
     deadline: Option<Instant>,
+    guard: &Guard,
 ) -> Result<PollChangesResponse, WireError> {
     let position = match message.position {
         None => FeedPosition::Now,
@@ -102,6 +145,14 @@ pub(super) async fn poll(
         limit: size(message.page_size),
         wait: left.map_or(wait, |left| wait.min(left.saturating_sub(ANSWERING))),
     };
+    may_follow(
+        generation,
+        Action::Read,
+        &request.branch,
+        &request.filter,
+        guard,
+    )
+    .await?;
     let found = generation.graph.poll_changes(&request).await;
     let found = found.map_err(refused)?;
     let mut response = PollChangesResponse {
@@ -122,10 +173,12 @@ pub(super) async fn baseline(
     generation: &Generation,
     message: CaptureBaselineRequest,
     permit: Result<OwnedSemaphorePermit, TryAcquireError>,
+    guard: &Guard,
 ) -> Result<BoxStream<CaptureBaselineResponse>, WireError> {
     let permit = permit.map_err(|_| too_many())?;
     let branch = convert::branch(&message.branch)?;
     let filter = filter(message.filter)?;
+    may_follow(generation, Action::Export, &branch, &filter, guard).await?;
     let baseline = generation.graph.baseline(&branch, &filter).await;
     let baseline = baseline.map_err(refused)?;
     let rest = Rest {
@@ -145,6 +198,29 @@ pub(super) async fn baseline(
             }
         },
     )))
+}
+
+/// Decides about the types of a feed or a baseline.
+async fn may_follow(
+    generation: &Generation,
+    action: Action,
+    branch: &BranchName,
+    filter: &ChangeFilter,
+    guard: &Guard,
+) -> Result<(), WireError> {
+    if !guard.limits_types() {
+        return Ok(());
+    }
+    let target = Target::Branch(branch.clone());
+    let fresh = ReadOptions::default();
+    let snapshot = generation.graph.snapshot(&target, &fresh).await;
+    let snapshot = snapshot.map_err(refused)?;
+    asks::filtered(
+        guard,
+        Call::new(action).on(branch.as_str()),
+        filter,
+        &snapshot,
+    )
 }
 
 /// What is still to be sent of a baseline, and the right to send it.

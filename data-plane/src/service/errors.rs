@@ -163,6 +163,7 @@ fn of_kind(kind: ErrorKind) -> ErrorReason {
         ErrorKind::Corrupt => ErrorReason::Integrity,
         ErrorKind::ExternalBlobSource => ErrorReason::ExternalBlobSource,
         ErrorKind::Migration => ErrorReason::UnsupportedMigration,
+        ErrorKind::Denied => ErrorReason::PermissionDenied,
         ErrorKind::Internal => ErrorReason::Internal,
     }
 }
@@ -267,6 +268,7 @@ mod tests {
                 424,
             ),
             (ErrorKind::Fenced, ErrorReason::WriteConflict, 409),
+            (ErrorKind::Denied, ErrorReason::PermissionDenied, 403),
             (ErrorKind::Internal, ErrorReason::Internal, 500),
             (
                 ErrorKind::ChangeDiffRefused,

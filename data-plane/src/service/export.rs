@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use omnigraph_engine::{Error, ReadOptions};
+use omnigraph_policy::{Action, Call};
 use omnigraph_proto::common::v1::error_detail::Detail;
 use omnigraph_proto::common::v1::{ErrorReason, ResourceLimit};
 use omnigraph_proto::data::v1::{ExportRequest, ExportResponse, export_response::Frame};
@@ -13,14 +14,17 @@ use omnigraph_proto::error::WireError;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 use tonic::codegen::BoxStream;
 
+use super::asks;
 use super::convert;
 use super::errors::{About, wire};
+use crate::authorize::Guard;
 use crate::generation::Generation;
 
 pub(super) async fn export(
     generation: &Generation,
     message: ExportRequest,
     permit: Result<OwnedSemaphorePermit, TryAcquireError>,
+    guard: &Guard,
 ) -> Result<BoxStream<ExportResponse>, WireError> {
     let permit = permit.map_err(|_| too_many())?;
     let target = convert::target(message.target)?;
@@ -29,6 +33,9 @@ pub(super) async fn export(
         .snapshot(&target, &ReadOptions::default())
         .await
         .map_err(|error| wire(error, About::Source))?;
+    asks::pinned(guard, Action::Export, &target, &snapshot)?;
+    let copy = Call::new(Action::Export).on(asks::branch_of(&target, &snapshot).as_str());
+    asks::types(guard, copy, &message.type_names, &snapshot)?;
     let chunks = graph
         .export(&snapshot, &message.type_names)
         .await

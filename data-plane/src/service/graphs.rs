@@ -38,15 +38,10 @@ pub(super) fn list(replica: &Replica, message: &ListGraphsRequest) -> ListGraphs
 }
 
 /// One graph in whatever state, with the head of `main` if it can be had.
-pub(super) async fn get(replica: &Replica, graph_id: &str) -> Result<GetGraphResponse, WireError> {
-    let view = replica
-        .inner()
-        .status
-        .borrow()
-        .graphs
-        .get(graph_id)
-        .cloned();
-    let view = view.ok_or_else(|| WireError::graph_not_found(graph_id))?;
+pub(super) async fn get(
+    graph_id: &str,
+    view: View<Generation>,
+) -> Result<GetGraphResponse, WireError> {
     let mut info = info(graph_id, &view);
     if let Some((_, generation)) = &view.served {
         let head = generation

@@ -3,14 +3,17 @@
 use std::time::Instant;
 
 use omnigraph_engine::{DatasetInfo, STORAGE_FORMAT};
+use omnigraph_policy::Action;
 use omnigraph_proto::data::v1::{
     GetCommitRequest, GetCommitResponse, GetSnapshotRequest, GetSnapshotResponse,
     ListCommitsRequest, ListCommitsResponse, SnapshotDataset,
 };
 use omnigraph_proto::error::WireError;
 
+use super::asks;
 use super::convert;
 use super::errors::{About, entity_kind, wire};
+use crate::authorize::Guard;
 use crate::generation::Generation;
 
 /// Page of a request that names no size, and the largest.
@@ -20,6 +23,7 @@ pub(super) async fn snapshot(
     generation: &Generation,
     message: GetSnapshotRequest,
     deadline: Option<Instant>,
+    guard: &Guard,
 ) -> Result<GetSnapshotResponse, WireError> {
     let target = convert::target(message.target)?;
     let options = convert::read_options(message.options, deadline)?;
@@ -28,6 +32,7 @@ pub(super) async fn snapshot(
         .snapshot(&target, &options)
         .await
         .map_err(|error| wire(error, About::Source))?;
+    asks::pinned(guard, Action::Read, &target, &snapshot)?;
     let commit = snapshot.commit();
     let branch = snapshot.branch().unwrap_or(&commit.branch);
     Ok(GetSnapshotResponse {

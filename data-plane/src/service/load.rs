@@ -6,6 +6,8 @@ use omnigraph_engine::{
     BranchName, LoadEncoding, LoadFormat, LoadMode, LoadOptions, LoadOutcome, LoadPhase,
     LoadSession, LoadType,
 };
+use omnigraph_policy as policy;
+use omnigraph_policy::Action;
 use omnigraph_proto::data::v1::{
     self as pb, LoadAccepted, LoadHeader, LoadProgress, LoadRequest, LoadResponse, LoadResult,
     LoadedType, load_request, load_response::Frame,
@@ -18,6 +20,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Response, Status, Streaming};
 
 use super::Service;
+use super::asks;
 use super::call::Call;
 use super::convert;
 use super::errors::{About, wire};
@@ -43,7 +46,8 @@ pub(super) async fn load(
         Err(_) => Err(WireError::invalid_request("the load's header did not come")),
     };
     let mut header = header.map_err(|error| call.fail(error))?;
-    let (call, generation) = call.graph(&header.graph_id)?;
+    let change = asks::on(Action::Change, &header.branch);
+    let (call, generation) = call.graph(&header.graph_id, &[change])?;
     call.keyed(&mut header.options)?;
     let begun = begin(&call, &generation.graph, header).await;
     let (session, accepted, mode) = begun.map_err(|error| call.fail(error))?;
@@ -101,8 +105,14 @@ async fn begin(
         false => Some(convert::named_branch(&header.from_branch)?),
     };
     let mode = header.mode();
-    let write = convert::write_options(header.options, call.author(), call.left())?;
+    let mut write = convert::write_options(header.options, call.author(), call.left())?;
+    let guard = call.guard();
+    write.types = guard.type_gate(branch.as_str());
     let missing = from.is_some() && is_missing(graph, &branch).await;
+    if let Some(from) = from.as_ref().filter(|_| missing) {
+        let create = policy::Call::new(Action::BranchCreate);
+        guard.check(&create.on(from.as_str()).to(branch.as_str()))?;
+    }
     let options = LoadOptions {
         mode: match mode {
             pb::LoadMode::Append => LoadMode::Append,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use omnigraph_engine as engine;
 use omnigraph_engine::{
-    Authorship, ConflictKind, MergeOptions, MergeResult, Resolution, RevertMode, RevertOptions,
-    Strategies,
+    Authorship, BranchName, ConflictKind, MergeOptions, MergeResult, ReadOptions, Resolution,
+    RevertMode, RevertOptions, Strategies, Target,
 };
+use omnigraph_policy::{Action, Call};
 use omnigraph_proto::common::v1 as pb;
 use omnigraph_proto::common::v1::{MergeConflictKind, MergeResolution};
 use omnigraph_proto::data::v1::{
@@ -16,19 +17,48 @@ use omnigraph_proto::data::v1::{
 };
 use omnigraph_proto::error::WireError;
 
+use super::asks::{self, Ask};
 use super::convert;
 use super::errors::{About, entity_kind, wire};
+use crate::authorize::Guard;
 use crate::generation::Generation;
+
+/// A merge changes its target; a trial reads both sides.
+pub(super) fn asks(message: &MergeBranchesRequest) -> Vec<Ask<'_>> {
+    let (source, target) = (asks::branch(&message.source), asks::branch(&message.target));
+    match message.dry_run {
+        true => vec![
+            asks::on(Action::Read, source),
+            asks::on(Action::Read, target),
+        ],
+        false => {
+            let merge = Call::new(Action::BranchMerge).on(source).to(target);
+            vec![Ask::Exactly(merge)]
+        }
+    }
+}
 
 pub(super) async fn merge(
     generation: &Generation,
     message: MergeBranchesRequest,
     by: Authorship,
     left: Duration,
+    guard: &Guard,
 ) -> Result<MergeBranchesResponse, WireError> {
     let source = convert::named_branch(&message.source)?;
     let target = convert::branch(&message.target)?;
     let actor_id = by.actor.as_ref().map(ToString::to_string);
+    if message.dry_run {
+        for side in [&source, &target] {
+            every_type(generation, guard, Action::Read, side).await?;
+        }
+    }
+    // The merge goes on without the deletion; the answer says so.
+    let delete = Call::new(Action::BranchDelete).to(source.as_str());
+    let kept = match message.delete_source && !message.dry_run {
+        true => guard.check(&delete).err().map(|refused| refused.message),
+        false => None,
+    };
     let options = MergeOptions {
         dry_run: message.dry_run,
         strategies: Strategies {
@@ -36,7 +66,7 @@ pub(super) async fn merge(
             by_type: strategies(message.strategies)?,
         },
         if_source: convert::maybe_commit(&message.if_source_commit)?,
-        delete_source: message.delete_source,
+        delete_source: message.delete_source && kept.is_none(),
         write: convert::write_options(message.options, by, left)?,
     };
     let merged = generation.graph.merge(&source, &target, &options).await;
@@ -47,7 +77,7 @@ pub(super) async fn merge(
         outcome: outcome(&merged).into(),
         actor_id,
         branch_deleted: merged.source_deleted,
-        branch_delete_error: merged.source_delete_error.unwrap_or_default(),
+        branch_delete_error: kept.or(merged.source_delete_error).unwrap_or_default(),
         commit: merged.commit.as_ref().map(convert::commit),
         dry_run: options.dry_run,
         conflicts: (merged.conflicts.total > 0).then(|| conflicts(&merged.conflicts)),
@@ -62,6 +92,7 @@ pub(super) async fn revert(
     message: RevertBranchRequest,
     by: Authorship,
     left: Duration,
+    guard: &Guard,
 ) -> Result<RevertBranchResponse, WireError> {
     use revert_branch_request::Mode;
 
@@ -75,6 +106,7 @@ pub(super) async fn revert(
             ));
         }
     };
+    every_type(generation, guard, Action::Change, &branch).await?;
     let options = RevertOptions {
         mode,
         dry_run: message.dry_run,
@@ -90,6 +122,25 @@ pub(super) async fn revert(
         dry_run: options.dry_run,
         replayed: reverted.replayed,
     })
+}
+
+/// Decides about every type of a branch: merges and reverts touch what has changed, whichever that
+/// is.
+async fn every_type(
+    generation: &Generation,
+    guard: &Guard,
+    action: Action,
+    branch: &BranchName,
+) -> Result<(), WireError> {
+    if !guard.limits_types() {
+        return Ok(());
+    }
+    let target = Target::Branch(branch.clone());
+    let fresh = ReadOptions::default();
+    let snapshot = generation.graph.snapshot(&target, &fresh).await;
+    let snapshot = snapshot.map_err(|error| wire(error, About::Source))?;
+    let call = Call::new(action).on(branch.as_str());
+    asks::types(guard, call, &[], &snapshot)
 }
 
 /// Conflicts as clients know them.

@@ -8,6 +8,7 @@ use omnigraph_proto::error::WireError;
 
 use super::convert;
 use super::errors::{About, wire};
+use crate::authorize::Guard;
 use crate::generation::Generation;
 
 pub(super) async fn mutate(
@@ -15,11 +16,13 @@ pub(super) async fn mutate(
     message: MutateRequest,
     by: Authorship,
     left: Duration,
+    guard: &Guard,
 ) -> Result<MutateResponse, WireError> {
     let branch = convert::branch(&message.branch)?;
     let params = convert::params(&message.params_json)?;
     let actor = by.actor.as_ref().map(ToString::to_string);
-    let options = convert::write_options(message.options, by, left)?;
+    let mut options = convert::write_options(message.options, by, left)?;
+    options.types = guard.type_gate(branch.as_str());
     let name = convert::present(message.name);
     let outcome = generation
         .graph

@@ -7,13 +7,16 @@ use std::time::Instant;
 
 use omnigraph_engine::{QueryLimits, QueryResult, Snapshot, Target};
 use omnigraph_lang::query::CheckedQuery;
+use omnigraph_policy::{Action, Call};
 use omnigraph_proto::common::v1::{ErrorReason, ReadOptions, ReadTarget};
 use omnigraph_proto::data::v1::{QueryRequest, QueryResponse, ResultEncoding, query_response};
 use omnigraph_proto::error::WireError;
 use tonic::codegen::BoxStream;
 
+use super::asks;
 use super::convert;
 use super::errors::{About, wire};
+use crate::authorize::Guard;
 use crate::generation::{Generation, is_mutation};
 
 pub(super) use frames::{Encoding, Frame, encode};
@@ -37,6 +40,7 @@ pub(super) async fn query(
     generation: &Generation,
     message: QueryRequest,
     options: Options,
+    guard: &Guard,
 ) -> Result<BoxStream<QueryResponse>, WireError> {
     let encoding = Encoding::of(
         message.encoding(),
@@ -50,6 +54,7 @@ pub(super) async fn query(
         options.deadline,
     )
     .await?;
+    asks::pinned(guard, Action::Read, &target, &snapshot)?;
     let name = convert::present(message.name);
     let query = generation
         .graph
@@ -63,6 +68,7 @@ pub(super) async fn query(
         )
         .with_hint("send it to POST /mutate (gRPC: Mutate)"));
     }
+    may_read(guard, &query, &target, &snapshot)?;
     let reading = Reading {
         query,
         target,
@@ -80,6 +86,19 @@ pub(super) async fn query(
             Frame::Trailer(trailer) => query_response::Frame::Trailer(trailer),
         }),
     }))
+}
+
+/// Decides about every type that the query may look at.
+pub(super) fn may_read(
+    guard: &Guard,
+    query: &CheckedQuery,
+    target: &Target,
+    snapshot: &Snapshot,
+) -> Result<(), WireError> {
+    let branch = asks::branch_of(target, snapshot).as_str();
+    let types = query.operation.reads.iter();
+    let types = types.map(|read| read.type_name.as_str());
+    guard.check_types(Call::new(Action::Read).on(branch), types)
 }
 
 /// The commit that the whole request sees.

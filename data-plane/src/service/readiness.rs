@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt as _;
+use omnigraph_policy::Action;
 use omnigraph_proto::data::v1::graph_service_server::GraphServiceServer;
 use omnigraph_proto::data::v1::maintenance_service_server::MaintenanceServiceServer;
 use omnigraph_proto::data::v1::readiness_service_server::{
@@ -19,6 +20,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::Service;
+use super::asks;
 use super::call::Budget;
 use super::convert::graph_state;
 use crate::generation::Generation;
@@ -32,7 +34,7 @@ impl ReadinessService for Service {
         &self,
         request: Request<GetReadinessRequest>,
     ) -> Result<Response<GetReadinessResponse>, Status> {
-        let named = self.is_known(&request);
+        let named = self.may_list(&request);
         if request.get_ref().graph_id.is_empty() {
             let status = self.replica.inner().status.borrow().clone();
             let readiness = readiness(self.replica.inner(), &status, named);
@@ -41,6 +43,7 @@ impl ReadinessService for Service {
             }));
         }
         let (call, message) = self.call(request, Budget::Read)?;
+        let (call, _) = call.view(&message.graph_id, &[asks::on(Action::Read, "")])?;
         let status = self.replica.inner().status.borrow().clone();
         let mut readiness = readiness(self.replica.inner(), &status, true);
         readiness
@@ -58,13 +61,14 @@ impl ReadinessService for Service {
         &self,
         request: Request<WatchReadinessRequest>,
     ) -> Result<Response<BoxStream<WatchReadinessResponse>>, Status> {
+        let named = self.may_list(&request);
         let (_, _) = self.call(request, Budget::Unbounded)?;
         let inner = self.replica.inner().clone();
         let stop = inner.stop.clone().cancelled_owned();
         let changes = WatchStream::new(inner.status.subscribe());
         let messages = changes.map(move |status| {
             Ok(WatchReadinessResponse {
-                readiness: Some(readiness(&inner, &status, true)),
+                readiness: Some(readiness(&inner, &status, named)),
             })
         });
         Ok(Response::new(Box::pin(messages.take_until(stop))))

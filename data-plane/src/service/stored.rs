@@ -7,6 +7,7 @@ use futures::stream;
 use omnigraph_engine::{Authorship, ReadOptions, Snapshot, Target};
 use omnigraph_lang::query::{CheckedQuery, Param};
 use omnigraph_lang::schema::{DataType, Scalar};
+use omnigraph_policy::{Action, Call};
 use omnigraph_proto::common::v1::{ErrorReason, read_target};
 use omnigraph_proto::data::v1::{
     InvokeQueryRequest, InvokeQueryResponse, ListQueriesResponse, MutationResult, QueryParam,
@@ -15,9 +16,11 @@ use omnigraph_proto::data::v1::{
 use omnigraph_proto::error::WireError;
 use tonic::codegen::BoxStream;
 
+use super::asks;
 use super::errors::{About, wire};
 use super::query::{self, Encoding, Frame, Reading, encode, pin};
 use super::{convert, mutate};
+use crate::authorize::Guard;
 use crate::generation::{Generation, StoredQuery};
 use crate::replica::Inner;
 
@@ -71,6 +74,7 @@ fn scalar_kind(scalar: Scalar) -> &'static str {
 pub(super) struct Invocation {
     pub(super) inner: Arc<Inner>,
     pub(super) by: Authorship,
+    pub(super) guard: Guard,
     pub(super) options: query::Options,
     pub(super) message: InvokeQueryRequest,
 }
@@ -100,6 +104,12 @@ pub(super) async fn invoke(
     }
 }
 
+/// A name that is not there, or not for this caller: nobody can tell which.
+pub(super) fn unknown() -> WireError {
+    WireError::not_found("no such stored query")
+        .with_hint("GET …/queries (gRPC: ListQueries) lists them")
+}
+
 /// Why an attempt did not answer.
 enum Refusal {
     Final(Box<WireError>),
@@ -122,10 +132,7 @@ impl Invocation {
         generation: &Generation,
     ) -> Result<BoxStream<InvokeQueryResponse>, Refusal> {
         let name = &self.message.name;
-        let stored = generation.queries.get(name).ok_or_else(|| {
-            WireError::not_found("no such stored query")
-                .with_hint("GET …/queries (gRPC: ListQueries) lists them")
-        })?;
+        let stored = generation.queries.get(name).ok_or_else(unknown)?;
         self.check_kind(stored)?;
         match stored.mutation {
             true => self.mutate(generation, stored).await,
@@ -169,7 +176,10 @@ impl Invocation {
             self.options.deadline,
         )
         .await?;
+        let read = Call::new(Action::Read).on(asks::branch_of(&target, &snapshot).as_str());
+        self.guard.check(&read)?;
         let query = check(generation, stored, &snapshot).await?;
+        query::may_read(&self.guard, &query, &target, &snapshot)?;
         let reading = Reading {
             query,
             target,
@@ -200,6 +210,8 @@ impl Invocation {
             Target::Branch(branch) => branch,
             _ => return Err(WireError::internal().into()),
         };
+        self.guard
+            .check(&Call::new(Action::Change).on(branch.as_str()))?;
         let params = convert::params(&message.params_json)?;
         let left = self.options.deadline.map_or_else(
             || self.inner.options.write_timeout,
@@ -209,6 +221,7 @@ impl Invocation {
             convert::write_options(message.write_options.clone(), self.by.clone(), left)?;
         // A repeat is one by its name and parameters, even if the query was edited in between.
         options.operation = Some(format!("query {}", stored.name));
+        options.types = self.guard.type_gate(branch.as_str());
         let graph = &generation.graph;
         let name = Some(stored.name.as_str());
         let outcome = graph

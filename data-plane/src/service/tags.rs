@@ -1,15 +1,18 @@
 //! Tags.
 
 use omnigraph_engine::{Authorship, Error, TagInfo, TagName, Target};
+use omnigraph_policy::{Action, Call};
 use omnigraph_proto::data::v1::{
     CreateTagRequest, CreateTagResponse, DeleteTagRequest, DeleteTagResponse, GetTagRequest,
     GetTagResponse, ListTagsRequest, ListTagsResponse, Tag,
 };
 use omnigraph_proto::error::WireError;
 
+use super::asks;
 use super::convert;
 use super::errors::{About, wire};
 use super::history::page_size;
+use crate::authorize::Guard;
 use crate::generation::Generation;
 
 /// Tags after the one that the token names.
@@ -51,9 +54,11 @@ pub(super) async fn create(
     generation: &Generation,
     message: CreateTagRequest,
     by: Authorship,
+    guard: &Guard,
 ) -> Result<CreateTagResponse, WireError> {
     let name = name(&message.name)?;
     let target = convert::target(message.target)?;
+    may_tag(generation, &target, guard).await?;
     let by = Authorship {
         message: convert::present(message.message),
         ..by
@@ -68,14 +73,24 @@ pub(super) async fn delete(
     generation: &Generation,
     message: DeleteTagRequest,
     by: Authorship,
+    guard: &Guard,
 ) -> Result<DeleteTagResponse, WireError> {
-    let tag = generation
-        .graph
-        .delete_tag(&name(&message.name)?, &by)
-        .await;
+    let name = name(&message.name)?;
+    may_tag(generation, &Target::Tag(name.clone()), guard).await?;
+    let tag = generation.graph.delete_tag(&name, &by).await;
     Ok(DeleteTagResponse {
         tag: Some(tag_of(&tag.map_err(refused)?)),
     })
+}
+
+/// Tags decide what is kept of a branch's history: they are a change of the branch on which the
+/// commit was authored.
+async fn may_tag(generation: &Generation, target: &Target, guard: &Guard) -> Result<(), WireError> {
+    let read = omnigraph_engine::ReadOptions::default();
+    let snapshot = generation.graph.snapshot(target, &read).await;
+    let snapshot = snapshot.map_err(refused)?;
+    let branch = asks::branch_of(target, &snapshot).as_str();
+    guard.check(&Call::new(Action::Change).on(branch))
 }
 
 fn name(text: &str) -> Result<TagName, WireError> {

@@ -46,7 +46,7 @@ struct Driver {
 impl Driver {
     fn new() -> Self {
         Driver {
-            board: Board::new(),
+            board: Board::new(Gate::Open),
             now: Instant::now(),
         }
     }

@@ -11,6 +11,7 @@
 //! | `up` | one process for everything, found by other commands; the same answers through each door |
 //! | `doors` | tokens at every door; an interrupted writer leaves nothing |
 //! | `generic` | a gRPC client that learns the interface by reflection |
+//! | `policies` | tokens, policies and their change at every door; the tools for them |
 //! | `writers` | eight processes write and are killed: on a local store, and over an S3 server (moto) |
 
 mod doors;
@@ -19,6 +20,7 @@ mod generic;
 mod leadership;
 mod operations;
 mod plans;
+mod policies;
 mod resources;
 mod rollout;
 mod up;

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use omnigraph_control_plane::{ControlPlane, server};
+use omnigraph_control_plane::{AdminActors, ControlPlane, server};
 use omnigraph_data_plane::{Access, Control, Replica, ServeOptions};
-use omnigraph_policy::{Credentials, Plane};
+use omnigraph_policy::{Actor, Credentials, Plane, StartError};
 use omnigraph_telemetry::Shutdown;
 use tokio::net::TcpListener;
 
@@ -25,6 +25,8 @@ pub(crate) struct Planes {
     pub(crate) up: Up,
     pub(crate) replica: Replica,
     plane: ControlPlane,
+    /// Who the user says they are.
+    actor: Actor,
 }
 
 struct Listeners {
@@ -35,8 +37,13 @@ struct Listeners {
 
 impl Planes {
     /// Binds, opens the storage, and serves. Nothing is applied yet.
-    pub(crate) async fn start(args: &Args, storage: &Root, shutdown: &Shutdown) -> Result<Planes> {
-        let credentials = credentials(args)?;
+    pub(crate) async fn start(
+        args: &Args,
+        storage: &Root,
+        actor: Actor,
+        shutdown: &Shutdown,
+    ) -> Result<Planes> {
+        let credentials = credentials(args, &actor)?;
         let listeners = Listeners {
             http: bind(args.bind, "--bind").await?,
             grpc: bind(args.grpc_bind, "--grpc-bind").await?,
@@ -55,6 +62,8 @@ impl Planes {
 
         let mut options = omnigraph_control_plane::Options::new(format!("up-{}", up.pid));
         options.address = Some(up.control.to_string());
+        // Whoever starts it may change it.
+        options.admin_actors = AdminActors::from_env().or("default");
         let plane = ControlPlane::new(engine.clone(), options);
         let stop = shutdown.token();
         let leading = plane.spawn_leading(stop.clone());
@@ -78,12 +87,18 @@ impl Planes {
         let replica = Replica::start(options).await;
         let replica = replica.map_err(|e| Error::failed(e.to_string()))?;
         serve(replica.clone(), listeners.http, listeners.grpc, shutdown);
-        Ok(Planes { up, replica, plane })
+        Ok(Planes {
+            up,
+            replica,
+            plane,
+            actor,
+        })
     }
 
     /// A client on the control plane of this process.
     pub(crate) fn control(&self) -> ControlClient {
-        ControlClient::in_process(&self.plane, format!("grpc://{}", self.up.control))
+        let label = format!("grpc://{}", self.up.control);
+        ControlClient::in_process(&self.plane, &self.actor, label)
     }
 
     /// Lets other commands find this process.
@@ -132,18 +147,21 @@ fn serve(replica: Replica, http: TcpListener, grpc: TcpListener, shutdown: &Shut
     });
 }
 
-/// Open on loopback; anywhere else callers must prove who they are.
-fn credentials(args: &Args) -> Result<Credentials> {
+/// On loopback every caller is who the user says they are; anywhere else callers must prove it.
+fn credentials(args: &Args, actor: &Actor) -> Result<Credentials> {
     let control = args
         .control_bind
         .is_none_or(|address| address.ip().is_loopback());
     let open = args.bind.ip().is_loopback() && args.grpc_bind.ip().is_loopback() && control;
     if open && bearer_token().is_none() {
-        return Ok(Credentials::Open);
+        return Ok(Credentials::Declared(actor.clone()));
     }
-    Credentials::from_env(Plane::Data, false).map_err(|_| {
-        Error::usage("an address that others can reach needs credentials")
-            .with_hint("set OMNIGRAPH_BEARER_TOKEN, or bind 127.0.0.1")
+    Credentials::from_env(Plane::Data, false).map_err(|error| match error {
+        StartError::OpenByAccident(_) => {
+            Error::usage("an address that others can reach needs credentials")
+                .with_hint("set OMNIGRAPH_BEARER_TOKEN, or bind 127.0.0.1")
+        }
+        tokens => Error::usage(tokens.to_string()),
     })
 }
 

@@ -25,6 +25,7 @@ mod read;
 mod schema;
 mod snapshot;
 mod tag;
+mod type_gate;
 pub(crate) mod writer;
 
 #[cfg(test)]
@@ -67,6 +68,7 @@ pub use self::model::{
 pub use self::schema::SchemaVersion;
 pub use self::snapshot::{Consistency, DatasetInfo, ReadOptions, Snapshot, Target};
 pub use self::tag::{TagInfo, TagName};
+pub use self::type_gate::{TypeGate, TypeUse};
 pub use self::writer::WriteOptions;
 pub(crate) use self::writer::{Attempt, Base, CommitRequest, Staged};
 

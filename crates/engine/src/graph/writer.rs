@@ -24,6 +24,7 @@ use super::idempotency::{Claimed, Keyed, Ticket};
 use super::model::{BranchEntry, BranchEvent, CreatedRef};
 use super::{
     BranchName, Commit, CommitId, CommitKind, Graph, Incarnation, Snapshot, TableRef, Touched,
+    TypeGate,
 };
 use crate::engine::Authorship;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,6 +58,8 @@ pub struct WriteOptions {
     /// SHA-256 of the request, by which another one with the same key is told from a repeat; the
     /// engine's own if there is none.
     pub fingerprint: Option<String>,
+    /// Which types the write may touch; none: all of them.
+    pub types: Option<TypeGate>,
     /// The time that the whole write may take.
     pub deadline: Duration,
 }
@@ -69,6 +72,7 @@ impl Default for WriteOptions {
             idempotency_key: None,
             operation: None,
             fingerprint: None,
+            types: None,
             deadline: Duration::from_secs(300),
         }
     }

@@ -27,7 +27,7 @@ use crate::graph::idempotency::{Keyed, recorded};
 use crate::graph::writer::Write;
 use crate::graph::{
     Attempt, Base, BranchName, Commit, CommitId, CommitKind, CommitRequest, Graph, Staged,
-    TableRef, WriteOptions,
+    TableRef, TypeGate, TypeUse, WriteOptions,
 };
 use crate::table::{Appended, TableChange};
 
@@ -79,6 +79,7 @@ impl Graph {
             now: self.store().clock().now_micros().div_euclid(1000),
             ready: None,
             stock: Stock::new(self.store()),
+            types: options.types.as_ref(),
             staged: None,
         };
         let request = CommitRequest {
@@ -117,6 +118,7 @@ struct Mutation<'a> {
     ready: Option<Ready>,
     /// What was uploaded so far.
     stock: Stock,
+    types: Option<&'a TypeGate>,
     /// What the last run staged, and on what.
     staged: Option<(View, StagedTables, AddedBatches)>,
 }
@@ -268,6 +270,9 @@ impl Mutation<'_> {
         let snapshot = &view.snapshot;
         let query = self.graph.compile(snapshot, self.source, self.name).await?;
         let statements = statements(&query)?;
+        if let Some(gate) = self.types {
+            admit(gate, &query)?;
+        }
         let bound = bind_params(&query.params, Some(&self.params))
             .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
         let stored = &mut self.stock.blobs;
@@ -291,6 +296,19 @@ impl Mutation<'_> {
         };
         Ok((answer, done))
     }
+}
+
+/// Asks about every type that the query may touch. Another schema may have been applied since the
+/// last attempt, so each one asks.
+fn admit(gate: &TypeGate, query: &CheckedQuery) -> Result<()> {
+    let operation = &query.operation;
+    for written in &operation.writes {
+        gate.check(TypeUse::Write, &written.type_name)?;
+    }
+    for read in &operation.reads {
+        gate.check(TypeUse::Read, &read.type_name)?;
+    }
+    Ok(())
 }
 
 fn statements(query: &CheckedQuery) -> Result<&[Statement]> {

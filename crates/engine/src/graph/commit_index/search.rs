@@ -39,7 +39,7 @@ impl Graph {
         }
         match self.by_walk(&names, id).await? {
             Some(found) => Ok(found),
-            None => Err(Error::not_found(format!("commit '{id}' not found"))),
+            None => Err(Error::commit_not_found(id)),
         }
     }
 
@@ -207,5 +207,12 @@ fn at(branch: &BranchName, place: Place) -> ParentRef {
         incarnation: place.incarnation,
         seq: place.seq,
         id: place.id,
+    }
+}
+
+impl Error {
+    /// No branch has such a commit. Also what callers are told of one that they may not see.
+    pub fn commit_not_found(id: &CommitId) -> Self {
+        Error::not_found(format!("commit '{id}' not found"))
     }
 }

@@ -1,6 +1,6 @@
 //! The work behind a load session: parse in parallel, note in order, write.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::split::Chunk;
 use super::{LoadFormat, LoadMode, LoadPhase, LoadProgress};
 use crate::error::{Error, Result};
-use crate::graph::Snapshot;
+use crate::graph::{Snapshot, TypeGate, TypeUse};
 use crate::table::{FragmentWriter, StagedFragments};
 use crate::write::added::{NewRows, Repeated};
 use crate::write::violations::{Unit, Violations};
@@ -46,6 +46,10 @@ pub(super) struct Collector {
     pub(super) spool: u64,
     mode: LoadMode,
     snapshot: Snapshot,
+    /// Which types may be loaded.
+    types: Option<TypeGate>,
+    /// Types that were asked about.
+    admitted: BTreeSet<usize>,
     in_work: VecDeque<InWork>,
     writers: BTreeMap<usize, Writer>,
     staged: BTreeMap<usize, StagedFragments>,
@@ -132,6 +136,7 @@ impl Collector {
         progress: Arc<Progress>,
         (shares, spool): (Shares, u64),
         unit: Unit,
+        types: Option<TypeGate>,
     ) -> Self {
         let keys = Keys::new(Arc::clone(&plan), Arc::clone(&progress), shares);
         Self {
@@ -141,6 +146,8 @@ impl Collector {
             spool,
             mode,
             snapshot,
+            types,
+            admitted: BTreeSet::new(),
             in_work: VecDeque::new(),
             writers: BTreeMap::new(),
             staged: BTreeMap::new(),
@@ -231,6 +238,9 @@ impl Collector {
                 .map(|(_, rows)| rows.batch.get_array_memory_size())
                 .sum(),
         );
+        for (position, _) in &parsed.batches {
+            self.admit(*position)?;
+        }
         self.is_malformed |= !parsed.violations.is_empty();
         self.violations.absorb(parsed.violations);
         // Once a line is malformed, the rest is only read for its own faults.
@@ -263,6 +273,17 @@ impl Collector {
             }
         }
         self.keys = Some(keys.balance().await?);
+        Ok(())
+    }
+
+    /// Asks about a type when its first rows have come.
+    fn admit(&mut self, position: usize) -> Result<()> {
+        let Some(gate) = &self.types else {
+            return Ok(());
+        };
+        if self.admitted.insert(position) {
+            gate.check(TypeUse::Write, &type_at(&self.plan, position)?.name)?;
+        }
         Ok(())
     }
 

@@ -112,6 +112,7 @@ impl Graph {
             Arc::clone(&progress),
             (shares, limits.spool),
             options.format.unit(),
+            options.write.types.clone(),
         );
         let source = Input::new(options.encoding, receiver, shares.window_log);
         let work = collector.run(source, options.format.clone());
