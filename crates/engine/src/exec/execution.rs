@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lance::Dataset;
-use omnigraph_lang::query::{Expr, VarId, Variable};
-use omnigraph_lang::schema::{Catalog, EdgeType, EntityType, TypeBody, TypeId};
+use omnigraph_lang::query::{Expr, PropertyRef, VarId, Variable};
+use omnigraph_lang::schema::{Catalog, EdgeType, EntityType, PropertyId, TypeBody, TypeId};
 use omnigraph_lang::value::Value;
 use rustc_hash::FxHashMap;
 
@@ -36,6 +36,14 @@ pub(crate) struct QueryContext<'a> {
     pub cache: &'a SnapshotCache,
     /// When the request began, in milliseconds since 1970-01-01T00:00Z.
     pub now: i64,
+}
+
+/// The property of a variable that has one possible type.
+pub(crate) fn single(property: &PropertyRef) -> Result<PropertyId> {
+    let single = property.single();
+    single.ok_or_else(|| {
+        Error::invalid("variables with several possible types are not supported yet")
+    })
 }
 
 pub(crate) struct Execution<'a> {

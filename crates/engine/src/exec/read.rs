@@ -41,9 +41,7 @@ pub(crate) async fn run(
             format!("query {} is a mutation", query.name),
         ));
     };
-    if !read.unions.is_empty() {
-        return Err(Error::invalid("union is not supported yet"));
-    }
+    refuse_unsupported(read)?;
     let json = serde_json::Value::Object(params.clone());
     let bound = query::bind_params(&query.params, Some(&json))
         .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
@@ -67,6 +65,24 @@ pub(crate) async fn run(
         },
         warnings: bound.warnings,
     })
+}
+
+/// What the checker admits and the executor cannot do yet.
+fn refuse_unsupported(read: &CheckedRead) -> Result<()> {
+    if !read.unions.is_empty() {
+        return Err(Error::invalid("union is not supported yet"));
+    }
+    for variable in &read.arm.variables {
+        if variable.kind == VarKind::Path {
+            return Err(Error::invalid("paths are not supported yet"));
+        }
+        if variable.single_type().is_none() {
+            return Err(Error::invalid(
+                "variables with several possible types are not supported yet",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn columns_of(arm: &Arm) -> Vec<ResultColumn> {

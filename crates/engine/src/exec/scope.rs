@@ -10,7 +10,7 @@ use omnigraph_lang::schema::PropertyId;
 use rustc_hash::FxHashMap;
 
 use super::column::{Column, NONE};
-use super::execution::Execution;
+use super::execution::{Execution, single};
 use super::expr::{Leaf, Scope};
 use super::rows::Rows;
 use super::search::{Found, Scores};
@@ -58,7 +58,7 @@ impl Inputs {
             match leaf {
                 ExprKind::Property { var, property } => {
                     inputs
-                        .column(execution, *var, Field::Property(*property))
+                        .column(execution, *var, Field::Property(single(property)?))
                         .await?;
                 }
                 ExprKind::Var(var) | ExprKind::EntityId(var) => {
@@ -152,7 +152,9 @@ impl Scope for RowScope<'_> {
 
     fn resolve(&self, leaf: Leaf<'_>) -> Result<ArrayRef> {
         match leaf {
-            Leaf::Property { var, property } => self.gather(var, Field::Property(property)),
+            Leaf::Property { var, property } => {
+                self.gather(var, Field::Property(single(property)?))
+            }
             Leaf::Id(var) => self.gather(var, Field::Id),
             Leaf::FromId(var) => self.gather(var, Field::From),
             Leaf::ToId(var) => self.gather(var, Field::To),

@@ -6,13 +6,12 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use omnigraph_lang::Code;
-use omnigraph_lang::query::{Expr, RankCall, SearchCall, SearchKind, VarId};
-use omnigraph_lang::schema::PropertyId;
+use omnigraph_lang::query::{Expr, PropertyRef, RankCall, SearchCall, SearchKind, VarId};
 use omnigraph_lang::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::column::{Column, NONE};
-use super::execution::Execution;
+use super::execution::{Execution, single};
 use super::expr::rule;
 use super::scope::Field;
 use super::text_index::{TextIndex, Tokens};
@@ -60,7 +59,7 @@ impl Execution<'_> {
         match &call.kind {
             SearchKind::AnyToken => {
                 let tokens = Tokens::stemmed()?.of(&query)?;
-                let index = self.text_index(call.var, call.property).await?;
+                let index = self.text_index(call.var, &call.property).await?;
                 Ok(Found::Mask(index.any(&tokens)))
             }
             SearchKind::Phrase => {
@@ -71,7 +70,7 @@ impl Execution<'_> {
                 }
                 // Only texts with the first token are split again.
                 let first = self
-                    .text_index(call.var, call.property)
+                    .text_index(call.var, &call.property)
                     .await?
                     .any(&phrase[..1]);
                 let candidates: Vec<u32> = ordinals
@@ -117,7 +116,7 @@ impl Execution<'_> {
         mut test: impl FnMut(&str) -> Result<bool>,
     ) -> Result<Found> {
         let column = self
-            .column(call.var, Field::Property(call.property))
+            .column(call.var, Field::Property(single(&call.property)?))
             .await?;
         let mut ordinals = ordinals.to_vec();
         ordinals.sort_unstable();
@@ -137,8 +136,8 @@ impl Execution<'_> {
         Ok(Found::Set(found))
     }
 
-    async fn text_index(&mut self, var: VarId, property: PropertyId) -> Result<Arc<TextIndex>> {
-        let property = self.body(var)?.property_by_id(property);
+    async fn text_index(&mut self, var: VarId, property: &PropertyRef) -> Result<Arc<TextIndex>> {
+        let property = self.body(var)?.property_by_id(single(property)?);
         let name = &property
             .ok_or_else(|| Error::internal("a property is not in the catalog"))?
             .name;
@@ -157,7 +156,7 @@ impl Execution<'_> {
                     return Ok(Scores::Bm25(FxHashMap::default()));
                 };
                 let tokens = Tokens::stemmed()?.of(&query)?;
-                let index = self.text_index(*var, *property).await?;
+                let index = self.text_index(*var, property).await?;
                 Ok(Scores::Bm25(index.scores(&tokens)))
             }
             RankCall::Nearest {
@@ -166,7 +165,9 @@ impl Execution<'_> {
                 query,
             } => {
                 let target = self.vector(query)?;
-                let column = self.column(*var, Field::Property(*property)).await?;
+                let column = self
+                    .column(*var, Field::Property(single(property)?))
+                    .await?;
                 self.distances(&column, &target, ordinals).await
             }
             RankCall::Rrf { .. } => Err(Error::invalid("rrf is supported as the rank key only")),

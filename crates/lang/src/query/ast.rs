@@ -56,7 +56,7 @@ pub(crate) struct Block {
 pub(crate) enum Clause {
     Binding(Binding),
     Hop(Hop),
-    Path(Span),
+    Path(Path),
     Not(Block, Span),
     Optional(Block, Span),
     Condition(Expr),
@@ -77,6 +77,14 @@ pub(crate) struct Hop {
     pub(crate) undirected: bool,
     pub(crate) bounds: Option<Bounds>,
     pub(crate) to: Name,
+}
+
+/// `path $r = shortest …`
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) var: Name,
+    /// Without a bound edge.
+    pub(crate) hop: Hop,
 }
 
 #[derive(Debug)]

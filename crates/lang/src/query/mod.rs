@@ -21,8 +21,8 @@ pub use checked::{
     VarKind, Variable,
 };
 pub use expr::{
-    Arithmetic, CastMode, Comparison, Expr, ExprKind, ExprType, Function, OwnField, SearchCall,
-    SearchKind, TextTest,
+    Arithmetic, CastMode, Comparison, Expr, ExprKind, ExprType, Function, OwnField, PropertyRef,
+    SearchCall, SearchKind, TextTest,
 };
 pub use params::{BoundParams, bind_params};
 

@@ -15,9 +15,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, StringArray};
 use arrow_schema::DataType;
 use omnigraph_lang::query::{
-    Expr, ExprKind, ExprType, OwnField, ParamId, RankCall, SearchCall, TextTest, VarId,
+    Expr, ExprKind, ExprType, OwnField, ParamId, PropertyRef, RankCall, SearchCall, TextTest, VarId,
 };
-use omnigraph_lang::schema::PropertyId;
 use omnigraph_lang::value::Value;
 use omnigraph_lang::{Code, Diagnostic};
 
@@ -37,7 +36,7 @@ pub(crate) trait Scope {
 pub(crate) enum Leaf<'a> {
     Property {
         var: VarId,
-        property: PropertyId,
+        property: &'a PropertyRef,
     },
     /// Also a variable by itself; null where the entity is null.
     Id(VarId),
@@ -187,7 +186,7 @@ impl Evaluator<'_> {
         let leaf = match &expr.kind {
             ExprKind::Property { var, property } => Leaf::Property {
                 var: *var,
-                property: *property,
+                property,
             },
             ExprKind::Var(var) | ExprKind::EntityId(var) => Leaf::Id(*var),
             ExprKind::TypeName(var) => Leaf::TypeName(*var),

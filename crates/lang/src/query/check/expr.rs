@@ -1,5 +1,6 @@
 //! Expressions: names, literals, lists, logic.
 
+use super::property::Common;
 use super::{Checked, Checker, Place, expr_type};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast;
@@ -15,7 +16,7 @@ impl Checker<'_> {
             ast::ExprKind::Literal(value) => Ok(literal(value.clone())),
             ast::ExprKind::List(items) => self.list(items, span),
             ast::ExprKind::Var(name) => {
-                let expr = self.bare_variable(name, span)?;
+                let expr = self.entity_or_expr(written)?;
                 if expr.ty == ExprType::Edge {
                     let message = format!("the edge `${name}` is no value");
                     return Err(self.report(
@@ -63,13 +64,19 @@ impl Checker<'_> {
     /// An expression, or a bare node or edge variable.
     pub(super) fn entity_or_expr(&mut self, written: &ast::Expr) -> Checked<Expr> {
         match &written.kind {
-            ast::ExprKind::Var(name) => self.bare_variable(name, written.span),
+            ast::ExprKind::Var(name) => {
+                let expr = self.bare_variable(name, written.span)?;
+                if expr.ty == ExprType::Path {
+                    return Err(self.path_misused(name, written.span));
+                }
+                Ok(expr)
+            }
             _ => self.expr(written),
         }
     }
 
     /// A parameter, or a variable: `$x`.
-    fn bare_variable(&mut self, name: &str, span: Span) -> Checked<Expr> {
+    pub(super) fn bare_variable(&mut self, name: &str, span: Span) -> Checked<Expr> {
         if let Some((id, param)) = self.param(name) {
             let ty = expr_type(&param.data_type);
             let nullable = param.nullable;
@@ -151,23 +158,12 @@ impl Checker<'_> {
 
     fn property(&mut self, var: &str, property: &Name, span: Span) -> Checked<Expr> {
         let id = self.entity_variable(var, span)?;
-        let optional = self.variable(id).optional;
-        let Some(entity) = self.type_of(id) else {
-            return Err(self.unbound(var, span));
-        };
-        let found = self.known_property(entity, property)?;
-        if found.data_type == DataType::Blob {
+        let found = self.common_property(id, property)?;
+        if found.property.data_type == DataType::Blob {
             let message = format!("`{}` is a blob and no value in a read", property.text);
             return Err(self.error(Code::Q224, span, message));
         }
-        Ok(Expr::new(
-            ExprKind::Property {
-                var: id,
-                property: found.id,
-            },
-            expr_type(&found.data_type),
-            found.nullable || optional,
-        ))
+        Ok(property_expr(id, found))
     }
 
     pub(super) fn known_property<'e>(
@@ -202,6 +198,11 @@ impl Checker<'_> {
             Place::Return => {
                 let alias = self.aliases.iter().find(|(alias, _)| alias == name);
                 match alias {
+                    Some((_, value)) if value.ty == ExprType::Path => {
+                        let message =
+                            format!("the column `{name}` is a path and can only be returned");
+                        Err(self.error(Code::Q233, span, message))
+                    }
                     Some((_, value)) => Ok(value.clone()),
                     None => {
                         let message = format!("no column before this one is called `{name}`");
@@ -321,6 +322,16 @@ impl Checker<'_> {
         };
         Ok(fold_list(checked, scalar))
     }
+}
+
+/// The property of a variable as a value.
+pub(super) fn property_expr(var: VarId, found: Common<'_>) -> Expr {
+    let ty = expr_type(&found.property.data_type);
+    let kind = ExprKind::Property {
+        var,
+        property: found.reference,
+    };
+    Expr::new(kind, ty, found.nullable)
 }
 
 /// A list of literals is a literal.

@@ -4,23 +4,27 @@ mod aggregate;
 mod expr;
 mod fit;
 mod functions;
+mod hop;
 mod mutation;
+mod names;
 mod operation;
 mod operators;
 mod order;
 mod pattern;
+mod property;
 mod returns;
 mod search;
+mod union;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ast;
 use super::{
-    Aggregate, Body, CheckedQuery, Expr, ExprKind, ExprType, Operation, Param, ParamId, VarId,
-    VarKind, Variable,
+    Aggregate, Body, CheckedQuery, Expr, ExprKind, ExprType, Operation, Param, ParamId,
+    PropertyRef, VarId, VarKind, Variable,
 };
 use crate::diagnostic::{Code, Diagnostic, Span};
-use crate::schema::{Catalog, DataType, EntityType, Property, PropertyId, TypeBody, TypeId};
+use crate::schema::{Catalog, DataType, EntityType, Property, TypeBody, TypeId};
 use crate::syntax::Failed;
 
 /// The error has been reported.
@@ -71,6 +75,12 @@ struct Checker<'a> {
     variables: Vec<Variable>,
     /// Variables that can be seen from here.
     visible: BTreeMap<String, VarId>,
+    /// Variable number at which those of the innermost block begin.
+    block_start: usize,
+    /// The types that the innermost block leaves possible for variables of other blocks.
+    narrowed: BTreeMap<VarId, Vec<TypeId>>,
+    /// The node type or interface that a binding gave a variable.
+    declared: BTreeMap<VarId, TypeId>,
     /// Names whose introduction failed: uses are not complained about again.
     broken: BTreeSet<String>,
     aggregates: Vec<Aggregate>,
@@ -105,6 +115,9 @@ impl<'a> Checker<'a> {
             place: Place::Match,
             variables: Vec::new(),
             visible: BTreeMap::new(),
+            block_start: 0,
+            narrowed: BTreeMap::new(),
+            declared: BTreeMap::new(),
             broken: BTreeSet::new(),
             aggregates: Vec::new(),
             in_aggregate: false,
@@ -189,19 +202,18 @@ impl<'a> Checker<'a> {
         &self.variables[id.0 as usize]
     }
 
-    /// The type of a variable of which there is only one.
-    fn type_of(&self, id: VarId) -> Option<EntityType<'a>> {
-        let catalog = self.catalog;
-        catalog.entity(self.variable(id).single_type()?)
-    }
-
     fn body_of(&self, id: TypeId) -> Option<&'a TypeBody> {
         let catalog = self.catalog;
         catalog.entity(id).map(EntityType::body)
     }
 
-    fn property_of(&self, var: VarId, property: PropertyId) -> Option<&'a Property> {
-        self.type_of(var)?.body().property_by_id(property)
+    /// The property, that of one of the types if the variable has several.
+    fn property_of(&self, var: VarId, property: &PropertyRef) -> Option<&'a Property> {
+        let (ty, id) = match property {
+            PropertyRef::Single(id) => (self.variable(var).single_type()?, *id),
+            PropertyRef::ByType(list) => *list.first()?,
+        };
+        self.body_of(ty)?.property_by_id(id)
     }
 
     // ------------------------------------------------------------------------------- reporting
@@ -218,11 +230,6 @@ impl<'a> Checker<'a> {
     fn warn(&mut self, code: Code, span: Span, message: impl Into<String>) {
         self.diagnostics
             .push(Diagnostic::warning(code, message).at(span));
-    }
-
-    /// What the grammar has and the engine does not.
-    fn unsupported(&mut self, what: &str, span: Span) -> Failed {
-        self.error(Code::P001, span, format!("{what} is not supported yet"))
     }
 }
 

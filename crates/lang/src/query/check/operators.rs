@@ -81,7 +81,7 @@ impl<'a> Checker<'a> {
     /// The set that an enum property is out of.
     fn enum_members(&self, expr: &Expr) -> Option<&'a [String]> {
         let property = match (&expr.kind, self.place) {
-            (ExprKind::Property { var, property }, _) => self.property_of(*var, *property)?,
+            (ExprKind::Property { var, property }, _) => self.property_of(*var, property)?,
             (
                 ExprKind::Own(OwnField::Property(property)),
                 Place::Set(target) | Place::Where(target),

@@ -3,8 +3,10 @@
 use super::{Checked, Checker};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast;
-use crate::query::{Expr, ExprKind, ExprType, RankCall, SearchCall, SearchKind, VarId};
-use crate::schema::{DataType, PropertyId, Scalar};
+use crate::query::{
+    Expr, ExprKind, ExprType, PropertyRef, RankCall, SearchCall, SearchKind, VarId,
+};
+use crate::schema::{DataType, Scalar};
 use crate::syntax::Failed;
 use crate::value::{Value, coerce};
 
@@ -73,21 +75,16 @@ impl Checker<'_> {
     }
 
     /// A String property of a node variable.
-    fn text_field(&mut self, written: &ast::Expr) -> Checked<(VarId, PropertyId, bool)> {
+    fn text_field(&mut self, written: &ast::Expr) -> Checked<(VarId, PropertyRef, bool)> {
         let ast::ExprKind::Property(name, property) = &written.kind else {
             return Err(self.not_a_text(written.span));
         };
-        let (var, entity) = self.node_variable(name, written.span)?;
-        let body = entity.body();
-        let Some(found) = body.property(&property.text) else {
-            let message = format!("`{}` has no property `{}`", body.name, property.text);
-            return Err(self.error(Code::Q202, property.span, message));
-        };
-        let (id, nullable) = (found.id, found.nullable);
-        if found.data_type != DataType::Scalar(Scalar::String) {
+        let var = self.node_variable(name, written.span)?;
+        let found = self.common_property(var, property)?;
+        if found.property.data_type != DataType::Scalar(Scalar::String) {
             return Err(self.not_a_text(written.span));
         }
-        Ok((var, id, nullable || self.variable(var).optional))
+        Ok((var, found.reference, found.nullable))
     }
 
     fn not_a_text(&mut self, span: Span) -> Failed {
@@ -131,16 +128,12 @@ impl Checker<'_> {
         let ast::ExprKind::Property(name, property) = &field.kind else {
             return Err(self.error(Code::Q220, field.span, misuse));
         };
-        let (var, entity) = self.node_variable(name, field.span)?;
-        let body = entity.body();
-        let Some(found) = body.property(&property.text) else {
-            let message = format!("`{}` has no property `{}`", body.name, property.text);
-            return Err(self.error(Code::Q202, property.span, message));
-        };
-        let DataType::Vector(width) = found.data_type else {
+        let var = self.node_variable(name, field.span)?;
+        let found = self.common_property(var, property)?;
+        let DataType::Vector(width) = found.property.data_type else {
             return Err(self.error(Code::Q220, field.span, misuse));
         };
-        let property = found.id;
+        let property = found.reference;
         let checked = self.expr(query)?;
         let checked = self.vector_query(checked, width, query.span)?;
         Ok(RankCall::Nearest {

@@ -2,7 +2,7 @@
 
 use super::Parser;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::query::ast::{Binding, Block, Bounds, Clause, Expr, ExprKind, Hop};
+use crate::query::ast::{Binding, Block, Bounds, Clause, Expr, ExprKind, Hop, Path};
 use crate::syntax::{Name, Parsed, TokenKind};
 
 impl Parser<'_> {
@@ -59,7 +59,7 @@ impl Parser<'_> {
                     && matches!(self.cursor.kind_at(1), TokenKind::Var(_))
                     && self.cursor.at_ahead(2, "=") =>
             {
-                return self.path();
+                return self.path().map(Clause::Path);
             }
             _ => {}
         }
@@ -140,6 +140,11 @@ impl Parser<'_> {
         } else {
             None
         };
+        self.hop_behind(from, edge_var)
+    }
+
+    /// The edges, bounds and right end of a hop.
+    fn hop_behind(&mut self, from: Name, edge_var: Option<Name>) -> Parsed<Hop> {
         let undirected = self.cursor.eat("<");
         let edges = self.edges()?;
         if undirected {
@@ -199,14 +204,15 @@ impl Parser<'_> {
         }))
     }
 
-    fn path(&mut self) -> Parsed<Clause> {
-        let start = self.cursor.bump().span;
-        self.var("a variable")?;
+    fn path(&mut self) -> Parsed<Path> {
+        self.cursor.bump();
+        let var = self.var("a variable")?;
         self.cursor.expect("=")?;
         if !self.cursor.eat_word("shortest") {
             return Err(self.cursor.unexpected("`shortest`"));
         }
-        self.hop()?;
-        Ok(Clause::Path(self.cursor.since(start)))
+        let from = self.var("the variable at which the path begins")?;
+        let hop = self.hop_behind(from, None)?;
+        Ok(Path { var, hop })
     }
 }
