@@ -18,6 +18,7 @@ mod column;
 mod correlated;
 mod execution;
 mod expand;
+mod explain;
 pub(crate) mod expr;
 mod id_index;
 mod join;
@@ -50,6 +51,8 @@ pub(crate) mod values;
 
 pub(crate) use column::{Column, read_fragments};
 pub(crate) use execution::{QueryContext, TableSource};
+pub use explain::{Explanation, PlanNode};
+pub(crate) use explain::{explain, profile};
 pub(crate) use id_index::IdIndex;
 pub(crate) use plan_cache::PlanCache;
 pub(crate) use read::run;

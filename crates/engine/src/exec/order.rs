@@ -14,6 +14,7 @@ use arrow_buffer::{NullBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 
 use super::column::NONE;
+use super::expr::compare_floats;
 use super::path_values::PathValues;
 use super::paths::by_name;
 use super::space::{EntityColumn, Space};
@@ -190,11 +191,6 @@ impl Comparable {
 
 fn widen<T: Copy + Into<i64>>(values: &[T]) -> Vec<i64> {
     values.iter().map(|&v| v.into()).collect()
-}
-
-fn compare_floats(a: f64, b: f64) -> Ordering {
-    a.partial_cmp(&b)
-        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
 impl Key {

@@ -404,7 +404,7 @@ impl Execution<'_> {
 }
 
 /// A condition `id($x) = constant`.
-fn id_equality<'b>(filter: &'b Expr, var: VarId) -> Option<&'b Expr> {
+fn id_equality(filter: &Expr, var: VarId) -> Option<&Expr> {
     let ExprKind::Compare {
         op: Comparison::Eq,
         left,

@@ -8,12 +8,12 @@ use arrow_cast::cast;
 use arrow_schema::{Field as ArrowField, Schema};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
-use omnigraph_lang::Code;
 use omnigraph_lang::query::{
     self, Arm, Body, CheckedQuery, CheckedRead, Count, Expr, ExprKind, RankCall, SortBy, SortKey,
     UnionKind, VarKind,
 };
 use omnigraph_lang::value::Value;
+use omnigraph_lang::{Code, Diagnostic};
 
 use super::correlated::introduced;
 use super::execution::{Execution, QueryContext};
@@ -48,15 +48,30 @@ pub(crate) async fn run(
     let json = serde_json::Value::Object(params.clone());
     let bound = query::bind_params(&query.params, Some(&json))
         .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
+    let guard = Guard::new(&bounded(query, limits, started));
+    let mut execution = Execution::new(*ctx, &bound.values, guard);
+    let plan = execution.plan_read(read).await?;
+    let arrays = execution.read(read, &plan).await?;
+    result(&execution, read, arrays, started, bound.warnings)
+}
+
+/// The limits, where the query's `@timeout` does not lower them.
+pub(super) fn bounded(query: &CheckedQuery, limits: &QueryLimits, started: Instant) -> QueryLimits {
     let mut limits = limits.clone();
     if let Some(timeout) = query.timeout {
         let own = started + timeout;
         limits.deadline = Some(limits.deadline.map_or(own, |deadline| deadline.min(own)));
     }
-    let guard = Guard::new(&limits);
-    let mut execution = Execution::new(*ctx, &bound.values, guard);
-    let plan = execution.plan_read(read).await?;
-    let arrays = execution.read(read, &plan).await?;
+    limits
+}
+
+pub(super) fn result(
+    execution: &Execution<'_>,
+    read: &CheckedRead,
+    arrays: Vec<ArrayRef>,
+    started: Instant,
+    warnings: Vec<Diagnostic>,
+) -> Result<QueryResult> {
     let columns = columns_of(&read.arm);
     let batch = batch(&columns, arrays)?;
     execution.guard.result_rows(batch.num_rows())?;
@@ -66,8 +81,9 @@ pub(crate) async fn run(
         stats: QueryStats {
             elapsed_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             rows_scanned: execution.rows_scanned,
+            peak_memory_bytes: execution.guard.peak(),
         },
-        warnings: bound.warnings,
+        warnings,
     })
 }
 
