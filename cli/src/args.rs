@@ -134,6 +134,8 @@ pub(crate) enum Command {
     Query(verb::query::Args),
     /// Change a graph by a stored mutation, or one from a file or the command line
     Mutate(verb::mutate::Args),
+    /// Show how a query is carried out, or run it and show what it costs
+    Explain(verb::explain::Args),
     /// Load NDJSON, Arrow or Parquet as one commit
     Load(verb::load::Args),
     /// Write a graph as NDJSON
@@ -273,6 +275,7 @@ impl Command {
             }
             Command::Query(_) => ("query", Uses::of(Plane::Data, LIST)),
             Command::Mutate(_) => ("mutate", Uses::of(Plane::Data, RECORD)),
+            Command::Explain(_) => ("explain", Uses::of(Plane::Data, DOCUMENT)),
             Command::Load(_) => ("load", Uses::of(Plane::Data, RECORD).progress().consent()),
             Command::Export(_) => ("export", Uses::of(Plane::Data, TEXT).progress()),
             Command::Blob(blob::Command::Get(_)) => {

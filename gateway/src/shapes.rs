@@ -7,6 +7,7 @@ mod backup;
 mod changes;
 mod cleanup;
 mod commits;
+mod explain;
 mod fsck;
 mod maintenance;
 mod requests;
@@ -24,6 +25,10 @@ pub(crate) use changes::{change_block, changes};
 pub use cleanup::{CleanupOutput, CleanupRequest};
 pub(crate) use commits::present;
 pub use commits::{CommitListOutput, CommitOutput, TypeCount};
+pub use explain::{
+    ColumnOutput, ExplainMode, ExplainOutput, ExplainRequest, OperationOutput, PlanNodeOutput,
+    TotalsOutput, TypeOutput,
+};
 pub use fsck::{FsckFindingOutput, FsckOutput, FsckRequest};
 pub use maintenance::{DatasetMaintenance, OptimizeOutput, OptimizeRequest};
 pub use omnigraph_proto::error::{ErrorOutput, MergeConflictOutput};

@@ -8,6 +8,7 @@ pub(crate) mod changes;
 pub(crate) mod cleanup;
 pub(crate) mod commit;
 pub(crate) mod diff;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod fsck;
 pub(crate) mod graph;
@@ -64,6 +65,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Queries(command) => queries::run(command, context).await,
         Command::Query(args) => query::run(args, context).await,
         Command::Mutate(args) => mutate::run(args, context).await,
+        Command::Explain(args) => explain::run(args, context).await,
         Command::Load(args) => load::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
         Command::Blob(command) => blob::run(command, context).await,
