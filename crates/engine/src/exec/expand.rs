@@ -88,7 +88,11 @@ impl Execution<'_> {
                         .filter_map(|n| steps.leave(*n)),
                 );
             } else {
-                steps.each_neighbor(source, |node| nodes.extend(steps.leave(node)));
+                steps.each_neighbor(source, |node| {
+                    if let Some(node) = steps.leave(node) {
+                        nodes.push(node);
+                    }
+                });
             }
             picks.extend(std::iter::repeat_n(row as u32, nodes.len() - before));
             if row % SOURCES_PER_PAUSE == 0

@@ -81,14 +81,6 @@ impl Space {
         &self.parts
     }
 
-    /// The only part, if there is one.
-    pub(crate) fn single(&self) -> Option<&Part> {
-        match self.parts.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
-    }
-
     /// The part of a number, and the ordinal in its table.
     pub(crate) fn place(&self, number: u32) -> (usize, u32) {
         if self.parts.len() == 1 {

@@ -30,8 +30,6 @@ pub(super) fn words<'a>(catalog: &'a Catalog, query: &'a CheckedQuery, arm: &'a 
         params: &query.params,
         variables: &arm.variables,
         target: None,
-        keys: &[],
-        aggregates: &[],
     }
 }
 

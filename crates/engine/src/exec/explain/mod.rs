@@ -69,7 +69,7 @@ pub(crate) async fn explain(
     let plan = match &query.body {
         Body::Read(read) => {
             let plan = execution.plan_read(read).await?;
-            physical::read(&mut execution, query, read, &plan, None).await?
+            physical::read(ctx.catalog, query, read, &plan, None)
         }
         Body::Mutation(statements) => write::plan(&mut execution, query, statements).await?,
     };
@@ -102,7 +102,7 @@ pub(crate) async fn profile(
     let arrays = execution.read(read, &plan).await?;
     let result = super::read::result(&execution, read, arrays, started, bound.warnings)?;
     let profile = execution.profile.take();
-    let tree = physical::read(&mut execution, query, read, &plan, profile.as_ref()).await?;
+    let tree = physical::read(ctx.catalog, query, read, &plan, profile.as_ref());
     let explanation = Explanation {
         logical: logical::plan(ctx.catalog, query),
         plan: tree,

@@ -3,25 +3,23 @@
 use std::time::Duration;
 
 use omnigraph_lang::query::{CheckedQuery, CheckedRead, Direction, Expr, Hop, VarId};
+use omnigraph_lang::schema::Catalog;
 use serde_json::Value as Json;
 
 use super::logical::{aggregate_words, count, order_keys, union_word, words};
 use super::node::PlanNode;
 use super::words::Words;
-use crate::error::Result;
-use crate::exec::execution::Execution;
 use crate::exec::plan::{Action, BlockPlan, KnownId, Step};
 use crate::exec::profile::{OpId, Profile};
 use crate::exec::read_plan::{ArmPlan, ReadPlan};
 
-pub(super) async fn read<'a>(
-    execution: &mut Execution<'a>,
-    query: &'a CheckedQuery,
-    read: &'a CheckedRead,
-    plan: &ReadPlan<'a>,
+pub(super) fn read(
+    catalog: &Catalog,
+    query: &CheckedQuery,
+    read: &CheckedRead,
+    plan: &ReadPlan<'_>,
     profile: Option<&Profile>,
-) -> Result<PlanNode> {
-    let catalog = execution.ctx.catalog;
+) -> PlanNode {
     let tree = Tree { profile };
     let mut node: Option<PlanNode> = None;
     for (at, arm) in plan.arms.iter().enumerate() {
@@ -44,7 +42,7 @@ pub(super) async fn read<'a>(
     let words = words(catalog, query, &read.arm);
     // A read has at least one arm.
     let node = node.unwrap_or_else(|| PlanNode::new("project", ""));
-    Ok(tree.tail(words, read, plan.order, node))
+    tree.tail(words, read, plan.order, node)
 }
 
 struct Tree<'p> {

@@ -1,7 +1,5 @@
 //! Checked expressions as people wrote them, more or less.
 
-use std::fmt::Write;
-
 use omnigraph_lang::query::{
     Arithmetic, CastMode, Comparison, Direction, Expr, ExprKind, Function, Hop, OwnField, Param,
     PropertyRef, RankCall, SearchKind, TextTest, VarId, VarKind, Variable,
@@ -20,9 +18,6 @@ pub(super) struct Words<'a> {
     pub(super) variables: &'a [Variable],
     /// The target of a statement.
     pub(super) target: Option<TypeId>,
-    /// What stands for group keys and aggregates.
-    pub(super) keys: &'a [String],
-    pub(super) aggregates: &'a [String],
 }
 
 impl Words<'_> {
@@ -124,8 +119,8 @@ impl Words<'_> {
                 OwnField::To => "to".to_owned(),
                 OwnField::Property(id) => self.property(self.target, *id).to_owned(),
             },
-            ExprKind::GroupKey(at) => named(self.keys, *at),
-            ExprKind::AggregateResult(at) => named(self.aggregates, *at),
+            ExprKind::GroupKey(at) => format!("key {}", at + 1),
+            ExprKind::AggregateResult(at) => format!("aggregate {}", at + 1),
             ExprKind::List(items) => format!("[{}]", self.list(items, ", ")),
             ExprKind::Compare { op, left, right } => self.both(left, comparison(*op), right),
             ExprKind::Text { test, text, part } => {
@@ -247,10 +242,6 @@ impl Words<'_> {
     }
 }
 
-fn named(names: &[String], at: usize) -> String {
-    names.get(at).cloned().unwrap_or_else(|| "?".to_owned())
-}
-
 fn literal(value: &Value) -> String {
     let text = match value {
         Value::Date(_) => format!("date({})", to_json(value, Int64Style::Number)),
@@ -261,7 +252,7 @@ fn literal(value: &Value) -> String {
         return text;
     }
     let mut cut: String = text.chars().take(LONGEST).collect();
-    let _ = write!(cut, "…");
+    cut.push('…');
     cut
 }
 

@@ -67,8 +67,6 @@ fn words<'a>(catalog: &'a Catalog, query: &'a CheckedQuery, target: TypeId) -> W
         params: &query.params,
         variables: &[],
         target: Some(target),
-        keys: &[],
-        aggregates: &[],
     }
 }
 

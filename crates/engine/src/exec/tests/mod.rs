@@ -2,6 +2,7 @@
 
 mod accept;
 mod example;
+mod explain;
 mod fixture;
 mod hops;
 mod more;
