@@ -1280,3 +1280,54 @@ fn reads_of_interfaces_and_unions_name_all_types() {
     );
     assert_eq!(query.operation.result.len(), 1);
 }
+
+/// What cannot be read does not keep the rest from being checked, and has no consequences.
+#[test]
+fn a_query_with_a_syntax_error_is_checked_all_the_same() {
+    for (source, expected) in [
+        (
+            "query q($n: Strin) { match { $p: Pakage { name: $n }  $p.kb > }  return { $p.name } limit many }",
+            &["P008", "Q201", "P001", "P001"][..],
+        ),
+        (
+            "query q($n: String) { match { $p: Package { name: } $p maintains $m  $m.kb = 1  $q: Nope  $q.zz = 1 } return { $p.zz } }",
+            &["P001", "Q201"],
+        ),
+        (
+            "query q() { match { $p: Package  $p.kb = 1 = 2  $p.zz = 1  not { $r. }  $r.k = 2 } return { $p.yy, 1 +, $p.xx as x y } order { x } }",
+            &[
+                "P015", "Q202", "P001", "Q206", "Q202", "P001", "Q202", "Q206",
+            ],
+        ),
+        (
+            "query q($a: I64, $b $c: String) { match { $p: Package { name: $b, summary: $c, zz: $d } } return { $p.name } }",
+            &["P001", "Q202", "Q214"],
+        ),
+        (
+            "query q($a: I64) { insert Package { name: , kb: \"x\" } update Package set { zz: 1 } where kb > delete Nope where a = 1 }",
+            &["P001", "Q203", "Q202", "Q202", "P001"],
+        ),
+        (
+            "query q() { match { $p: Package  $p.kb = 'x' } return { $p.zz } }",
+            &["P006", "P006", "Q202"],
+        ),
+        (
+            "query q() { match { $p: Nope } retrun { $p.name } } query r() { match { $p: Nah } return { $p.x } }",
+            &["Q201", "P001", "Q201"],
+        ),
+        (
+            "query q() { match { $p: Package ) } return { $p.zz } }",
+            &["P001", "Q202"],
+        ),
+        (
+            "query q() { match { $p: Package return { $p.zz } }",
+            &["P001"],
+        ),
+        (
+            "query q( { match { $p: Nope } return { $p.zz } }",
+            &["P001", "Q201"],
+        ),
+    ] {
+        assert_eq!(codes(source), expected, "{source}");
+    }
+}

@@ -94,7 +94,7 @@ fn list(cursor: &mut Cursor, source: &str) -> Parsed<DataType> {
 }
 
 fn vector(cursor: &mut Cursor) -> Parsed<DataType> {
-    cursor.expect("(")?;
+    cursor.expect_tight("(")?;
     let span: Span = cursor.span();
     if !matches!(cursor.kind(), TokenKind::Int(_)) {
         return Err(cursor.unexpected("the width of the vector"));

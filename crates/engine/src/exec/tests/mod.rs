@@ -5,4 +5,5 @@ mod example;
 mod fixture;
 mod hops;
 mod more;
+mod reference;
 mod tables;
