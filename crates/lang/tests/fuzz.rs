@@ -287,6 +287,9 @@ const FRAGMENTS: &[&str] = &[
 ];
 
 fn mutate(corpus: &[String], random: &mut Random) -> String {
+    if random.below(10) == 0 {
+        return arbitrary(random);
+    }
     let mut chars: Vec<char> = corpus[random.below(corpus.len())].chars().collect();
     for _ in 0..=random.below(6) {
         let at = random.below(chars.len() + 1);
@@ -333,6 +336,19 @@ fn mutate(corpus: &[String], random: &mut Random) -> String {
     }
     chars.truncate(1 << 16);
     chars.into_iter().collect()
+}
+
+/// Fragments and characters in no order.
+fn arbitrary(random: &mut Random) -> String {
+    let mut text = String::new();
+    for _ in 0..random.below(120) {
+        match random.below(4) {
+            0 => text.extend(char::from_u32(random.below(0x11_0000) as u32)),
+            1 => text.push(' '),
+            _ => text.push_str(FRAGMENTS[random.below(FRAGMENTS.len())]),
+        }
+    }
+    text
 }
 
 /// xorshift64.

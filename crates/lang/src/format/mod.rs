@@ -58,8 +58,8 @@ impl Language {
 pub fn format_schema(source: &str) -> Result<String, Vec<Diagnostic>> {
     format(source, |source| {
         let tree = crate::schema::parse::parse(source);
-        let text = Text::new(source, tree.tokens, tree.comments, tree.layout);
-        (text, tree.diagnostics)
+        refuse_errors(tree.diagnostics)?;
+        Ok(Text::new(source, tree.tokens, tree.comments, tree.layout))
     })
 }
 
@@ -70,25 +70,30 @@ pub fn format_schema(source: &str) -> Result<String, Vec<Diagnostic>> {
 pub fn format_queries(source: &str) -> Result<String, Vec<Diagnostic>> {
     format(source, |source| {
         let tree = crate::query::parse::parse(source);
-        let text = Text::new(source, tree.tokens, tree.comments, tree.layout);
-        (text, tree.diagnostics)
+        refuse_errors(tree.diagnostics)?;
+        Ok(Text::new(source, tree.tokens, tree.comments, tree.layout))
     })
+}
+
+fn refuse_errors(diagnostics: Vec<Diagnostic>) -> Result<(), Vec<Diagnostic>> {
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        Err(diagnostics)
+    } else {
+        Ok(())
+    }
 }
 
 fn format(
     source: &str,
-    parse: impl for<'s> Fn(&'s str) -> (Text<'s>, Vec<Diagnostic>),
+    parse: impl for<'s> Fn(&'s str) -> Result<Text<'s>, Vec<Diagnostic>>,
 ) -> Result<String, Vec<Diagnostic>> {
-    let (text, diagnostics) = parse(source);
-    if diagnostics.iter().any(Diagnostic::is_error) {
-        return Err(diagnostics);
-    }
+    let text = parse(source)?;
     let formatted = printer::print(&text);
-    let (again, found) = parse(&formatted);
-    let same = !found.iter().any(Diagnostic::is_error)
+    if let Ok(again) = parse(&formatted)
         && text.comments().len() == again.comments().len()
-        && meaning(text.tokens()).eq(meaning(again.tokens()));
-    if same {
+        && meaning(text.tokens()).eq(meaning(again.tokens()))
+    {
+        drop(again);
         return Ok(formatted);
     }
     // Rather no formatting than another meaning.
