@@ -8,8 +8,9 @@ use rustc_hash::FxHashMap;
 use super::column::NONE;
 use super::execution::Execution;
 use super::expr::rule;
-use super::id_index::IdIndex;
+use super::paths::by_name;
 use super::rows::Rows;
+use super::scope::{Field, TEXT};
 use super::search::Scores;
 use crate::error::{Error, Result};
 
@@ -38,7 +39,8 @@ impl Execution<'_> {
 
     /// Entities with a score or distance, best first, equal ones by id.
     async fn ranked(&mut self, call: &RankCall, entities: &[u32]) -> Result<Vec<u32>> {
-        let ids = self.table_of(call.var()).await?.id_index().await?;
+        let space = self.space(call.var()).await?;
+        let ids = self.column_in(&space, &Field::Id, TEXT).await?;
         let mut scored: Vec<(f64, u32)> = match self.scores(call, entities).await? {
             Scores::Bm25(scores) => entities
                 .iter()
@@ -50,7 +52,10 @@ impl Execution<'_> {
                 .collect(),
         };
         self.guard.pause().await?;
-        sort(&mut scored, &ids);
+        scored.sort_unstable_by(|a, b| {
+            a.0.total_cmp(&b.0)
+                .then_with(|| by_name(&space, &ids, a.1, b.1))
+        });
         Ok(scored.into_iter().map(|(_, ordinal)| ordinal).collect())
     }
 
@@ -90,11 +95,4 @@ impl Execution<'_> {
         fused.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         Ok(fused.into_iter().map(|(_, _, ordinal)| ordinal).collect())
     }
-}
-
-fn sort(scored: &mut [(f64, u32)], ids: &IdIndex) {
-    scored.sort_unstable_by(|a, b| {
-        a.0.total_cmp(&b.0)
-            .then_with(|| ids.id(a.1).cmp(ids.id(b.1)))
-    });
 }

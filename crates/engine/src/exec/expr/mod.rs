@@ -38,11 +38,16 @@ pub(crate) enum Leaf<'a> {
         var: VarId,
         property: &'a PropertyRef,
     },
-    /// Also a variable by itself; null where the entity is null.
+    /// A variable by itself: of an entity its id, of a path all of it.
+    Entity(VarId),
+    /// Null where the entity is null.
     Id(VarId),
     TypeName(VarId),
     FromId(VarId),
     ToId(VarId),
+    PathLength(VarId),
+    PathNodes(VarId),
+    PathEdges(VarId),
     /// Of the entity that a mutation looks at.
     Own(OwnField),
     GroupKey(usize),
@@ -69,7 +74,8 @@ pub(crate) fn arrow_type(ty: &ExprType) -> DataType {
         ExprType::EmptyList => list_type(omnigraph_lang::schema::Scalar::String),
         ExprType::Vector(width) => vector_type(*width),
         ExprType::Blob => DataType::LargeBinary,
-        ExprType::Node | ExprType::Edge | ExprType::Path => DataType::Utf8,
+        ExprType::Node | ExprType::Edge => DataType::Utf8,
+        ExprType::Path => super::path_values::whole_type(),
     }
 }
 
@@ -188,7 +194,11 @@ impl Evaluator<'_> {
                 var: *var,
                 property,
             },
-            ExprKind::Var(var) | ExprKind::EntityId(var) => Leaf::Id(*var),
+            ExprKind::Var(var) => Leaf::Entity(*var),
+            ExprKind::EntityId(var) => Leaf::Id(*var),
+            ExprKind::PathLength(var) => Leaf::PathLength(*var),
+            ExprKind::PathNodes(var) => Leaf::PathNodes(*var),
+            ExprKind::PathEdges(var) => Leaf::PathEdges(*var),
             ExprKind::TypeName(var) => Leaf::TypeName(*var),
             ExprKind::FromId(var) => Leaf::FromId(*var),
             ExprKind::ToId(var) => Leaf::ToId(*var),
