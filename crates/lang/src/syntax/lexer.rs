@@ -265,7 +265,10 @@ impl Lexer<'_> {
                 let span = self.span(mark);
                 let mut diagnostic = Diagnostic::error(
                     Code::P006,
-                    format!("unexpected character `{}`", c.escape_debug()),
+                    match c {
+                        '\'' | '\\' => format!("unexpected character `{c}`"),
+                        _ => format!("unexpected character `{}`", c.escape_debug()),
+                    },
                 )
                 .at(span);
                 diagnostic = match c {

@@ -94,6 +94,9 @@ fn list(cursor: &mut Cursor, source: &str) -> Parsed<DataType> {
 }
 
 fn vector(cursor: &mut Cursor) -> Parsed<DataType> {
+    if !cursor.at("(") {
+        return Err(cursor.unexpected_with("`(`", "a vector has a width, `Vector(384)`"));
+    }
     cursor.expect_tight("(")?;
     let span: Span = cursor.span();
     if !matches!(cursor.kind(), TokenKind::Int(_)) {

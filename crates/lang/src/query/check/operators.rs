@@ -78,6 +78,18 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// W506 for a test of null, which is null.
+    fn warn_of_null(&mut self, operands: [&Expr; 2], span: Span) {
+        let is_null = |e: &&Expr| matches!(e.kind, ExprKind::Literal(Value::Null));
+        if operands.iter().any(is_null) {
+            self.report(
+                Diagnostic::warning(Code::W506, "a test of null never holds")
+                    .at(span)
+                    .hint("test with `is null`"),
+            );
+        }
+    }
+
     /// The set that an enum property is out of.
     fn enum_members(&self, expr: &Expr) -> Option<&'a [String]> {
         let property = match (&expr.kind, self.place) {
@@ -121,6 +133,7 @@ impl<'a> Checker<'a> {
                 return Err(self.error(Code::Q207, span, message));
             }
         }
+        self.warn_of_null([&text, &part], span);
         let nullable = text.nullable || part.nullable;
         Ok(Expr::bool(
             ExprKind::Text {
@@ -160,6 +173,7 @@ impl<'a> Checker<'a> {
         }
         let nulls = matches!(&list.kind, ExprKind::Literal(Value::List(items)) if items.contains(&Value::Null))
             || matches!(&list.kind, ExprKind::List(items) if items.iter().any(|i| i.nullable));
+        self.warn_of_null([&item, &list], span);
         let nullable = item.nullable || list.nullable || nulls;
         if let (Some(members), ExprKind::Literal(Value::List(items))) =
             (self.enum_members(&item), &list.kind)

@@ -11,6 +11,14 @@ impl Parser<'_> {
         self.cursor.expect("{")?;
         let mut block = Block::default();
         while !self.cursor.eat("}") {
+            let returns = self.cursor.at_word("return")
+                && (self.cursor.at_ahead(1, "{") || self.cursor.word_ahead(1) == Some("distinct"));
+            if returns {
+                let hint = format!("the block of `{what}` is not closed");
+                self.cursor.unexpected_with("`}`", &hint);
+                block.damaged = true;
+                return Ok(block);
+            }
             // Blocks nest, so one count goes over the whole query.
             self.clauses += 1;
             self.cursor.limit(self.clauses, "clauses of one query")?;

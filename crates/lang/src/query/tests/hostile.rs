@@ -175,7 +175,7 @@ fn a_query_with_a_syntax_error_is_checked_all_the_same() {
         ),
         (
             "query q() { match { $p: Package return { $p.zz } }",
-            &["P001"],
+            &["P001", "Q202"],
         ),
         (
             "query q( { match { $p: Nope } return { $p.zz } }",

@@ -293,6 +293,26 @@ const READS: &[(&str, &[&str])] = &[
     ("M{ $p: Package $p.kb = 99999999999999999999 }", &["P005"]),
     ("M{ $p: Package $p.kb = 18446744073709551615 }", &[]),
     ("M{ $p: Package $p.name = 'x' }", &["P006", "P006"]),
+    // Conditions that never hold.
+    ("M{ $p: Package  $p.kb = null }", &["W506"]),
+    ("M{ $p: Package  $p.name contains null }", &["W506"]),
+    ("M{ $p: Package  null in [1, 2] }", &["W506"]),
+    (
+        "M{ $p: Package  $p.section in [\"games\", \"toys\"] }",
+        &["W506"],
+    ),
+    ("M{ $p: Package  $p.section in [\"games\", \"libs\"] }", &[]),
+    ("M{ $p: Package  \"games\" = $p.section }", &["W506"]),
+    ("M{ $p: Package  $p.section != \"games\" }", &[]),
+    // A rank call anywhere in a key.
+    (
+        "M{ $p: Package } order { nearest($p.vec, [1, 2]) + 1 }",
+        &["Q217"],
+    ),
+    (
+        "M{ $n: Note  search($n.pic, \"x\") } R{ id($n) }",
+        &["Q224"],
+    ),
     // Several edge types.
     (
         "M{ $p: Package { name: \"bash\" }  $p dependsOn|conflicts $q } R{ $q.name }",
