@@ -127,6 +127,10 @@ pub(crate) enum Command {
     /// Check queries against a schema
     #[command(visible_alias = "check")]
     Lint(verb::lint::Args),
+    /// Write schemas and queries in their standard form
+    Fmt(verb::fmt::Args),
+    /// Say what a diagnostic code means, why it is given, and what to do
+    ExplainCode(verb::explain_code::Args),
     /// Stored queries of a graph
     #[command(subcommand)]
     Queries(verb::queries::Command),
@@ -270,6 +274,11 @@ impl Command {
                 ("lint", Uses::of(Plane::Local, DOCUMENT))
             }
             Command::Lint(_) => ("lint", Uses::of(Plane::Data, DOCUMENT)),
+            Command::Fmt(_) => ("fmt", Uses::of(Plane::Local, DOCUMENT)),
+            Command::ExplainCode(_) => ("explain-code", Uses::of(Plane::Local, DOCUMENT)),
+            Command::Queries(queries::Command::Validate(_)) => {
+                ("queries validate", Uses::of(Plane::Local, DOCUMENT))
+            }
             Command::Queries(queries::Command::List) => {
                 ("queries list", Uses::of(Plane::Data, LIST))
             }

@@ -9,7 +9,9 @@ pub(crate) mod cleanup;
 pub(crate) mod commit;
 pub(crate) mod diff;
 pub(crate) mod explain;
+pub(crate) mod explain_code;
 pub(crate) mod export;
+pub(crate) mod fmt;
 pub(crate) mod fsck;
 pub(crate) mod graph;
 pub(crate) mod lint;
@@ -62,6 +64,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Snapshot(args) => snapshot::run(args, context).await,
         Command::Schema(command) => schema::run(command, context).await,
         Command::Lint(args) => lint::run(args, context).await,
+        Command::Fmt(args) => fmt::run(args, context),
+        Command::ExplainCode(args) => explain_code::run(&args, context),
         Command::Queries(command) => queries::run(command, context).await,
         Command::Query(args) => query::run(args, context).await,
         Command::Mutate(args) => mutate::run(args, context).await,

@@ -266,6 +266,32 @@ impl Expr {
         }
     }
 
+    /// Levels of nesting: 1 for a literal.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let mut deepest = 0;
+        match &self.kind {
+            ExprKind::List(items) | ExprKind::And(items) | ExprKind::Or(items) => {
+                deepest = items.iter().map(Expr::depth).max().unwrap_or(0);
+            }
+            ExprKind::Call { args, .. } => {
+                deepest = args.iter().map(Expr::depth).max().unwrap_or(0);
+            }
+            ExprKind::Compare { left, right, .. } | ExprKind::Arithmetic { left, right, .. } => {
+                deepest = left.depth().max(right.depth());
+            }
+            ExprKind::Text { text, part, .. } => deepest = text.depth().max(part.depth()),
+            ExprKind::In { item, list } => deepest = item.depth().max(list.depth()),
+            ExprKind::Not(e)
+            | ExprKind::IsNull(e)
+            | ExprKind::Negate(e)
+            | ExprKind::Cast { value: e, .. } => deepest = e.depth(),
+            // What a search is about is a literal or a parameter.
+            _ => {}
+        }
+        deepest + 1
+    }
+
     /// The variables that the expression mentions, each once, ascending.
     #[must_use]
     pub fn variables(&self) -> Vec<VarId> {

@@ -831,7 +831,7 @@ async fn reads_give_what_the_contract_says() {
 }
 
 /// Rows of one column as that column's values.
-fn flat(rows: Vec<Json>) -> Vec<Json> {
+pub(super) fn flat(rows: Vec<Json>) -> Vec<Json> {
     let one = |row: Json| match row {
         Json::Array(mut cells) if cells.len() == 1 => cells.remove(0),
         row => row,

@@ -6,5 +6,6 @@ mod explain;
 mod fixture;
 mod hops;
 mod more;
+mod reference;
 mod semantics;
 mod tables;

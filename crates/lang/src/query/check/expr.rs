@@ -1,12 +1,13 @@
 //! Expressions: names, literals, lists, logic.
 
+use super::functions::function_hint;
 use super::property::Common;
 use super::{Checked, Checker, Place, expr_type};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast;
 use crate::query::{Expr, ExprKind, ExprType, OwnField, VarId, VarKind};
 use crate::schema::{DataType, EntityType, Scalar, did_you_mean};
-use crate::syntax::Name;
+use crate::syntax::{DEEPEST, Failed, Name};
 use crate::value::Value;
 
 impl Checker<'_> {
@@ -89,6 +90,9 @@ impl Checker<'_> {
             }
             return Ok(Expr::new(ExprKind::Param(id), ty, nullable));
         }
+        if self.lost_params.contains(name) {
+            return Err(Failed);
+        }
         if matches!(self.place, Place::Insert | Place::Set(_) | Place::Where(_)) {
             return Err(self.undeclared_param(name, span));
         }
@@ -109,7 +113,7 @@ impl Checker<'_> {
         Expr::new(ExprKind::Var(id), ty, variable.optional)
     }
 
-    fn undeclared_param(&mut self, name: &str, span: Span) -> crate::syntax::Failed {
+    fn undeclared_param(&mut self, name: &str, span: Span) -> Failed {
         let known: Vec<String> = self.params.iter().map(|p| p.name.clone()).collect();
         let diagnostic =
             Diagnostic::error(Code::Q214, format!("`${name}` is not a declared parameter"))
@@ -125,7 +129,7 @@ impl Checker<'_> {
         ))
     }
 
-    pub(super) fn unbound(&mut self, name: &str, span: Span) -> crate::syntax::Failed {
+    pub(super) fn unbound(&mut self, name: &str, span: Span) -> Failed {
         let mut known: Vec<String> = self.visible.keys().cloned().collect();
         known.extend(self.params.iter().map(|p| p.name.clone()));
         let diagnostic = Diagnostic::error(Code::Q206, format!("`${name}` is not bound")).at(span);
@@ -189,11 +193,11 @@ impl Checker<'_> {
         match self.place {
             Place::Match | Place::Binding | Place::Insert => {
                 let message = format!("`{name}` means nothing here");
-                Err(
-                    self.report(Diagnostic::error(Code::Q206, message).at(span).hint(
-                        "write a property as `$x.name`, a parameter as `$name`, a text in quotes",
-                    )),
-                )
+                let hint = function_hint(name).unwrap_or_else(|| {
+                    "write a property as `$x.name`, a parameter as `$name`, a text in quotes"
+                        .to_owned()
+                });
+                Err(self.report(Diagnostic::error(Code::Q206, message).at(span).hint(hint)))
             }
             Place::Return => {
                 let alias = self.aliases.iter().find(|(alias, _)| alias == name);
@@ -203,10 +207,17 @@ impl Checker<'_> {
                             format!("the column `{name}` is a path and can only be returned");
                         Err(self.error(Code::Q233, span, message))
                     }
-                    Some((_, value)) => Ok(value.clone()),
+                    Some((_, value)) => {
+                        let value = value.clone();
+                        self.copied(&value, span)?;
+                        Ok(value)
+                    }
                     None => {
                         let message = format!("no column before this one is called `{name}`");
-                        Err(self.error(Code::Q206, span, message))
+                        let hint = function_hint(name).unwrap_or_else(|| {
+                            "write a property as `$x.name`, a text in quotes".to_owned()
+                        });
+                        Err(self.report(Diagnostic::error(Code::Q206, message).at(span).hint(hint)))
                     }
                 }
             }
@@ -216,6 +227,18 @@ impl Checker<'_> {
             }
             Place::Set(target) | Place::Where(target) => self.own(name, target, span),
         }
+    }
+
+    /// An expression that an alias stands for counts as if it were written again.
+    fn copied(&mut self, value: &Expr, span: Span) -> Checked<()> {
+        let mut parts = 0;
+        value.visit(&mut |_| parts += 1);
+        self.spend(parts, span)?;
+        if value.depth() > DEEPEST {
+            let message = format!("nested more than {DEEPEST} levels deep by its aliases");
+            return Err(self.error(Code::P020, span, message));
+        }
+        Ok(())
     }
 
     /// A property of the entity that a mutation looks at, its id, or its ends.
@@ -233,6 +256,22 @@ impl Checker<'_> {
         };
         if let Some(field) = field {
             return Ok(Expr::new(ExprKind::Own(field), text, false));
+        }
+        if entity.body().property(name).is_none() {
+            // The parser could not know whether a property has the name.
+            let word = match name {
+                "true" => Some(Value::Bool(true)),
+                "false" => Some(Value::Bool(false)),
+                "null" => Some(Value::Null),
+                _ => None,
+            };
+            if let Some(word) = word {
+                return Ok(literal(word));
+            }
+            if let Some(hint) = function_hint(name) {
+                let message = format!("`{}` has no property `{name}`", entity.body().name);
+                return Err(self.report(Diagnostic::error(Code::Q202, message).at(span).hint(hint)));
+            }
         }
         let name = Name {
             text: name.to_owned(),

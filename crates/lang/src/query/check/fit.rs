@@ -3,7 +3,7 @@
 use super::expr::property_expr;
 use super::operators::{comparable, compare};
 use super::{Checked, Checker, Place};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, listed};
 use crate::query::ast;
 use crate::query::{Comparison, Expr, ExprKind, ExprType, VarId};
 use crate::schema::{DataType, EntityType, Property, Scalar};
@@ -54,7 +54,7 @@ impl Checker<'_> {
             (&property.data_type, &value.kind)
             && !members.contains(text)
         {
-            let message = format!("`{text}` is none of {}", members.join(", "));
+            let message = format!("`{text}` is none of {}", listed(members));
             return Err(self.error(Code::Q203, span, message));
         }
         self.warn_if_never(Comparison::Eq, &left, &value, span);

@@ -341,6 +341,18 @@ impl Checker<'_> {
     }
 }
 
+/// For a bare word that is the name of a function.
+pub(super) fn function_hint(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    match lower.as_str() {
+        "now" => Some("did you mean `now()`?".to_owned()),
+        "distinct" => None,
+        lower => NAMES
+            .contains(&lower)
+            .then(|| format!("`{lower}` is a function: write `{lower}(…)`")),
+    }
+}
+
 fn aggregate_function(name: &str) -> Option<AggregateFunction> {
     Some(match name {
         "count" => AggregateFunction::Count,

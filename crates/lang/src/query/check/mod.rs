@@ -25,18 +25,22 @@ use super::{
 };
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::schema::{Catalog, DataType, EntityType, Property, TypeBody, TypeId};
-use crate::syntax::Failed;
+use crate::syntax::{Failed, MOST_ERRORS};
 
 /// The error has been reported.
 type Checked<T> = Result<T, Failed>;
 
 /// The checked query, with warnings, or everything that is wrong with it.
-pub(super) fn check(
-    query: &ast::Query,
-    catalog: &Catalog,
+pub(super) fn check<'a>(
+    query: &'a ast::Query,
+    catalog: &'a Catalog,
     source: &str,
+    budget: &'a mut usize,
 ) -> Result<CheckedQuery, Vec<Diagnostic>> {
-    let mut checker = Checker::new(query, catalog);
+    let mut checker = Checker::new(query, catalog, budget);
+    checker
+        .lost_params
+        .extend(query.lost_params.iter().cloned());
     checker.params();
     let body = checker.body();
     let Checker {
@@ -66,9 +70,13 @@ pub(super) fn check(
 }
 
 struct Checker<'a> {
+    /// What may still be made of the text beyond what is written in it.
+    budget: &'a mut usize,
     query: &'a ast::Query,
     catalog: &'a Catalog,
     params: Vec<Param>,
+    /// Names of parameters that could not be read.
+    lost_params: BTreeSet<String>,
     diagnostics: Vec<Diagnostic>,
     place: Place,
     /// Of the arm that is being checked.
@@ -106,11 +114,13 @@ enum Place {
 }
 
 impl<'a> Checker<'a> {
-    fn new(query: &'a ast::Query, catalog: &'a Catalog) -> Self {
+    fn new(query: &'a ast::Query, catalog: &'a Catalog, budget: &'a mut usize) -> Self {
         Self {
+            budget,
             query,
             catalog,
             params: Vec::new(),
+            lost_params: BTreeSet::new(),
             diagnostics: Vec::new(),
             place: Place::Match,
             variables: Vec::new(),
@@ -223,13 +233,32 @@ impl<'a> Checker<'a> {
     }
 
     fn report(&mut self, diagnostic: Diagnostic) -> Failed {
-        self.diagnostics.push(diagnostic);
+        // More would not help, and a text may have as many as words.
+        if self.diagnostics.len() <= MOST_ERRORS {
+            self.diagnostics.push(diagnostic);
+        }
         Failed
     }
 
+    /// Counts copies of what is written once: uses of aliases, and the types of an interface. They
+    /// may be more than any multiple of the text.
+    fn spend(&mut self, amount: usize, span: Span) -> Checked<()> {
+        match self.budget.checked_sub(amount) {
+            Some(left) => {
+                *self.budget = left;
+                Ok(())
+            }
+            None => {
+                *self.budget = 0;
+                let message = "this text stands for too much: aliases, `*` and interfaces in it \
+                               come to more than a server takes";
+                Err(self.error(Code::P020, span, message))
+            }
+        }
+    }
+
     fn warn(&mut self, code: Code, span: Span, message: impl Into<String>) {
-        self.diagnostics
-            .push(Diagnostic::warning(code, message).at(span));
+        self.report(Diagnostic::warning(code, message).at(span));
     }
 }
 

@@ -54,6 +54,15 @@ impl Checker<'_> {
                 return self.score_key(key, value, output);
             }
         }
+        let mut nested = Vec::new();
+        value.visit(&mut |e| {
+            if let ExprKind::Score(call) = &e.kind {
+                nested.push(call.clone());
+            }
+        });
+        for call in nested {
+            self.check_limit(&call, output.limited, span)?;
+        }
         self.sortable(&value, span)?;
         let column = by_alias.or_else(|| columns.iter().position(|c| c.value == value));
         let by = match column {

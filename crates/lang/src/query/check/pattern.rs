@@ -24,6 +24,7 @@ impl Checker<'_> {
 
     fn block_inside(&mut self, written: &ast::Block) -> Block {
         let mut block = Block::default();
+        self.broken.extend(written.lost.iter().cloned());
         let mut bound = Vec::new();
         for clause in &written.clauses {
             if let Clause::Binding(binding) = clause {
@@ -76,7 +77,8 @@ impl Checker<'_> {
         self.describe_types(&types);
         let var = &binding.var;
         if var.text != "_"
-            && let Some(id) = self.lookup(&var.text)?
+            // A name that was lost elsewhere is known again by its binding.
+            && let Some(id) = self.visible.get(&var.text).copied()
         {
             let same = match self.declared.get(&id) {
                 Some(before) => *before == declared,
@@ -103,6 +105,7 @@ impl Checker<'_> {
         if let Some(interface) = catalog.interface(&name.text) {
             let mut types: Vec<TypeId> = catalog.implementers(interface.id).map(|n| n.id).collect();
             types.sort_unstable();
+            self.spend(types.len(), name.span)?;
             return Ok((interface.id, types));
         }
         let message = format!("unknown node type or interface `{}`", name.text);
@@ -128,7 +131,9 @@ impl Checker<'_> {
             };
             let first = self.variables.len();
             let checked = self.block(inner);
-            if checked.variables.is_empty() && !self.mentions_broken(inner) {
+            let complete =
+                !inner.damaged && !inner.clauses.is_empty() && !self.mentions_broken(inner);
+            if checked.variables.is_empty() && complete {
                 let message = "an optional block must introduce a variable";
                 self.error(Code::Q231, *span, message);
             }
@@ -169,7 +174,7 @@ impl Checker<'_> {
                 let is_param = *bare && self.param(name).is_some();
                 !is_param && (self.visible.contains_key(name) || self.broken.contains(name))
             });
-            if !correlated {
+            if !correlated && !inner.damaged && !inner.clauses.is_empty() {
                 self.report(
                     Diagnostic::error(
                         Code::Q209,

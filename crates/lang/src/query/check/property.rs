@@ -87,6 +87,7 @@ impl<'a> Checker<'a> {
         let reference = if self.variable(var).types.len() == 1 {
             PropertyRef::Single(property.id)
         } else {
+            self.spend(found.len(), name.span)?;
             PropertyRef::ByType(found.iter().map(|(body, p)| (body.id, p.id)).collect())
         };
         Ok(Common {

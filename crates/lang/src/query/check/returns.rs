@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast;
 use crate::query::{Arm, Count, Expr, ExprType, Projection, ResultColumn, ResultKind, VarKind};
 use crate::schema::{DataType, Scalar};
-use crate::syntax::Name;
+use crate::syntax::{Failed, MOST, Name};
 
 /// One arm, with what order keys and unions need besides.
 pub(super) struct CheckedArm {
@@ -45,6 +45,7 @@ impl Checker<'_> {
                             format!("`{word}` needs a parameter of an integer type without `?`");
                         Err(self.error(Code::Q236, name.span, message))
                     }
+                    None if self.lost_params.contains(&name.text) => Err(Failed),
                     None => {
                         let message = format!("`${}` is not a declared parameter", name.text);
                         Err(self.error(Code::Q214, name.span, message))
@@ -56,6 +57,10 @@ impl Checker<'_> {
 
     /// `named`: the names of the columns are those of the result.
     pub(super) fn arm(&mut self, written: &ast::Arm, named: bool) -> Checked<CheckedArm> {
+        if written.block.clauses.is_empty() && !written.block.damaged {
+            // The parser has said so; nothing is bound.
+            return Err(Failed);
+        }
         let matches = self.block(&written.block);
         self.warn_of_shared_names();
         self.place = Place::Return;
@@ -71,6 +76,10 @@ impl Checker<'_> {
         }
         if let Some(error) = failed {
             return Err(error);
+        }
+        if written.damaged {
+            // What could not be read might be a group key, an alias, a column of a union.
+            return Err(Failed);
         }
         let names = if named {
             self.unique_names(names)
@@ -178,7 +187,13 @@ impl Checker<'_> {
         if self.variable(id).kind == VarKind::Path {
             return Err(self.path_misused(var, span));
         }
-        for name in self.shared_properties(id) {
+        let shared = self.shared_properties(id);
+        if columns.len() + shared.len() > MOST {
+            let message = format!("more than {MOST} columns");
+            return Err(self.error(Code::P020, span, message));
+        }
+        self.spend(shared.len(), span)?;
+        for name in shared {
             let name = Name { text: name, span };
             let found = self.common_property(id, &name)?;
             names.push((format!("{var}.{}", name.text), span));
@@ -210,7 +225,7 @@ impl Checker<'_> {
             if unique != name {
                 let message =
                     format!("the column name `{name}` is repeated, this one is called `{unique}`");
-                self.diagnostics.push(
+                self.report(
                     Diagnostic::warning(Code::W507, message)
                         .at(span)
                         .hint("name the column with `as`"),

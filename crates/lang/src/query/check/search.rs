@@ -6,7 +6,7 @@ use crate::query::ast;
 use crate::query::{
     Expr, ExprKind, ExprType, PropertyRef, RankCall, SearchCall, SearchKind, VarId,
 };
-use crate::schema::{DataType, Scalar};
+use crate::schema::{DataType, Property, Scalar};
 use crate::syntax::Failed;
 use crate::value::{Value, coerce};
 
@@ -81,10 +81,19 @@ impl Checker<'_> {
         };
         let var = self.node_variable(name, written.span)?;
         let found = self.common_property(var, property)?;
+        self.refuse_blob(found.property, written.span)?;
         if found.property.data_type != DataType::Scalar(Scalar::String) {
             return Err(self.not_a_text(written.span));
         }
         Ok((var, found.reference, found.nullable))
+    }
+
+    fn refuse_blob(&mut self, property: &Property, span: Span) -> Checked<()> {
+        if property.data_type == DataType::Blob {
+            let message = format!("`{}` is a blob and no value in a read", property.name);
+            return Err(self.error(Code::Q224, span, message));
+        }
+        Ok(())
     }
 
     fn not_a_text(&mut self, span: Span) -> Failed {
@@ -130,6 +139,7 @@ impl Checker<'_> {
         };
         let var = self.node_variable(name, field.span)?;
         let found = self.common_property(var, property)?;
+        self.refuse_blob(found.property, field.span)?;
         let DataType::Vector(width) = found.property.data_type else {
             return Err(self.error(Code::Q220, field.span, misuse));
         };
