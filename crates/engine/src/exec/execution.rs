@@ -56,6 +56,8 @@ pub(crate) struct Execution<'a> {
     spaces: Vec<Option<Arc<Space>>>,
     /// By variable of the arm: what the columns of path variables point into.
     pub(super) paths: FxHashMap<VarId, PathTable>,
+    /// By address of the call in the checked query.
+    pub(super) fused_scores: FxHashMap<usize, FxHashMap<u32, f64>>,
 }
 
 impl<'a> Execution<'a> {
@@ -72,6 +74,7 @@ impl<'a> Execution<'a> {
             tables: FxHashMap::default(),
             spaces: Vec::new(),
             paths: FxHashMap::default(),
+            fused_scores: FxHashMap::default(),
         }
     }
 

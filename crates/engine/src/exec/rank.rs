@@ -1,7 +1,7 @@
 //! Rank keys: which entities are ranked, and in which sequence.
 
 use omnigraph_lang::Code;
-use omnigraph_lang::query::{Rank, RankCall};
+use omnigraph_lang::query::{Expr, ExprKind, Rank, RankCall};
 use omnigraph_lang::value::Value;
 use rustc_hash::FxHashMap;
 
@@ -10,7 +10,7 @@ use super::execution::Execution;
 use super::expr::rule;
 use super::paths::by_name;
 use super::rows::Rows;
-use super::scope::{Field, TEXT};
+use super::scope::{Field, TEXT, address};
 use super::search::Scores;
 use crate::error::{Error, Result};
 
@@ -20,12 +20,12 @@ pub(crate) type Ranks = FxHashMap<u32, u32>;
 impl Execution<'_> {
     /// `reach` is skip + limit: as many entities as an arm of `rrf` that is `nearest` contributes.
     pub(crate) async fn ranks(&mut self, rank: &Rank, rows: &Rows, reach: usize) -> Result<Ranks> {
-        let mut entities = rows.column(rank.call.var())?.to_vec();
-        entities.sort_unstable();
-        entities.dedup();
-        entities.retain(|&o| o != NONE);
+        let entities = distinct(rows.column(rank.call.var())?);
         let mut ranked = match &rank.call {
-            RankCall::Rrf { arms, k } => self.fused(arms, k, &entities, reach).await?,
+            RankCall::Rrf { arms, k } => {
+                let fused = self.fused(arms, k, &entities, reach).await?;
+                fused.into_iter().map(|(_, _, ordinal)| ordinal).collect()
+            }
             call => self.ranked(call, &entities).await?,
         };
         if rank.reverse {
@@ -59,13 +59,14 @@ impl Execution<'_> {
         Ok(scored.into_iter().map(|(_, ordinal)| ordinal).collect())
     }
 
+    /// Entities that an arm ranks, best first: the fused score, the place in each arm, who it is.
     async fn fused(
         &mut self,
         arms: &[RankCall; 2],
-        k: &omnigraph_lang::query::Expr,
+        k: &Expr,
         entities: &[u32],
         reach: usize,
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Vec<(f64, [u32; 2], u32)>> {
         let k = match self.constant(k)? {
             Value::Int(k) if k > 0 => k as f64,
             Value::UInt(k) if k > 0 => k as f64,
@@ -93,6 +94,45 @@ impl Execution<'_> {
             .map(|(&ordinal, places)| (score(places), *places, ordinal))
             .collect();
         fused.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        Ok(fused.into_iter().map(|(_, _, ordinal)| ordinal).collect())
+        Ok(fused)
     }
+
+    /// Computes the fused scores that these expressions show: they are about all rows of the match,
+    /// so it has to be done before rows are left out.
+    pub(super) async fn fuse<'e>(
+        &mut self,
+        exprs: impl IntoIterator<Item = &'e Expr>,
+        rows: &Rows,
+        reach: usize,
+    ) -> Result<()> {
+        let mut calls = Vec::new();
+        for expr in exprs {
+            expr.visit(&mut |e| {
+                if let ExprKind::Score(call @ RankCall::Rrf { .. }) = &e.kind {
+                    calls.push(call);
+                }
+            });
+        }
+        for call in calls {
+            let RankCall::Rrf { arms, k } = call else {
+                continue;
+            };
+            let entities = distinct(rows.column(call.var())?);
+            let fused = self.fused(arms, k, &entities, reach).await?;
+            let scores = fused
+                .into_iter()
+                .map(|(score, _, ordinal)| (ordinal, score));
+            let scores: FxHashMap<u32, f64> = scores.collect();
+            self.fused_scores.insert(address(call), scores);
+        }
+        Ok(())
+    }
+}
+
+fn distinct(column: &[u32]) -> Vec<u32> {
+    let mut entities = column.to_vec();
+    entities.sort_unstable();
+    entities.dedup();
+    entities.retain(|&o| o != NONE);
+    entities
 }

@@ -118,6 +118,33 @@ struct Cut {
     limit: Option<usize>,
 }
 
+impl Cut {
+    /// How many of the ordered rows matter.
+    fn reach(self) -> usize {
+        let limit = self.limit;
+        limit.map_or(usize::MAX, |limit| limit.saturating_add(self.skip))
+    }
+}
+
+/// The expressions over matched rows that an arm shows.
+fn shown(arm: &Arm) -> impl Iterator<Item = &Expr> {
+    let grouping = arm.grouping.iter();
+    let keys = grouping.clone().flat_map(|grouping| &grouping.keys);
+    let arguments = grouping.flat_map(|grouping| &grouping.aggregates);
+    let arguments = arguments.filter_map(|aggregate| aggregate.argument.as_ref());
+    let plain = arm.grouping.is_none();
+    let projections = arm.projections.iter().filter(move |_| plain);
+    projections.map(|p| &p.value).chain(keys).chain(arguments)
+}
+
+/// The order keys that are no columns.
+fn sorted_by(read: &CheckedRead) -> impl Iterator<Item = &Expr> {
+    read.order.iter().filter_map(|key| match &key.by {
+        SortBy::Expr(expr) => Some(expr),
+        SortBy::Column(_) => None,
+    })
+}
+
 /// Output columns of whole groups, rows or arms.
 struct Output {
     values: Vec<ArrayRef>,
@@ -170,10 +197,18 @@ impl<'a> Execution<'a> {
         };
         let arm = &read.arm;
         let rows = self.match_arm(arm, &plan.arms[0]).await?;
+        let reach = match read.unions.is_empty() {
+            true => cut.reach(),
+            // The cut is about all arms together.
+            false => usize::MAX,
+        };
+        self.fuse(shown(arm).chain(sorted_by(read)), &rows, reach)
+            .await?;
         let output = if !read.unions.is_empty() {
             let mut all = self.arm_output(arm, &plan.arms[0], rows).await?;
             for ((kind, arm), plan) in read.unions.iter().zip(&plan.arms[1..]) {
                 let rows = self.match_arm(arm, plan).await?;
+                self.fuse(shown(arm), &rows, usize::MAX).await?;
                 let next = self.arm_output(arm, plan, rows).await?;
                 let started = self.start();
                 all = self.unite(all, next, *kind).await?;
@@ -317,10 +352,7 @@ impl<'a> Execution<'a> {
         let Some(rank) = &read.rank else {
             return Ok((rows, None));
         };
-        let reach = cut
-            .limit
-            .map_or(usize::MAX, |limit| limit.saturating_add(cut.skip));
-        let mut ranks: Ranks = self.ranks(rank, &rows, reach).await?;
+        let mut ranks: Ranks = self.ranks(rank, &rows, cut.reach()).await?;
         if read.arm.grouping.is_some() && !matches!(rank.call, RankCall::Bm25 { .. }) {
             let first = cut.limit.unwrap_or(usize::MAX);
             ranks.retain(|_, rank| (*rank as usize) < first);

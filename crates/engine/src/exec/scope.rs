@@ -212,7 +212,8 @@ impl Scope for RowScope<'_> {
     }
 }
 
-fn address<T>(of: &T) -> usize {
+/// What stands for a call of the checked query.
+pub(super) fn address<T>(of: &T) -> usize {
     std::ptr::from_ref(of) as usize
 }
 

@@ -13,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::column::NONE;
 use super::execution::Execution;
 use super::expr::rule;
-use super::scope::{Field, TEXT};
+use super::scope::{Field, TEXT, address};
 use super::space::EntityColumn;
 use super::text_index::{TextIndex, Tokens};
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub(crate) enum Found {
 pub(crate) enum Scores {
     /// 0 where there is none.
     Bm25(FxHashMap<u32, f64>),
-    /// Null where there is none.
+    /// Also a fused score. Null where there is none.
     Distance(FxHashMap<u32, f64>),
 }
 
@@ -195,7 +195,10 @@ impl Execution<'_> {
                 let column = self.column(*var, &field, width).await?;
                 self.distances(&column, &target, ordinals).await
             }
-            RankCall::Rrf { .. } => Err(Error::invalid("rrf is supported as the rank key only")),
+            RankCall::Rrf { .. } => match self.fused_scores.get(&address(call)) {
+                Some(scores) => Ok(Scores::Distance(scores.clone())),
+                None => Err(Error::internal("a fused score was not computed")),
+            },
         }
     }
 

@@ -1,6 +1,6 @@
 //! Text search, scores and rank calls.
 
-use super::{Checked, Checker};
+use super::{Checked, Checker, Place};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast;
 use crate::query::{
@@ -39,8 +39,12 @@ impl Checker<'_> {
 
     /// `bm25`, `nearest`, `rrf` as a number.
     pub(super) fn score(&mut self, call: &ast::Call, span: Span) -> Checked<Expr> {
+        if call.name == "rrf" && matches!(self.place, Place::Match | Place::Binding) {
+            let message = "`rrf` ranks the rows of the whole match and cannot be a part of it";
+            return Err(self.error(Code::Q221, span, message));
+        }
         let rank = self.rank_call(call, span)?;
-        let nullable = matches!(rank, RankCall::Nearest { .. });
+        let nullable = !matches!(rank, RankCall::Bm25 { .. }) || self.variable(rank.var()).optional;
         let ty = ExprType::Scalar(Scalar::F64);
         Ok(Expr::new(ExprKind::Score(rank), ty, nullable))
     }
