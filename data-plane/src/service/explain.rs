@@ -158,6 +158,7 @@ impl Prepared {
             affected_edges: result.affected_edges,
             actor_id: result.actor_id,
             commit: result.commit.map(Into::into),
+            statements: result.statements.into_iter().map(Into::into).collect(),
         };
         response.result_json = json!(output).to_string();
         Ok(response)

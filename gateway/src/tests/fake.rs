@@ -188,6 +188,12 @@ fn mutation() -> MutationResult {
         actor_id: Some("act-ada".to_owned()),
         commit: Some(commit()),
         replayed: true,
+        statements: vec![StatementResult {
+            kind: "update".to_owned(),
+            type_name: "Package".to_owned(),
+            nodes: 1,
+            edges: 0,
+        }],
     }
 }
 

@@ -58,6 +58,7 @@ async fn mutations() {
             "parent_commit_id": "01JDB4Q2M0000000000000002A", "merged_parent_commit_id": null,
             "actor_id": "act-ada", "created_at": 1_700_000_000_000_001_i64, "kind": "mutate",
         },
+        "statements": [{"kind": "update", "type": "Package", "nodes": 1, "edges": 0}],
     });
     assert_eq!(got.json(), expected);
     assert_eq!(got.header("omnigraph-graph-commit"), COMMIT);
