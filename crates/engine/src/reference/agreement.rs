@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use omnigraph_lang::Code;
 use omnigraph_lang::query::{Body, CheckedQuery, bind_params};
 use omnigraph_lang::value::Value;
 use serde_json::{Value as Json, json};
@@ -26,6 +27,9 @@ use crate::write::{LoadMode, LoadOptions};
 const GRAPHS: u64 = 12;
 const READS: usize = 25;
 const MUTATIONS: usize = 6;
+
+/// What values give while a condition or a value is computed.
+const RUN_TIME: [Code; 4] = [Code::R440, Code::R441, Code::R442, Code::R443];
 
 /// A graph of the engine with the entities of a world.
 async fn loaded(source: &str, world: &World) -> Graph {
@@ -274,6 +278,8 @@ async fn compare_mutation(
             }
         }
         (Ok(_), Err(error)) => Err(format!("it should succeed and fails with {error:?}")),
+        // Which rows a condition is tried on is not defined where it can fail.
+        (Err(codes), Ok(_)) if codes.iter().all(|code| RUN_TIME.contains(code)) => Ok(Some(after)),
         (Err(codes), Ok(_)) => Err(format!("it should fail with {codes:?} and succeeds")),
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Matching<'a> {
     /// What may go wrong for some combination of entities, whether or not it is part of a match:
     /// in which order conditions apply is not defined.
     pub(super) may_fail: BTreeSet<Code>,
+    /// Conditions that have been tried, by address: a block runs many times.
+    pub(super) tried: BTreeSet<usize>,
 }
 
 impl Matching<'_> {
@@ -151,7 +153,8 @@ impl Matching<'_> {
 
     /// Tries the expression on every combination of entities that its variables may stand for.
     pub(super) fn look_for_failures(&mut self, expr: &Expr, start: &Row) {
-        if !can_fail(expr) {
+        let address = std::ptr::from_ref(expr) as usize;
+        if !can_fail(expr) || !self.tried.insert(address) {
             return;
         }
         let mut rows = vec![start.clone()];

@@ -687,8 +687,13 @@ impl<'w> Writer<'w> {
         }
         if parts.is_empty() {
             // An assignment block is never empty.
-            let property = &body.properties[0];
-            parts.push(format!("{}: null", property.name));
+            let nullable = body.properties.iter().find(|p| p.nullable);
+            let default = body.properties.iter().find(|p| p.default.is_some());
+            match (nullable, default) {
+                (Some(property), _) => parts.push(format!("{}: null", property.name)),
+                (None, Some(property)) => parts.push(format!("{}: 7", property.name)),
+                (None, None) => panic!("a required property is assigned"),
+            }
         }
         parts.join(", ")
     }

@@ -165,6 +165,7 @@ fn matched(scope: Scope<'_>, arm: &Arm, may_fail: &mut BTreeSet<Code>) -> Result
         scope,
         variables: &arm.variables,
         may_fail: BTreeSet::new(),
+        tried: BTreeSet::new(),
     };
     let rows = matching.block(&arm.matches, &start);
     may_fail.extend(matching.may_fail);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use omnigraph_lang::Code;
 use omnigraph_lang::query::{Assignment, Endpoint, Ends, Expr, Statement};
-use omnigraph_lang::schema::{DefaultValue, EntityType, Member, TypeId};
+use omnigraph_lang::schema::{DefaultValue, EntityType, Member, PropertyId, TypeId};
 use omnigraph_lang::value::{Value, coerce, compare, derive_id, spell};
 
 use super::data::{Entity, World};
@@ -57,7 +57,7 @@ pub(super) fn violations(before: &World, after: &World) -> BTreeSet<Code> {
         let ty = entity.body().id;
         let rows: Vec<&Entity> = after.entities.iter().filter(|e| e.ty == ty).collect();
         for row in &rows {
-            found.extend(shape(after, row));
+            found.extend(shape(after, row, &[]));
         }
         for tuple in &entity.body().uniques {
             let mut seen: Vec<Vec<Value>> = Vec::new();
@@ -118,10 +118,11 @@ fn member(row: &Entity, member: Member) -> Value {
     }
 }
 
-fn shape(world: &World, row: &Entity) -> BTreeSet<Code> {
+/// What is wrong with a row by itself, some properties apart.
+fn shape(world: &World, row: &Entity, apart: &[PropertyId]) -> BTreeSet<Code> {
     let mut wrong = BTreeSet::new();
     let body = world.body(row.ty);
-    for property in &body.properties {
+    for property in body.properties.iter().filter(|p| !apart.contains(&p.id)) {
         let value = row.values.get(&property.id).unwrap_or(&Value::Null);
         if value.is_null() {
             if !property.nullable {
@@ -162,7 +163,7 @@ struct Run<'a> {
     fresh: usize,
 }
 
-type Values = BTreeMap<omnigraph_lang::schema::PropertyId, Value>;
+type Values = BTreeMap<PropertyId, Value>;
 
 impl Run<'_> {
     fn statement(&mut self, statement: &Statement) -> Result<[u64; 2], Code> {
@@ -200,7 +201,7 @@ impl Run<'_> {
                     }
                     if self.world.entities[at] != former.entities[at] {
                         self.wrong
-                            .extend(shape(&self.world, &self.world.entities[at]));
+                            .extend(shape(&self.world, &self.world.entities[at], &[]));
                     }
                 }
                 Ok(count)
@@ -369,14 +370,8 @@ impl Run<'_> {
             ends,
             values,
         };
-        let mut checked = row.clone();
-        for id in &failed {
-            // That a value does not fit has been said.
-            checked.values.remove(id);
-        }
-        if failed.is_empty() {
-            self.wrong.extend(shape(&self.world, &checked));
-        }
+        // That some values do not fit has been said.
+        self.wrong.extend(shape(&self.world, &row, &failed));
         match known {
             Some(at) => self.world.entities[at] = row,
             None => self.world.entities.push(row),
