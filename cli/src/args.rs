@@ -144,6 +144,10 @@ pub(crate) enum Command {
     /// Check queries against a schema
     #[command(visible_alias = "check")]
     Lint(verb::lint::Args),
+    /// Write schemas and queries in their standard form
+    Fmt(verb::fmt::Args),
+    /// Say what a diagnostic code means, why it is given, and what to do
+    ExplainCode(verb::explain_code::Args),
     /// Stored queries of a graph
     #[command(subcommand)]
     Queries(verb::queries::Command),
@@ -151,6 +155,8 @@ pub(crate) enum Command {
     Query(verb::query::Args),
     /// Change a graph by a stored mutation, or one from a file or the command line
     Mutate(verb::mutate::Args),
+    /// Show how a query is carried out, or run it and show what it costs
+    Explain(verb::explain::Args),
     /// Load NDJSON, Arrow or Parquet as one commit
     Load(verb::load::Args),
     /// Who may do what: check bundles, show them, explain and test decisions
@@ -318,11 +324,17 @@ impl Command {
                 ("lint", Uses::of(Plane::Local, DOCUMENT))
             }
             Command::Lint(_) => ("lint", Uses::of(Plane::Data, DOCUMENT)),
+            Command::Fmt(_) => ("fmt", Uses::of(Plane::Local, DOCUMENT)),
+            Command::ExplainCode(_) => ("explain-code", Uses::of(Plane::Local, DOCUMENT)),
+            Command::Queries(queries::Command::Validate(_)) => {
+                ("queries validate", Uses::of(Plane::Local, DOCUMENT))
+            }
             Command::Queries(queries::Command::List) => {
                 ("queries list", Uses::of(Plane::Data, LIST))
             }
             Command::Query(_) => ("query", Uses::of(Plane::Data, LIST)),
             Command::Mutate(_) => ("mutate", Uses::of(Plane::Data, RECORD)),
+            Command::Explain(_) => ("explain", Uses::of(Plane::Data, DOCUMENT)),
             Command::Load(_) => ("load", Uses::of(Plane::Data, RECORD).progress().consent()),
             Command::Export(_) => ("export", Uses::of(Plane::Data, TEXT).progress()),
             Command::Blob(blob::Command::Get(_)) => {

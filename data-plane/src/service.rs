@@ -9,6 +9,7 @@ mod changes;
 mod cleanup;
 pub(crate) mod convert;
 mod errors;
+mod explain;
 mod export;
 mod fsck;
 mod graphs;
@@ -119,6 +120,25 @@ impl GraphService for Service {
         let (options, guard) = (self.query_options(&call), call.guard());
         call.answer(query::query(&graph, message, options, &guard))
             .await
+    }
+
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
+        let (call, mut message) = self.call(request, Budget::OfKind)?;
+        let (mut call, graph) = call.graph(&message.graph_id)?;
+        call.keyed(&mut message.write_options)?;
+        let prepared = explain::prepare(&graph, message, call.deadline()).await;
+        let prepared = prepared.map_err(|error| call.fail(error))?;
+        call.set_kind(prepared.commits());
+        if prepared.commits() {
+            let (author, left) = (call.author(), call.left());
+            let write = async move { prepared.profile_mutation(&graph, author, left).await };
+            return call.write(write).await;
+        }
+        let options = self.query_options(&call);
+        call.answer(prepared.read(&graph, options)).await
     }
 
     async fn list_queries(

@@ -5,6 +5,7 @@ mod blob;
 mod branches;
 mod changes;
 mod cleanup;
+mod explain;
 mod export;
 mod fsck;
 mod graphs;
@@ -42,6 +43,7 @@ fn graph() -> Router<AppState> {
         .delete(branches::delete_merge);
     Router::new()
         .route("/query", post(query::query))
+        .route("/explain", post(explain::explain))
         .route("/mutate", post(mutate::mutate))
         .route("/mutate/if-graph-commit", post(mutate::mutate_if))
         .route("/queries", get(stored::list))

@@ -7,6 +7,7 @@ mod backup;
 mod changes;
 mod cleanup;
 mod commits;
+mod explain;
 mod fsck;
 mod maintenance;
 mod requests;
@@ -24,6 +25,10 @@ pub(crate) use changes::{change_block, changes};
 pub use cleanup::{CleanupOutput, CleanupRequest};
 pub(crate) use commits::present;
 pub use commits::{CommitListOutput, CommitOutput, TypeCount};
+pub use explain::{
+    ColumnOutput, ExplainMode, ExplainOutput, ExplainRequest, OperationOutput, PlanNodeOutput,
+    TotalsOutput, TypeOutput,
+};
 pub use fsck::{FsckFindingOutput, FsckOutput, FsckRequest};
 pub use maintenance::{DatasetMaintenance, OptimizeOutput, OptimizeRequest};
 pub use omnigraph_proto::error::{ErrorOutput, MergeConflictOutput};
@@ -117,6 +122,31 @@ pub struct ChangeOutput {
     pub actor_id: Option<String>,
     /// Null: nothing changed.
     pub commit: Option<CommitOutput>,
+    /// Each statement by itself, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statements: Vec<StatementOutput>,
+}
+
+/// What one statement of a mutation did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatementOutput {
+    /// `insert`, `upsert`, `update` or `delete`.
+    pub kind: String,
+    #[serde(rename = "type")]
+    pub type_name: String,
+    pub nodes: u64,
+    pub edges: u64,
+}
+
+impl From<omnigraph_proto::data::v1::StatementResult> for StatementOutput {
+    fn from(result: omnigraph_proto::data::v1::StatementResult) -> Self {
+        Self {
+            kind: result.kind,
+            type_name: result.type_name,
+            nodes: result.nodes,
+            edges: result.edges,
+        }
+    }
 }
 
 /// `GET …/queries`.

@@ -22,6 +22,23 @@ pub(crate) struct ReadOutput {
     pub(crate) graph_commit_id: Option<String>,
 }
 
+/// The plan as text; programs get all of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExplainOutput {
+    pub(crate) query_name: String,
+    pub(crate) graph_commit_id: String,
+    pub(crate) text: String,
+    pub(crate) totals: Option<ExplainTotals>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExplainTotals {
+    pub(crate) elapsed_us: u64,
+    pub(crate) rows_scanned: u64,
+    pub(crate) object_store_requests: u64,
+    pub(crate) peak_memory_bytes: u64,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct TypeCount {
     pub(crate) entity_kind: String,

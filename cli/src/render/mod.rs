@@ -5,6 +5,7 @@ pub(crate) mod changes;
 pub(crate) mod cleanup;
 pub(crate) mod commit;
 pub(crate) mod csv;
+pub(crate) mod explain;
 pub(crate) mod history;
 pub(crate) mod json;
 pub(crate) mod maintenance;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use omnigraph_lang::query::{Body, CheckedQuery};
-use omnigraph_lang::{Diagnostic, Severity, diagnostic, query, schema};
+use omnigraph_lang::query::{Checkup, QueryCheckup};
+use omnigraph_lang::{Diagnostic, diagnostic, query, schema};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Schema file (default: the schema of the graph)
     #[arg(long, value_name = "FILE")]
     pub(crate) schema: Option<PathBuf>,
+    /// Write the findings by file in the shape of the language server protocol
+    #[arg(long)]
+    lsp: bool,
 }
 
 /// What was found in all files.
@@ -32,6 +35,7 @@ struct Findings {
     warnings: u64,
     results: Vec<Value>,
     diagnostics: Vec<Value>,
+    lsp: Vec<Value>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
@@ -57,12 +61,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let mut findings = Findings::default();
     for path in &args.files {
         let text = read(path)?;
-        findings.file(path, &text, query::compile(&text, &catalog));
+        findings.file(path, &text, &query::check(&text, &catalog));
     }
     let failed = findings.errors > 0;
-    context
-        .output
-        .show(&findings.rendered(&place, &args.files))?;
+    let rendered = match args.lsp {
+        true => findings.for_editors(),
+        false => findings.rendered(&place, &args.files),
+    };
+    context.output.show(&rendered)?;
     match failed {
         true => Err(Error::silent(Exit::Failed)),
         false => Ok(()),
@@ -70,63 +76,32 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
 }
 
 impl Findings {
-    fn file(
-        &mut self,
-        path: &Path,
-        source: &str,
-        compiled: std::result::Result<Vec<CheckedQuery>, Vec<Diagnostic>>,
-    ) {
+    fn file(&mut self, path: &Path, source: &str, checkup: &Checkup) {
         let shown = path.display().to_string();
-        match compiled {
-            Ok(queries) => {
-                for query in queries {
-                    self.queries += 1;
-                    self.note(&query.warnings, &shown, source);
-                    let kind = match query.body {
-                        Body::Read(_) => "read",
-                        Body::Mutation(_) => "mutation",
-                    };
-                    self.results.push(json!({
-                        "path": shown,
-                        "name": query.name,
-                        "kind": kind,
-                        "status": if query.warnings.is_empty() { "ok" } else { "warning" },
-                        "diagnostics": query.warnings,
-                        "operation": query.operation,
-                    }));
-                }
+        let all = checkup.all_diagnostics();
+        for found in &all {
+            match found.is_error() {
+                true => self.errors += 1,
+                false => self.warnings += 1,
             }
-            Err(found) => {
-                self.note(&found, &shown, source);
-                self.diagnostics.extend(found.iter().map(|d| {
-                    let mut object = json!(d);
-                    object["path"] = json!(shown);
-                    object
-                }));
-            }
-        }
-    }
-
-    fn note(&mut self, found: &[Diagnostic], file: &str, source: &str) {
-        for diagnostic in found {
-            match diagnostic.severity {
-                Severity::Error => self.errors += 1,
-                _ => self.warnings += 1,
-            }
-            self.text.push_str(&diagnostic.render(file, source));
+            self.text.push_str(&found.render(&shown, source));
             self.text.push('\n');
         }
+        self.queries += checkup.queries.len() as u64;
+        let results = checkup.queries.iter();
+        self.results.extend(results.map(|q| result(q, &shown)));
+        self.diagnostics
+            .extend(checkup.diagnostics.iter().map(|d| with_path(d, &shown)));
+        self.lsp.push(json!({
+            "path": shown,
+            "diagnostics": diagnostic::to_lsp(&all, source),
+        }));
     }
 
     fn rendered(self, schema: &str, files: &[PathBuf]) -> Rendered {
         let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
-        let status = match (self.errors, self.warnings) {
-            (0, 0) => "ok",
-            (0, _) => "warning",
-            _ => "error",
-        };
         let json = json!({
-            "status": status,
+            "status": status(self.errors > 0, self.warnings > 0),
             "schema_source": schema,
             "query_path": files.join(", "),
             "queries_processed": self.queries,
@@ -143,8 +118,84 @@ impl Findings {
         );
         Rendered::document(format!("{}{summary}\n", self.text), json.to_string())
     }
+
+    /// JSON in every form of output: an editor reads it.
+    fn for_editors(self) -> Rendered {
+        let json = json!({ "files": self.lsp }).to_string();
+        Rendered::document(json.clone(), json)
+    }
+}
+
+fn result(query: &QueryCheckup, path: &str) -> Value {
+    let has = |error: bool| query.diagnostics.iter().any(|d| d.is_error() == error);
+    let mut object = json!({
+        "path": path,
+        "name": query.name,
+        "kind": query.kind,
+        "status": status(has(true), has(false)),
+        "diagnostics": query.diagnostics,
+    });
+    if let Some(checked) = &query.checked {
+        object["operation"] = json!(checked.operation);
+    }
+    object
+}
+
+fn status(errors: bool, warnings: bool) -> &'static str {
+    match (errors, warnings) {
+        (true, _) => "error",
+        (false, true) => "warning",
+        (false, false) => "ok",
+    }
+}
+
+fn with_path(found: &Diagnostic, path: &str) -> Value {
+    let mut object = json!(found);
+    object["path"] = json!(path);
+    object
 }
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_query_does_not_hide_another() {
+        let (catalog, _) = schema::parse_schema("node P { k: String @key  n: I64? }").unwrap();
+        let source = "query good($k: String) { match { $p: P { k: $k } } return { $p.n } }\n\
+                      query bad() { match { $p: P } return { $p.m } }\n\
+                      query worse( { match { $p: P } return { 1 } }";
+        let mut findings = Findings::default();
+        findings.file(Path::new("q.gq"), source, &query::check(source, &catalog));
+        let rendered = findings.rendered("s.pg", &[PathBuf::from("q.gq")]);
+        let json: Value = serde_json::from_str(&rendered.json).unwrap();
+        assert_eq!(json["status"], "error");
+        assert_eq!(
+            (&json["queries_processed"], &json["errors"]),
+            (&json!(3), &json!(2))
+        );
+        let of = |at: usize| {
+            (
+                json["results"][at]["name"].clone(),
+                json["results"][at]["status"].clone(),
+            )
+        };
+        assert_eq!(of(0), (json!("good"), json!("ok")));
+        assert_eq!(of(1), (json!("bad"), json!("error")));
+        assert_eq!(of(2), (json!("worse"), json!("error")));
+        assert_eq!(
+            json["results"][0]["operation"]["reads"][0]["type_name"],
+            "P"
+        );
+        assert!(json["results"][1].get("operation").is_none());
+        assert!(
+            rendered.text.ends_with("3 queries: 2 errors, 0 warnings\n"),
+            "{}",
+            rendered.text
+        );
+    }
 }

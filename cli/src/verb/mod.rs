@@ -9,7 +9,10 @@ pub(crate) mod changes;
 pub(crate) mod cleanup;
 pub(crate) mod commit;
 pub(crate) mod diff;
+pub(crate) mod explain;
+pub(crate) mod explain_code;
 pub(crate) mod export;
+pub(crate) mod fmt;
 pub(crate) mod fsck;
 pub(crate) mod graph;
 pub(crate) mod history;
@@ -83,9 +86,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Snapshot(args) => snapshot::run(args, context).await,
         Command::Schema(command) => schema::run(command, context).await,
         Command::Lint(args) => lint::run(args, context).await,
+        Command::Fmt(args) => fmt::run(args, context),
+        Command::ExplainCode(args) => explain_code::run(&args, context),
         Command::Queries(command) => queries::run(command, context).await,
         Command::Query(args) => query::run(args, context).await,
         Command::Mutate(args) => mutate::run(args, context).await,
+        Command::Explain(args) => explain::run(args, context).await,
         Command::Load(args) => load::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
         Command::Blob(command) => blob::run(command, context).await,

@@ -24,6 +24,8 @@ mod write;
 #[cfg(test)]
 mod proof;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 pub use engine::{Authorship, Engine, EngineOptions};
@@ -31,7 +33,9 @@ pub use error::{
     DiffRefusal, EntityName, Error, ErrorDetail, ErrorKind, IdempotencyCause, IdempotencyConflict,
     Overlap, RefusalCause, Result, WriteConflict,
 };
-pub use exec::{QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json};
+pub use exec::{
+    Explanation, PlanNode, QueryLimits, QueryResult, QueryStats, ResultColumn, rows_to_json,
+};
 pub use external::{ExternalBlobBase, ExternalBlobScope};
 pub use graph::{
     ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, ConflictImage,

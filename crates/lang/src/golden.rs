@@ -14,7 +14,7 @@ fn testdata() -> PathBuf {
 }
 
 /// The inputs of a directory with this extension, by name.
-fn inputs(dir: &str, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn inputs(dir: &str, extension: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(testdata().join(dir))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -233,10 +233,14 @@ fn edit(source: &str, fragments: &[&str], random: &mut Random) -> String {
 }
 
 /// xorshift64: enough to stir texts, and the same on every run.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

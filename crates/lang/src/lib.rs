@@ -5,6 +5,7 @@
 //! every problem that it can find as a [`Diagnostic`], and does no input or output.
 
 pub mod diagnostic;
+pub mod format;
 #[cfg(test)]
 mod golden;
 pub mod query;

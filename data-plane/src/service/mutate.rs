@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use omnigraph_engine::{Authorship, MutationOutcome};
-use omnigraph_proto::data::v1::{MutateRequest, MutateResponse, MutationResult};
+use omnigraph_engine::{Authorship, MutationOutcome, StatementOutcome};
+use omnigraph_proto::data::v1::{MutateRequest, MutateResponse, MutationResult, StatementResult};
 use omnigraph_proto::error::WireError;
 
 use super::convert;
@@ -44,5 +44,15 @@ pub(super) fn result(outcome: MutationOutcome, actor_id: Option<String>) -> Muta
         actor_id,
         commit: outcome.commit.as_ref().map(convert::commit),
         replayed: outcome.replayed,
+        statements: outcome.statements.iter().map(statement).collect(),
+    }
+}
+
+fn statement(outcome: &StatementOutcome) -> StatementResult {
+    StatementResult {
+        kind: outcome.kind.to_string(),
+        type_name: outcome.type_name.clone(),
+        nodes: outcome.nodes,
+        edges: outcome.edges,
     }
 }

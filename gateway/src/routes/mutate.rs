@@ -63,5 +63,6 @@ pub(super) fn changed(
         affected_edges: result.affected_edges,
         actor_id: result.actor_id,
         commit: result.commit.map(Into::into),
+        statements: result.statements.into_iter().map(Into::into).collect(),
     })
 }

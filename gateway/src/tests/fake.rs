@@ -188,6 +188,12 @@ fn mutation() -> MutationResult {
         actor_id: Some("act-ada".to_owned()),
         commit: Some(commit()),
         replayed: true,
+        statements: vec![StatementResult {
+            kind: "update".to_owned(),
+            type_name: "Package".to_owned(),
+            nodes: 1,
+            edges: 0,
+        }],
     }
 }
 
@@ -323,6 +329,42 @@ impl GraphService for Fake {
         };
         self.answer(ListQueriesResponse {
             queries: vec![query],
+        })
+    }
+
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
+        let profile = request.get_ref().mode() == ExplainMode::Profile;
+        self.admit(&request)?;
+        let scan = PlanNode {
+            op: "scan".to_owned(),
+            args_json: r#"{"type":"Package","index":null}"#.to_owned(),
+            est_rows: 577.0,
+            rows: profile.then_some(577),
+            ms: profile.then_some(0.5),
+            children: Vec::new(),
+        };
+        self.answer(ExplainResponse {
+            query_name: "all".to_owned(),
+            graph_commit_id: COMMIT.to_owned(),
+            params: [("n".to_owned(), "String?".to_owned())].into(),
+            plan: Some(PlanNode {
+                op: "project".to_owned(),
+                args_json: "{}".to_owned(),
+                est_rows: 577.0,
+                children: vec![scan.clone()],
+                ..PlanNode::default()
+            }),
+            logical_plan: Some(scan),
+            result_json: if profile { r#"{"row_count":577}"# } else { "" }.to_owned(),
+            totals: profile.then(|| ExecutionStats {
+                elapsed_us: 700,
+                ..ExecutionStats::default()
+            }),
+            text: "project\n".to_owned(),
+            ..ExplainResponse::default()
         })
     }
 

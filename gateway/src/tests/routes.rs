@@ -58,6 +58,7 @@ async fn mutations() {
             "parent_commit_id": "01JDB4Q2M0000000000000002A", "merged_parent_commit_id": null,
             "actor_id": "act-ada", "created_at": 1_700_000_000_000_001_i64, "kind": "mutate",
         },
+        "statements": [{"kind": "update", "type": "Package", "nodes": 1, "edges": 0}],
     });
     assert_eq!(got.json(), expected);
     assert_eq!(got.header("omnigraph-graph-commit"), COMMIT);
@@ -261,4 +262,39 @@ async fn history_and_schema() {
     );
     assert_eq!(got.text(), "{}\n");
     assert!(got.whole);
+}
+
+#[tokio::test]
+async fn plans() {
+    let fake = Fake::default();
+    let body = r#"{"name":"all","params":{"n":null},"branch":"review/x"}"#;
+    let got = send(&fake, post("/graphs/debian/explain", body)).await;
+    assert_eq!(got.status, StatusCode::OK, "{}", got.text());
+    let scan = json!({"op": "scan", "args": {"type": "Package", "index": null}});
+    let expected = json!({
+        "mode": "explain", "query_name": "all", "graph_commit_id": COMMIT,
+        "params": {"n": "String?"},
+        "operation": {"result": [], "reads": [], "writes": []},
+        "warnings": [],
+        "plan": {
+            "op": "project", "args": {}, "est_rows": 577.0,
+            "children": [{"op": "scan", "args": scan["args"], "est_rows": 577.0}],
+        },
+        "logical_plan": scan,
+        "text": "project\n",
+    });
+    assert_eq!(got.json(), expected);
+    let asked = fake.asked();
+    assert!(
+        asked.contains(r#"branch: "review/x""#) || asked.contains(r#"Branch("review/x")"#),
+        "{asked}"
+    );
+    let body = r#"{"query":"query all() {}","mode":"profile"}"#;
+    let got = send(&fake, post("/graphs/debian/explain", body)).await;
+    assert_eq!(got.json()["totals"]["elapsed_us"], 700);
+    assert_eq!(got.json()["result"], json!({"row_count": 577}));
+    assert_eq!(got.json()["plan"]["children"][0]["rows"], 577);
+    let wrong = r#"{"query":"query all() {}","mode":"analyse"}"#;
+    let got = send(&fake, post("/graphs/debian/explain", wrong)).await;
+    assert_eq!(got.status, StatusCode::BAD_REQUEST);
 }

@@ -1,17 +1,15 @@
 //! Grouping and aggregates.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::Float64Type;
-use arrow_array::{
-    Array, ArrayRef, Float64Array, Int64Array, ListArray, UInt32Array, new_null_array,
-};
+use arrow_array::{Array, ArrayRef, Int64Array, ListArray, UInt32Array, new_null_array};
 use arrow_buffer::OffsetBuffer;
-use arrow_cast::cast;
 use arrow_schema::{DataType, Field};
 use arrow_select::take::take;
-use omnigraph_lang::query::{Aggregate, AggregateFunction, Expr, ExprKind, Grouping, VarId};
+use omnigraph_lang::query::{
+    Aggregate, AggregateFunction, Expr, ExprKind, ExprType, Grouping, VarId,
+};
 use rustc_hash::FxHashSet;
 
 use super::column::NONE;
@@ -19,13 +17,23 @@ use super::execution::Execution;
 use super::expr::{Leaf, Scope, arrow_type};
 use super::order::{Comparable, group_by_value};
 use super::rows::{Groups, Rows};
+use super::scope::TEXT;
+use super::sum::sums;
 use crate::error::{Error, Result};
 
 /// One row per group.
 pub(crate) struct Grouped {
     rows: usize,
     keys: Vec<ArrayRef>,
+    /// By key: the type names of entities of several types, whose ids do not tell them apart.
+    pub(super) types: Vec<Option<ArrayRef>>,
     aggregates: Vec<ArrayRef>,
+}
+
+impl Grouped {
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
 }
 
 impl Scope for Grouped {
@@ -47,48 +55,77 @@ impl Scope for Grouped {
 
 impl Execution<'_> {
     pub(crate) async fn group(&mut self, grouping: &Grouping, rows: &Rows) -> Result<Grouped> {
-        let (of, count, keys) = self.group_keys(grouping, rows).await?;
-        let mut aggregates = Vec::with_capacity(grouping.aggregates.len());
+        let (of, mut grouped) = self.group_keys(grouping, rows).await?;
         for aggregate in &grouping.aggregates {
-            let values = self.aggregate(aggregate, rows, &of, count).await?;
-            aggregates.push(values);
+            let values = self.aggregate(aggregate, rows, &of, grouped.rows).await?;
+            grouped.aggregates.push(values);
             self.guard.pause().await?;
         }
-        Ok(Grouped {
-            rows: count,
-            keys,
-            aggregates,
-        })
+        Ok(grouped)
     }
 
-    /// The group of each row, the number of groups, and the keys of each group. Rows are first
-    /// grouped by the entities that the keys are about, so that keys are made once for each.
+    /// The group of each row, and the groups without their aggregates. Rows are first grouped by
+    /// the entities that the keys are about, so that keys are made once for each.
     async fn group_keys(
         &mut self,
         grouping: &Grouping,
         rows: &Rows,
-    ) -> Result<(Vec<u32>, usize, Vec<ArrayRef>)> {
+    ) -> Result<(Vec<u32>, Grouped)> {
+        let mut grouped = Grouped {
+            rows: 1,
+            keys: Vec::new(),
+            types: Vec::new(),
+            aggregates: Vec::new(),
+        };
         if grouping.keys.is_empty() {
-            return Ok((vec![0; rows.len()], 1, Vec::new()));
+            return Ok((vec![0; rows.len()], grouped));
         }
         let exprs: Vec<&Expr> = grouping.keys.iter().collect();
         let by_entity = self.entity_groups(rows, &exprs).await?;
         let some = rows.select(&by_entity.first);
         self.guard.pause().await?;
         let keys = self.values(&some, &exprs).await?;
-        let (merged, first) = group_by_value(some.len(), &keys)?;
+        let types = self.types_of_entities(&some, &exprs).await?;
+        let all: Vec<ArrayRef> = keys.iter().chain(types.iter().flatten()).cloned().collect();
+        let (merged, first) = group_by_value(some.len(), &all)?;
         let of = by_entity
             .of
             .iter()
             .map(|&group| merged[group as usize])
             .collect();
         let picks = UInt32Array::from(first);
-        let count = picks.len();
-        let keys = keys
-            .iter()
-            .map(|key| take(key, &picks, None))
-            .collect::<Result<_, _>>()?;
-        Ok((of, count, keys))
+        grouped.rows = picks.len();
+        for (key, types) in keys.iter().zip(&types) {
+            grouped.keys.push(take(key, &picks, None)?);
+            let types = types.as_ref().map(|types| take(types, &picks, None));
+            grouped.types.push(types.transpose()?);
+        }
+        Ok((of, grouped))
+    }
+
+    /// The type names beside the values of expressions that are entities of several types.
+    pub(crate) async fn types_of_entities(
+        &mut self,
+        rows: &Rows,
+        exprs: &[&Expr],
+    ) -> Result<Vec<Option<ArrayRef>>> {
+        let mut types = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            types.push(match (&expr.kind, expr.ty) {
+                (ExprKind::Var(var), ExprType::Node | ExprType::Edge)
+                    if self.variable(*var)?.types.len() > 1 =>
+                {
+                    let names = Expr {
+                        kind: ExprKind::TypeName(*var),
+                        ty: TEXT,
+                        nullable: expr.nullable,
+                    };
+                    Some(self.values(rows, &[&names]).await?.remove(0))
+                }
+                _ => None,
+            });
+        }
+        Ok(types)
     }
 
     /// Rows with the same entities in all variables that the expressions mention.
@@ -98,8 +135,8 @@ impl Execution<'_> {
         vars.dedup();
         let mut columns = Vec::with_capacity(vars.len());
         for var in vars {
-            let space = self.table_of(var).await?.rows();
-            columns.push((rows.column(var)?, space));
+            let extent = self.extent(var).await?;
+            columns.push((rows.column(var)?, extent));
         }
         Ok(Groups::new(rows.len(), &columns))
     }
@@ -124,7 +161,10 @@ impl Execution<'_> {
             ));
         }
         let values = self.values(rows, &[argument]).await?.remove(0);
-        let taking: Option<Vec<bool>> = aggregate.distinct.then(|| first_of_each(&values, of));
+        let types = self.types_of_entities(rows, &[argument]).await?.remove(0);
+        let compared: Vec<Comparable> =
+            types.iter().chain([&values]).map(Comparable::new).collect();
+        let taking: Option<Vec<bool>> = aggregate.distinct.then(|| first_of_each(&compared, of));
         let takes =
             |row: usize| values.is_valid(row) && taking.as_ref().is_none_or(|taking| taking[row]);
         match aggregate.function {
@@ -134,14 +174,12 @@ impl Execution<'_> {
             }),
             AggregateFunction::Count => Ok(counts(of, groups, takes)),
             AggregateFunction::Sum | AggregateFunction::Avg => {
-                let numbers = cast(&values, &DataType::Float64)?;
-                let numbers = numbers.as_primitive::<Float64Type>().values();
                 let mean = aggregate.function == AggregateFunction::Avg;
-                Ok(sums(numbers, of, groups, mean, takes))
+                sums(&values, of, groups, mean, takes)
             }
-            AggregateFunction::Min => extremes(&values, of, groups, std::cmp::Ordering::Less),
-            AggregateFunction::Max => extremes(&values, of, groups, std::cmp::Ordering::Greater),
-            AggregateFunction::Collect => lists(&values, of, groups, takes),
+            AggregateFunction::Min => extremes(&values, of, groups, Ordering::Less),
+            AggregateFunction::Max => extremes(&values, of, groups, Ordering::Greater),
+            AggregateFunction::Collect => lists(&values, &compared, of, groups, takes),
         }
     }
 }
@@ -170,49 +208,22 @@ fn count_entities(ordinals: &[u32], of: &[u32], groups: usize, distinct: bool) -
 }
 
 /// For each row whether its value occurs in its group for the first time.
-fn first_of_each(values: &ArrayRef, of: &[u32]) -> Vec<bool> {
-    let comparable = Comparable::new(values);
+fn first_of_each(compared: &[Comparable], of: &[u32]) -> Vec<bool> {
     let mut seen: FxHashSet<Box<[u8]>> = FxHashSet::default();
     let mut bytes = Vec::new();
     let rows = of.iter().enumerate();
     rows.map(|(row, group)| {
         bytes.clear();
         bytes.extend(group.to_le_bytes());
-        comparable.encode(row, &mut bytes);
+        for values in compared {
+            values.encode(row, &mut bytes);
+        }
         !seen.contains(bytes.as_slice()) && seen.insert(bytes.as_slice().into())
     })
     .collect()
 }
 
-fn sums(
-    numbers: &[f64],
-    of: &[u32],
-    groups: usize,
-    mean: bool,
-    takes: impl Fn(usize) -> bool,
-) -> ArrayRef {
-    let mut sums = vec![(0.0, 0u64); groups];
-    for (row, &group) in of.iter().enumerate() {
-        if takes(row) {
-            let (sum, count) = &mut sums[group as usize];
-            *sum += numbers[row];
-            *count += 1;
-        }
-    }
-    let result = sums.into_iter().map(|(sum, count)| match (count, mean) {
-        (0, _) => None,
-        (count, true) => Some(sum / count as f64),
-        (_, false) => Some(sum),
-    });
-    Arc::new(result.collect::<Float64Array>())
-}
-
-fn extremes(
-    values: &ArrayRef,
-    of: &[u32],
-    groups: usize,
-    better: std::cmp::Ordering,
-) -> Result<ArrayRef> {
+fn extremes(values: &ArrayRef, of: &[u32], groups: usize, better: Ordering) -> Result<ArrayRef> {
     let comparable = Comparable::new(values);
     let mut best: Vec<Option<u32>> = vec![None; groups];
     for (row, &group) in of.iter().enumerate() {
@@ -229,17 +240,19 @@ fn extremes(
 
 fn lists(
     values: &ArrayRef,
+    compared: &[Comparable],
     of: &[u32],
     groups: usize,
     takes: impl Fn(usize) -> bool,
 ) -> Result<ArrayRef> {
-    let comparable = Comparable::new(values);
     let mut rows: Vec<u32> = (0..of.len() as u32)
         .filter(|&row| takes(row as usize))
         .collect();
     rows.sort_unstable_by(|&a, &b| {
         let (a, b) = (a as usize, b as usize);
-        of[a].cmp(&of[b]).then_with(|| comparable.compare(a, b))
+        let orders = compared.iter().map(|values| values.compare(a, b));
+        let by_value = || orders.fold(Ordering::Equal, Ordering::then);
+        of[a].cmp(&of[b]).then_with(by_value)
     });
     let mut lengths = vec![0; groups];
     for &row in &rows {

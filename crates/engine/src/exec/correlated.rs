@@ -5,6 +5,7 @@ use omnigraph_lang::query::{Block, VarId};
 use super::column::NONE;
 use super::execution::Execution;
 use super::join::equal_sides;
+use super::plan::BlockPlan;
 use super::rows::{Groups, Rows};
 use crate::error::Result;
 
@@ -15,27 +16,29 @@ const MULTIPLIED_ROWS: usize = 64;
 
 impl Execution<'_> {
     /// The rows that the block does not continue.
-    pub(super) async fn without(&mut self, block: &Block, mut rows: Rows) -> Result<Rows> {
-        if rows.len() == 0 {
-            return Ok(rows);
-        }
+    pub(super) async fn without(
+        &mut self,
+        block: &Block,
+        plan: &BlockPlan<'_>,
+        shared: &[VarId],
+        mut rows: Rows,
+    ) -> Result<Rows> {
         let keep = match self.without_neighbor(block, &rows).await? {
             Some(keep) => keep,
             None => {
-                let shared = shared_variables(block, &rows);
                 let mut columns = Vec::with_capacity(shared.len());
-                for &var in &shared {
-                    let space = self.table_of(var).await?.rows();
-                    columns.push((rows.column(var)?, space));
+                for &var in shared {
+                    let extent = self.extent(var).await?;
+                    columns.push((rows.column(var)?, extent));
                 }
                 let groups = Groups::new(rows.len(), &columns);
                 let mut continued = vec![false; groups.first.len()];
-                let step = chunk_size(block, &shared);
+                let step = chunk_size(block, shared);
                 let mut start = 0;
                 while start < groups.first.len() {
                     let end = groups.first.len().min(start + step);
-                    let outer = rows.correlated(&shared, start..end, &groups.first);
-                    for &origin in self.block(block, outer).await?.origin() {
+                    let outer = rows.correlated(shared, start..end, &groups.first);
+                    for &origin in self.block(plan, outer).await?.origin() {
                         continued[origin as usize] = true;
                     }
                     start = end;
@@ -62,7 +65,7 @@ impl Execution<'_> {
             && block.late_filters.is_empty()
             && block.late_negations.is_empty();
         let ends = (rows.is_bound(hop.from), rows.is_bound(hop.to));
-        let others = usize::from(hop.edge_var.is_some()) + 1;
+        let others = [hop.edge_var, hop.path_var].iter().flatten().count() + 1;
         if !alone || hop.min != 1 || ends.0 == ends.1 || block.variables.len() != others {
             return Ok(None);
         }
@@ -77,24 +80,28 @@ impl Execution<'_> {
     }
 
     /// Each row continued by the block, or by nulls if the block does not continue it.
-    pub(super) async fn left_join(&mut self, block: &Block, rows: Rows) -> Result<Rows> {
-        let new = introduced(block);
-        let shared = shared_variables(block, &rows);
+    pub(super) async fn left_join(
+        &mut self,
+        plan: &BlockPlan<'_>,
+        shared: &[VarId],
+        step: usize,
+        rows: Rows,
+    ) -> Result<Rows> {
+        let new = &plan.introduces;
         let every: Vec<u32> = (0..rows.len() as u32).collect();
         let mut picks = Vec::new();
         let mut columns: Vec<Vec<u32>> = vec![Vec::new(); new.len()];
-        let step = chunk_size(block, &shared);
         let mut start = 0;
         while start < rows.len() {
             let end = rows.len().min(start + step);
-            let outer = rows.correlated(&shared, start..end, &every);
-            let inner = self.block(block, outer).await?;
+            let outer = rows.correlated(shared, start..end, &every);
+            let inner = self.block(plan, outer).await?;
             let mut matched = vec![false; end - start];
             for &origin in inner.origin() {
                 matched[origin as usize - start] = true;
                 picks.push(origin);
             }
-            for (column, &var) in columns.iter_mut().zip(&new) {
+            for (column, &var) in columns.iter_mut().zip(new) {
                 column.extend(inner.column(var)?);
             }
             for (row, _) in (start as u32..)
@@ -109,22 +116,22 @@ impl Execution<'_> {
             start = end;
         }
         let mut joined = rows.select(&picks);
-        for (var, column) in new.into_iter().zip(columns) {
-            joined.bind(var, column);
+        for (var, column) in new.iter().zip(columns) {
+            joined.bind(*var, column);
         }
         Ok(joined)
     }
 }
 
 /// A correlated block that is connected with its outer variables does not multiply them.
-fn chunk_size(block: &Block, shared: &[VarId]) -> usize {
+pub(super) fn chunk_size(block: &Block, shared: &[VarId]) -> usize {
     let mut reached: Vec<VarId> = shared.to_vec();
     loop {
         let before = reached.len();
         for hop in &block.hops {
             let ends = [hop.from, hop.to];
             if ends.iter().any(|v| reached.contains(v)) {
-                for var in ends.into_iter().chain(hop.edge_var) {
+                for var in ends.into_iter().chain(hop.edge_var).chain(hop.path_var) {
                     if !reached.contains(&var) {
                         reached.push(var);
                     }
@@ -152,12 +159,12 @@ fn chunk_size(block: &Block, shared: &[VarId]) -> usize {
 }
 
 /// Variables of the outer rows that the block mentions anywhere.
-fn shared_variables(block: &Block, rows: &Rows) -> Vec<VarId> {
+pub(super) fn shared_variables(block: &Block, bound: &[VarId]) -> Vec<VarId> {
     let mut mentioned = Vec::new();
     mentions(block, &mut mentioned);
     mentioned.sort_unstable();
     mentioned.dedup();
-    mentioned.retain(|v| rows.is_bound(*v));
+    mentioned.retain(|v| bound.contains(v));
     mentioned
 }
 
@@ -166,6 +173,7 @@ fn mentions(block: &Block, found: &mut Vec<VarId>) {
     for hop in &block.hops {
         found.extend([hop.from, hop.to]);
         found.extend(hop.edge_var);
+        found.extend(hop.path_var);
     }
     for filter in block.filters.iter().chain(&block.late_filters) {
         found.extend(filter.variables());

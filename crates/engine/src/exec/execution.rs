@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lance::Dataset;
-use omnigraph_lang::query::{Expr, VarId, Variable};
+use omnigraph_lang::query::{Arm, Expr, ExprType, VarId, Variable};
 use omnigraph_lang::schema::{Catalog, EdgeType, EntityType, TypeBody, TypeId};
 use omnigraph_lang::value::Value;
 use rustc_hash::FxHashMap;
 
 use super::adjacency::Adjacency;
-use super::column::Column;
-use super::expr::{EvalContext, evaluate, evaluate_constant, evaluate_filter};
+use super::expr::{EvalContext, arrow_type, evaluate, evaluate_constant, evaluate_filter};
+use super::path_values::PathTable;
+use super::profile::{OpId, Profile};
 use super::rows::{Guard, Rows};
 use super::scope::{Field, Inputs, RowScope};
 use super::snapshot_cache::{SnapshotCache, TableKey};
+use super::space::{EntityColumn, Space};
 use super::table_snapshot::TableSnapshot;
 use crate::error::{Error, Result};
 
@@ -44,24 +46,50 @@ pub(crate) struct Execution<'a> {
     pub params: &'a [Value],
     pub guard: Guard,
     pub rows_scanned: u64,
+    /// What each operator did, if that was asked for.
+    pub profile: Option<Profile>,
+    /// Estimates are wanted that do not decide anything.
+    pub explaining: bool,
+    ops: usize,
     tables: FxHashMap<TypeId, Arc<TableSnapshot>>,
+    /// By variable of the arm.
+    spaces: Vec<Option<Arc<Space>>>,
+    /// By variable of the arm: what the columns of path variables point into.
+    pub(super) paths: FxHashMap<VarId, PathTable>,
+    /// By address of the call in the checked query.
+    pub(super) fused_scores: FxHashMap<usize, FxHashMap<u32, f64>>,
 }
 
 impl<'a> Execution<'a> {
-    pub(crate) fn new(
-        ctx: QueryContext<'a>,
-        variables: &'a [Variable],
-        params: &'a [Value],
-        guard: Guard,
-    ) -> Self {
+    pub(crate) fn new(ctx: QueryContext<'a>, params: &'a [Value], guard: Guard) -> Self {
         Self {
             ctx,
-            variables,
+            variables: &[],
             params,
             guard,
             rows_scanned: 0,
+            profile: None,
+            explaining: false,
+            ops: 0,
             tables: FxHashMap::default(),
+            spaces: Vec::new(),
+            paths: FxHashMap::default(),
+            fused_scores: FxHashMap::default(),
         }
+    }
+
+    /// The number of the next operator of the plan.
+    pub(crate) fn next_op(&mut self) -> OpId {
+        self.ops += 1;
+        OpId(self.ops - 1)
+    }
+
+    /// From here on variables are those of this arm.
+    pub(crate) fn enter(&mut self, arm: &'a Arm) {
+        self.variables = &arm.variables;
+        self.spaces.clear();
+        self.spaces.resize(arm.variables.len(), None);
+        self.paths.clear();
     }
 
     pub(crate) fn eval_context(&self) -> EvalContext<'a> {
@@ -75,17 +103,12 @@ impl<'a> Execution<'a> {
         evaluate_constant(expr, &self.eval_context())
     }
 
-    pub(crate) fn type_of(&self, var: VarId) -> Result<TypeId> {
-        self.variables
-            .get(var.0 as usize)
-            .and_then(Variable::single_type)
-            .ok_or_else(|| {
-                Error::invalid("variables with several possible types are not supported yet")
-            })
+    pub(crate) fn variable(&self, var: VarId) -> Result<&'a Variable> {
+        let found = self.variables.get(var.0 as usize);
+        found.ok_or_else(|| Error::internal("a variable is not in its arm"))
     }
 
-    pub(crate) fn body(&self, var: VarId) -> Result<&'a TypeBody> {
-        let ty = self.type_of(var)?;
+    pub(crate) fn body(&self, ty: TypeId) -> Result<&'a TypeBody> {
         let entity = self.ctx.catalog.entity(ty);
         let entity =
             entity.ok_or_else(|| Error::internal(format!("type {ty} is not in the catalog")))?;
@@ -110,9 +133,32 @@ impl<'a> Execution<'a> {
         Ok(table)
     }
 
-    pub(crate) async fn table_of(&mut self, var: VarId) -> Result<Arc<TableSnapshot>> {
-        let ty = self.type_of(var)?;
-        self.table(ty).await
+    /// The entities that a node or edge variable can be.
+    pub(crate) async fn space(&mut self, var: VarId) -> Result<Arc<Space>> {
+        if let Some(Some(space)) = self.spaces.get(var.0 as usize) {
+            return Ok(space.clone());
+        }
+        let types = &self.variable(var)?.types;
+        let space = self.space_of(types).await?;
+        self.spaces[var.0 as usize] = Some(space.clone());
+        Ok(space)
+    }
+
+    /// The entities of these types under one numbering.
+    pub(crate) async fn space_of(&mut self, types: &[TypeId]) -> Result<Arc<Space>> {
+        let mut tables = Vec::with_capacity(types.len());
+        for ty in types {
+            tables.push((*ty, self.table(*ty).await?));
+        }
+        Ok(Arc::new(Space::new(self.ctx.catalog, tables)?))
+    }
+
+    /// How many different values the column of a variable can have.
+    pub(crate) async fn extent(&mut self, var: VarId) -> Result<usize> {
+        match self.paths.get(&var) {
+            Some(paths) => Ok(paths.len()),
+            None => Ok(self.space(var).await?.rows()),
+        }
     }
 
     pub(crate) async fn adjacency(&mut self, edge: TypeId) -> Result<Arc<Adjacency>> {
@@ -123,19 +169,53 @@ impl<'a> Execution<'a> {
         self.ctx.cache.adjacency(&edges, &from, &to).await
     }
 
-    pub(crate) async fn column(&mut self, var: VarId, field: Field) -> Result<Arc<Column>> {
-        let name = match field {
-            Field::Id => "id",
-            Field::From => "src",
-            Field::To => "dst",
-            Field::Property(id) => {
-                let property = self.body(var)?.property_by_id(id);
-                &property
-                    .ok_or_else(|| Error::internal("a property is not in the catalog"))?
-                    .name
-            }
-        };
-        self.table_of(var).await?.column(name).await
+    /// `ty` is the type of the field's values.
+    pub(crate) async fn column(
+        &mut self,
+        var: VarId,
+        field: &Field,
+        ty: ExprType,
+    ) -> Result<EntityColumn> {
+        let space = self.space(var).await?;
+        self.column_in(&space, field, ty).await
+    }
+
+    pub(crate) async fn column_in(
+        &self,
+        space: &Arc<Space>,
+        field: &Field,
+        ty: ExprType,
+    ) -> Result<EntityColumn> {
+        let mut columns = Vec::with_capacity(space.parts().len());
+        for part in space.parts() {
+            let name = match field {
+                Field::Id => Some("id"),
+                Field::From => Some("src"),
+                Field::To => Some("dst"),
+                Field::Property(property) => match property.of(part.ty) {
+                    None => None,
+                    Some(id) => {
+                        let property = self.body(part.ty)?.property_by_id(id);
+                        let property = property
+                            .ok_or_else(|| Error::internal("a property is not in the catalog"))?;
+                        Some(property.name.as_str())
+                    }
+                },
+            };
+            columns.push(match name {
+                Some(name) => Some(part.table.column(name).await?),
+                None => None,
+            });
+        }
+        Ok(match columns.as_slice() {
+            [Some(only)] => EntityColumn::One(only.clone()),
+            _ => EntityColumn::Several {
+                space: space.clone(),
+                data_type: (columns.iter().flatten().next())
+                    .map_or_else(|| arrow_type(&ty), |column| column.data_type().clone()),
+                columns,
+            },
+        })
     }
 
     /// Keeps the rows for which all conditions hold.

@@ -6,29 +6,23 @@ use rustc_hash::FxHashMap;
 
 use super::execution::Execution;
 use super::order::Comparable;
-use super::pattern::Pending;
 use super::rows::Rows;
 use crate::error::Result;
 
 impl Execution<'_> {
-    /// Binds a variable to every entity of its type that passes its own conditions.
+    /// Binds a variable to every entity of its types that passes its own conditions.
     pub(super) async fn scan(
         &mut self,
-        pending: &mut Pending<'_>,
         var: VarId,
+        own: &[&Expr],
+        join: Option<(&Expr, &Expr)>,
         rows: Rows,
     ) -> Result<Rows> {
-        let table = self.table_of(var).await?;
-        self.rows_scanned += table.live_rows() as u64;
-        let all = table.live().collect();
-        let (own, rest) = pending
-            .filters
-            .drain(..)
-            .partition::<Vec<&Expr>, _>(|f| f.variables() == [var]);
-        pending.filters = rest;
-        let found = Rows::of(self.variables.len(), var, all);
-        let found = self.filter(found, &own).await?;
-        if let Some((own, other)) = equality(var, &pending.filters, &rows) {
+        let space = self.space(var).await?;
+        self.rows_scanned += space.live_rows() as u64;
+        let found = Rows::of(self.variables.len(), var, space.live().collect());
+        let found = self.filter(found, own).await?;
+        if let Some((own, other)) = join {
             return self.join(var, found, own, rows, other).await;
         }
         let found = found.column(var)?;
@@ -97,7 +91,7 @@ impl Execution<'_> {
 pub(super) fn equality<'e>(
     var: VarId,
     filters: &[&'e Expr],
-    rows: &Rows,
+    bound: &[VarId],
 ) -> Option<(&'e Expr, &'e Expr)> {
     filters.iter().find_map(|filter| {
         let (left, right) = equal_sides(filter)?;
@@ -107,8 +101,8 @@ pub(super) fn equality<'e>(
             _ => return None,
         };
         let others = other.variables();
-        let bound = !others.is_empty() && others.iter().all(|v| rows.is_bound(*v));
-        bound.then_some((own, other))
+        let known = !others.is_empty() && others.iter().all(|v| bound.contains(v));
+        known.then_some((own, other))
     })
 }
 

@@ -1,6 +1,7 @@
 //! Equality and order of rows by their values.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -12,7 +13,11 @@ use arrow_array::{Array, ArrayRef, BooleanArray, StringArray};
 use arrow_buffer::{NullBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 
-use super::column::{Column, NONE};
+use super::column::NONE;
+use super::expr::compare_floats;
+use super::path_values::PathValues;
+use super::paths::by_name;
+use super::space::{EntityColumn, Space};
 use crate::error::Result;
 
 /// Values that rows are ordered by.
@@ -25,10 +30,15 @@ pub(crate) struct Key {
 
 pub(crate) enum KeyValues {
     Column(Comparable),
-    /// The ids of entities, looked up only when a tie has to be broken.
+    /// The names of entities, looked up only when a tie has to be broken.
     Entity {
         ordinals: Vec<u32>,
-        ids: Arc<Column>,
+        space: Arc<Space>,
+        ids: EntityColumn,
+    },
+    Path {
+        numbers: Vec<u32>,
+        values: PathValues,
     },
     /// Given numbers, one per row.
     Rank(Vec<u32>),
@@ -48,6 +58,8 @@ enum Values {
     Bool(BooleanArray),
     /// Items and where each row's are.
     List(Box<Comparable>, ScalarBuffer<i32>),
+    /// Items, and how many each row has.
+    Vector(Box<Comparable>, usize),
     /// Of a type without order: all are equal.
     Other,
 }
@@ -85,6 +97,11 @@ impl Comparable {
                 let items = Self::new(lists.values());
                 Values::List(Box::new(items), lists.offsets().inner().clone())
             }
+            DataType::FixedSizeList(..) => {
+                let vectors = array.as_fixed_size_list();
+                let width = usize::try_from(vectors.value_length()).unwrap_or(0);
+                Values::Vector(Box::new(Self::new(vectors.values())), width)
+            }
             _ => Values::Other,
         };
         Self {
@@ -115,15 +132,22 @@ impl Comparable {
             Values::Bool(v) => v.value(a).cmp(&v.value(b)),
             Values::List(items, offsets) => {
                 let range = |row: usize| offsets[row] as usize..offsets[row + 1] as usize;
-                let (left, right) = (range(a), range(b));
-                let lengths = left.len().cmp(&right.len());
-                left.zip(right)
-                    .map(|(l, r)| items.compare(l, r))
-                    .find(|order| order.is_ne())
-                    .unwrap_or(lengths)
+                items.compare_lists(range(a), range(b))
+            }
+            Values::Vector(items, width) => {
+                items.compare_lists(a * width..(a + 1) * width, b * width..(b + 1) * width)
             }
             Values::Other => Ordering::Equal,
         }
+    }
+
+    /// By the first items that differ, then by length.
+    fn compare_lists(&self, a: Range<usize>, b: Range<usize>) -> Ordering {
+        let lengths = a.len().cmp(&b.len());
+        a.zip(b)
+            .map(|(a, b)| self.compare(a, b))
+            .find(|order| order.is_ne())
+            .unwrap_or(lengths)
     }
 
     /// Appends bytes that are equal for equal values and such that no value's bytes begin
@@ -157,6 +181,9 @@ impl Comparable {
                 out.extend((range.len() as u32).to_le_bytes());
                 range.for_each(|item| items.encode(item, out));
             }
+            Values::Vector(items, width) => {
+                (row * width..(row + 1) * width).for_each(|item| items.encode(item, out));
+            }
             Values::Other => {}
         }
     }
@@ -166,23 +193,17 @@ fn widen<T: Copy + Into<i64>>(values: &[T]) -> Vec<i64> {
     values.iter().map(|&v| v.into()).collect()
 }
 
-fn compare_floats(a: f64, b: f64) -> Ordering {
-    a.partial_cmp(&b)
-        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
-}
-
 impl Key {
     fn compare(&self, a: usize, b: usize) -> Ordering {
         let order = match &self.values {
             KeyValues::Rank(ranks) => ranks[a].cmp(&ranks[b]),
-            KeyValues::Entity { ordinals, ids } => {
-                let (a, b) = (ordinals[a], ordinals[b]);
-                match (a, b) {
-                    _ if a == b => Ordering::Equal,
-                    (NONE, _) => Ordering::Less,
-                    (_, NONE) => Ordering::Greater,
-                    _ => ids.text(a).cmp(&ids.text(b)),
-                }
+            KeyValues::Entity {
+                ordinals,
+                space,
+                ids,
+            } => nulls_first(ordinals[a], ordinals[b], |a, b| by_name(space, ids, a, b)),
+            KeyValues::Path { numbers, values } => {
+                nulls_first(numbers[a], numbers[b], |a, b| values.compare(a, b))
             }
             KeyValues::Column(values) => {
                 if self.nulls_last && (values.is_null(a) || values.is_null(b)) {
@@ -196,6 +217,15 @@ impl Key {
         } else {
             order
         }
+    }
+}
+
+fn nulls_first(a: u32, b: u32, compare: impl Fn(u32, u32) -> Ordering) -> Ordering {
+    match (a, b) {
+        _ if a == b => Ordering::Equal,
+        (NONE, _) => Ordering::Less,
+        (_, NONE) => Ordering::Greater,
+        _ => compare(a, b),
     }
 }
 

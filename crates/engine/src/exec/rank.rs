@@ -1,15 +1,16 @@
 //! Rank keys: which entities are ranked, and in which sequence.
 
 use omnigraph_lang::Code;
-use omnigraph_lang::query::{Rank, RankCall};
+use omnigraph_lang::query::{Expr, ExprKind, Rank, RankCall};
 use omnigraph_lang::value::Value;
 use rustc_hash::FxHashMap;
 
 use super::column::NONE;
 use super::execution::Execution;
 use super::expr::rule;
-use super::id_index::IdIndex;
+use super::paths::by_name;
 use super::rows::Rows;
+use super::scope::{Field, TEXT, address};
 use super::search::Scores;
 use crate::error::{Error, Result};
 
@@ -19,12 +20,12 @@ pub(crate) type Ranks = FxHashMap<u32, u32>;
 impl Execution<'_> {
     /// `reach` is skip + limit: as many entities as an arm of `rrf` that is `nearest` contributes.
     pub(crate) async fn ranks(&mut self, rank: &Rank, rows: &Rows, reach: usize) -> Result<Ranks> {
-        let mut entities = rows.column(rank.call.var())?.to_vec();
-        entities.sort_unstable();
-        entities.dedup();
-        entities.retain(|&o| o != NONE);
+        let entities = distinct(rows.column(rank.call.var())?);
         let mut ranked = match &rank.call {
-            RankCall::Rrf { arms, k } => self.fused(arms, k, &entities, reach).await?,
+            RankCall::Rrf { arms, k } => {
+                let fused = self.fused(arms, k, &entities, reach).await?;
+                fused.into_iter().map(|(_, _, ordinal)| ordinal).collect()
+            }
             call => self.ranked(call, &entities).await?,
         };
         if rank.reverse {
@@ -38,7 +39,8 @@ impl Execution<'_> {
 
     /// Entities with a score or distance, best first, equal ones by id.
     async fn ranked(&mut self, call: &RankCall, entities: &[u32]) -> Result<Vec<u32>> {
-        let ids = self.table_of(call.var()).await?.id_index().await?;
+        let space = self.space(call.var()).await?;
+        let ids = self.column_in(&space, &Field::Id, TEXT).await?;
         let mut scored: Vec<(f64, u32)> = match self.scores(call, entities).await? {
             Scores::Bm25(scores) => entities
                 .iter()
@@ -50,17 +52,21 @@ impl Execution<'_> {
                 .collect(),
         };
         self.guard.pause().await?;
-        sort(&mut scored, &ids);
+        scored.sort_unstable_by(|a, b| {
+            a.0.total_cmp(&b.0)
+                .then_with(|| by_name(&space, &ids, a.1, b.1))
+        });
         Ok(scored.into_iter().map(|(_, ordinal)| ordinal).collect())
     }
 
+    /// Entities that an arm ranks, best first: the fused score, the place in each arm, who it is.
     async fn fused(
         &mut self,
         arms: &[RankCall; 2],
-        k: &omnigraph_lang::query::Expr,
+        k: &Expr,
         entities: &[u32],
         reach: usize,
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Vec<(f64, [u32; 2], u32)>> {
         let k = match self.constant(k)? {
             Value::Int(k) if k > 0 => k as f64,
             Value::UInt(k) if k > 0 => k as f64,
@@ -88,13 +94,45 @@ impl Execution<'_> {
             .map(|(&ordinal, places)| (score(places), *places, ordinal))
             .collect();
         fused.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        Ok(fused.into_iter().map(|(_, _, ordinal)| ordinal).collect())
+        Ok(fused)
+    }
+
+    /// Computes the fused scores that these expressions show: they are about all rows of the match,
+    /// so it has to be done before rows are left out.
+    pub(super) async fn fuse<'e>(
+        &mut self,
+        exprs: impl IntoIterator<Item = &'e Expr>,
+        rows: &Rows,
+        reach: usize,
+    ) -> Result<()> {
+        let mut calls = Vec::new();
+        for expr in exprs {
+            expr.visit(&mut |e| {
+                if let ExprKind::Score(call @ RankCall::Rrf { .. }) = &e.kind {
+                    calls.push(call);
+                }
+            });
+        }
+        for call in calls {
+            let RankCall::Rrf { arms, k } = call else {
+                continue;
+            };
+            let entities = distinct(rows.column(call.var())?);
+            let fused = self.fused(arms, k, &entities, reach).await?;
+            let scores = fused
+                .into_iter()
+                .map(|(score, _, ordinal)| (ordinal, score));
+            let scores: FxHashMap<u32, f64> = scores.collect();
+            self.fused_scores.insert(address(call), scores);
+        }
+        Ok(())
     }
 }
 
-fn sort(scored: &mut [(f64, u32)], ids: &IdIndex) {
-    scored.sort_unstable_by(|a, b| {
-        a.0.total_cmp(&b.0)
-            .then_with(|| ids.id(a.1).cmp(ids.id(b.1)))
-    });
+fn distinct(column: &[u32]) -> Vec<u32> {
+    let mut entities = column.to_vec();
+    entities.sort_unstable();
+    entities.dedup();
+    entities.retain(|&o| o != NONE);
+    entities
 }

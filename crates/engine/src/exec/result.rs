@@ -69,6 +69,8 @@ pub struct QueryStats {
     pub elapsed_us: u64,
     /// Rows that the operators looked at.
     pub rows_scanned: u64,
+    /// The most that one operator's output took.
+    pub peak_memory_bytes: u64,
 }
 
 impl QueryResult {
@@ -153,6 +155,19 @@ fn write_cell(out: &mut String, array: &dyn Array, row: usize, int64_as_string: 
         }
         DataType::Utf8 => quoted(out, array.as_string::<i32>().value(row)),
         DataType::List(_) => items(out, &array.as_list::<i32>().value(row), int64_as_string),
+        DataType::Struct(fields) => {
+            out.push('{');
+            for (at, (field, member)) in fields.iter().zip(array.as_struct().columns()).enumerate()
+            {
+                if at > 0 {
+                    out.push(',');
+                }
+                quoted(out, field.name());
+                out.push(':');
+                write_cell(out, member, row, int64_as_string);
+            }
+            out.push('}');
+        }
         DataType::FixedSizeList(..) => {
             items(out, &array.as_fixed_size_list().value(row), int64_as_string);
         }

@@ -202,6 +202,7 @@ pub(crate) struct Guard {
     memory: u64,
     max_rows: Option<u64>,
     turn: Instant,
+    peak: u64,
 }
 
 impl Guard {
@@ -211,7 +212,13 @@ impl Guard {
             memory: limits.memory_bytes,
             max_rows: limits.max_rows,
             turn: Instant::now(),
+            peak: 0,
         }
+    }
+
+    /// The largest output so far, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak
     }
 
     /// To be called at least every few thousand steps of a loop: fails when the deadline has
@@ -230,7 +237,8 @@ impl Guard {
     }
 
     /// Fails if an operator's output of this size is over the limit.
-    pub(crate) fn memory(&self, bytes: usize) -> Result<()> {
+    pub(crate) fn memory(&mut self, bytes: usize) -> Result<()> {
+        self.peak = self.peak.max(bytes as u64);
         if bytes as u64 <= self.memory {
             return Ok(());
         }

@@ -5,31 +5,39 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, StringArray};
-use omnigraph_lang::query::{Expr, ExprKind, RankCall, SearchCall, VarId};
-use omnigraph_lang::schema::PropertyId;
+use omnigraph_lang::query::{
+    Expr, ExprKind, ExprType, PropertyRef, RankCall, SearchCall, VarId, VarKind,
+};
+use omnigraph_lang::schema::Scalar;
 use rustc_hash::FxHashMap;
 
-use super::column::{Column, NONE};
+use super::column::NONE;
 use super::execution::Execution;
 use super::expr::{Leaf, Scope};
+use super::path_values::PathValues;
 use super::rows::Rows;
 use super::search::{Found, Scores};
+use super::space::{EntityColumn, Space};
 use crate::error::{Error, Result};
 
+/// The type of ids.
+pub(crate) const TEXT: ExprType = ExprType::Scalar(Scalar::String);
+
 /// A column of an entity's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Field {
     Id,
     From,
     To,
-    Property(PropertyId),
+    Property(PropertyRef),
 }
 
 /// What expressions over matched rows need, loaded once for any number of evaluations.
 #[derive(Default)]
 pub(crate) struct Inputs {
-    columns: FxHashMap<(VarId, Field), Arc<Column>>,
-    type_names: FxHashMap<VarId, String>,
+    columns: FxHashMap<(VarId, Field), EntityColumn>,
+    type_names: FxHashMap<VarId, Arc<Space>>,
+    paths: FxHashMap<VarId, PathValues>,
     /// By address of the call in the checked query.
     searches: FxHashMap<usize, (VarId, Found)>,
     scores: FxHashMap<usize, (VarId, Scores)>,
@@ -52,23 +60,30 @@ impl Inputs {
         let mut inputs = Self::default();
         let mut leaves = Vec::new();
         for expr in exprs {
-            expr.visit(&mut |e| leaves.push(&e.kind));
+            expr.visit(&mut |e| leaves.push(e));
         }
         for leaf in leaves {
-            match leaf {
+            match &leaf.kind {
                 ExprKind::Property { var, property } => {
-                    inputs
-                        .column(execution, *var, Field::Property(*property))
-                        .await?;
+                    let field = Field::Property(property.clone());
+                    inputs.column(execution, *var, field, leaf.ty).await?;
+                }
+                ExprKind::Var(var) if execution.variable(*var)?.kind == VarKind::Path => {
+                    inputs.path(execution, *var).await?;
                 }
                 ExprKind::Var(var) | ExprKind::EntityId(var) => {
-                    inputs.column(execution, *var, Field::Id).await?;
+                    inputs.column(execution, *var, Field::Id, TEXT).await?;
                 }
-                ExprKind::FromId(var) => inputs.column(execution, *var, Field::From).await?,
-                ExprKind::ToId(var) => inputs.column(execution, *var, Field::To).await?,
+                ExprKind::FromId(var) => {
+                    inputs.column(execution, *var, Field::From, TEXT).await?;
+                }
+                ExprKind::ToId(var) => inputs.column(execution, *var, Field::To, TEXT).await?,
                 ExprKind::TypeName(var) => {
-                    let name = execution.body(*var)?.name.clone();
-                    inputs.type_names.insert(*var, name);
+                    let space = execution.space(*var).await?;
+                    inputs.type_names.insert(*var, space);
+                }
+                ExprKind::PathLength(var) | ExprKind::PathNodes(var) | ExprKind::PathEdges(var) => {
+                    inputs.path(execution, *var).await?
                 }
                 ExprKind::Search(call) => {
                     let found = execution.search(call, rows.column(call.var)?).await?;
@@ -89,9 +104,18 @@ impl Inputs {
         execution: &mut Execution<'_>,
         var: VarId,
         field: Field,
+        ty: ExprType,
     ) -> Result<()> {
         if let Entry::Vacant(entry) = self.columns.entry((var, field)) {
-            entry.insert(execution.column(var, field).await?);
+            let column = execution.column(var, &entry.key().1, ty).await?;
+            entry.insert(column);
+        }
+        Ok(())
+    }
+
+    async fn path(&mut self, execution: &mut Execution<'_>, var: VarId) -> Result<()> {
+        if let Entry::Vacant(entry) = self.paths.entry(var) {
+            entry.insert(execution.path_values(var).await?);
         }
         Ok(())
     }
@@ -112,10 +136,16 @@ impl RowScope<'_> {
     }
 
     fn type_name(&self, var: VarId) -> Result<ArrayRef> {
-        let name = self.inputs.type_names.get(&var).ok_or_else(not_loaded)?;
+        let space = self.inputs.type_names.get(&var).ok_or_else(not_loaded)?;
+        let name = |o: u32| space.parts()[space.place(o).0].name.as_str();
         let ordinals = self.ordinals(var)?.iter();
-        let names: StringArray = ordinals.map(|&o| (o != NONE).then_some(name)).collect();
+        let names: StringArray = ordinals.map(|&o| (o != NONE).then(|| name(o))).collect();
         Ok(Arc::new(names))
+    }
+
+    fn path(&self, var: VarId) -> Result<(&PathValues, &[u32])> {
+        let values = self.inputs.paths.get(&var).ok_or_else(not_loaded)?;
+        Ok((values, self.ordinals(var)?))
     }
 
     fn search(&self, call: &SearchCall) -> Result<ArrayRef> {
@@ -152,8 +182,24 @@ impl Scope for RowScope<'_> {
 
     fn resolve(&self, leaf: Leaf<'_>) -> Result<ArrayRef> {
         match leaf {
-            Leaf::Property { var, property } => self.gather(var, Field::Property(property)),
-            Leaf::Id(var) => self.gather(var, Field::Id),
+            Leaf::Property { var, property } => self.gather(var, Field::Property(property.clone())),
+            Leaf::Entity(var) if self.inputs.paths.contains_key(&var) => {
+                let (values, at) = self.path(var)?;
+                values.whole(at)
+            }
+            Leaf::Id(var) | Leaf::Entity(var) => self.gather(var, Field::Id),
+            Leaf::PathLength(var) => {
+                let (values, at) = self.path(var)?;
+                Ok(values.lengths(at))
+            }
+            Leaf::PathNodes(var) => {
+                let (values, at) = self.path(var)?;
+                values.node_ids(at)
+            }
+            Leaf::PathEdges(var) => {
+                let (values, at) = self.path(var)?;
+                values.edge_ids(at)
+            }
             Leaf::FromId(var) => self.gather(var, Field::From),
             Leaf::ToId(var) => self.gather(var, Field::To),
             Leaf::TypeName(var) => self.type_name(var),
@@ -166,7 +212,8 @@ impl Scope for RowScope<'_> {
     }
 }
 
-fn address<T>(of: &T) -> usize {
+/// What stands for a call of the checked query.
+pub(super) fn address<T>(of: &T) -> usize {
     std::ptr::from_ref(of) as usize
 }
 

@@ -6,15 +6,15 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use omnigraph_lang::Code;
-use omnigraph_lang::query::{Expr, RankCall, SearchCall, SearchKind, VarId};
-use omnigraph_lang::schema::PropertyId;
+use omnigraph_lang::query::{Expr, ExprType, PropertyRef, RankCall, SearchCall, SearchKind, VarId};
 use omnigraph_lang::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::column::{Column, NONE};
+use super::column::NONE;
 use super::execution::Execution;
 use super::expr::rule;
-use super::scope::Field;
+use super::scope::{Field, TEXT, address};
+use super::space::EntityColumn;
 use super::text_index::{TextIndex, Tokens};
 use crate::error::{Error, Result};
 
@@ -29,7 +29,7 @@ pub(crate) enum Found {
 pub(crate) enum Scores {
     /// 0 where there is none.
     Bm25(FxHashMap<u32, f64>),
-    /// Null where there is none.
+    /// Also a fused score. Null where there is none.
     Distance(FxHashMap<u32, f64>),
 }
 
@@ -60,8 +60,7 @@ impl Execution<'_> {
         match &call.kind {
             SearchKind::AnyToken => {
                 let tokens = Tokens::stemmed()?.of(&query)?;
-                let index = self.text_index(call.var, call.property).await?;
-                Ok(Found::Mask(index.any(&tokens)))
+                Ok(Found::Mask(self.any_token(call, &tokens).await?))
             }
             SearchKind::Phrase => {
                 let mut tokens = Tokens::stemmed()?;
@@ -70,10 +69,7 @@ impl Execution<'_> {
                     return Ok(Found::Set(FxHashSet::default()));
                 }
                 // Only texts with the first token are split again.
-                let first = self
-                    .text_index(call.var, call.property)
-                    .await?
-                    .any(&phrase[..1]);
+                let first = self.any_token(call, &phrase[..1]).await?;
                 let candidates: Vec<u32> = ordinals
                     .iter()
                     .copied()
@@ -116,9 +112,8 @@ impl Execution<'_> {
         ordinals: &[u32],
         mut test: impl FnMut(&str) -> Result<bool>,
     ) -> Result<Found> {
-        let column = self
-            .column(call.var, Field::Property(call.property))
-            .await?;
+        let field = Field::Property(call.property.clone());
+        let column = self.column(call.var, &field, TEXT).await?;
         let mut ordinals = ordinals.to_vec();
         ordinals.sort_unstable();
         ordinals.dedup();
@@ -137,12 +132,37 @@ impl Execution<'_> {
         Ok(Found::Set(found))
     }
 
-    async fn text_index(&mut self, var: VarId, property: PropertyId) -> Result<Arc<TextIndex>> {
-        let property = self.body(var)?.property_by_id(property);
-        let name = &property
-            .ok_or_else(|| Error::internal("a property is not in the catalog"))?
-            .name;
-        self.table_of(var).await?.text_index(name).await
+    /// By number whether the text has one of the tokens.
+    async fn any_token(&mut self, call: &SearchCall, tokens: &[String]) -> Result<Vec<bool>> {
+        let rows = self.space(call.var).await?.rows();
+        let mut found = Vec::with_capacity(rows);
+        for (start, index) in self.text_indexes(call.var, &call.property).await? {
+            found.resize(start as usize, false);
+            found.extend(index.any(tokens));
+        }
+        found.resize(rows, false);
+        Ok(found)
+    }
+
+    /// The index of each possible type that has the property, with the type's first number.
+    async fn text_indexes(
+        &mut self,
+        var: VarId,
+        property: &PropertyRef,
+    ) -> Result<Vec<(u32, Arc<TextIndex>)>> {
+        let space = self.space(var).await?;
+        let mut indexes = Vec::with_capacity(space.parts().len());
+        for part in space.parts() {
+            let Some(property) = property.of(part.ty) else {
+                continue;
+            };
+            let property = self.body(part.ty)?.property_by_id(property);
+            let name = &property
+                .ok_or_else(|| Error::internal("a property is not in the catalog"))?
+                .name;
+            indexes.push((part.start, part.table.text_index(name).await?));
+        }
+        Ok(indexes)
     }
 
     /// The scores of these entities.
@@ -157,8 +177,12 @@ impl Execution<'_> {
                     return Ok(Scores::Bm25(FxHashMap::default()));
                 };
                 let tokens = Tokens::stemmed()?.of(&query)?;
-                let index = self.text_index(*var, *property).await?;
-                Ok(Scores::Bm25(index.scores(&tokens)))
+                let mut scores = FxHashMap::default();
+                for (start, index) in self.text_indexes(*var, property).await? {
+                    let own = index.scores(&tokens).into_iter();
+                    scores.extend(own.map(|(ordinal, score)| (start + ordinal, score)));
+                }
+                Ok(Scores::Bm25(scores))
             }
             RankCall::Nearest {
                 var,
@@ -166,10 +190,15 @@ impl Execution<'_> {
                 query,
             } => {
                 let target = self.vector(query)?;
-                let column = self.column(*var, Field::Property(*property)).await?;
+                let width = ExprType::Vector(u32::try_from(target.len()).unwrap_or(u32::MAX));
+                let field = Field::Property(property.clone());
+                let column = self.column(*var, &field, width).await?;
                 self.distances(&column, &target, ordinals).await
             }
-            RankCall::Rrf { .. } => Err(Error::invalid("rrf is supported as the rank key only")),
+            RankCall::Rrf { .. } => match self.fused_scores.get(&address(call)) {
+                Some(scores) => Ok(Scores::Distance(scores.clone())),
+                None => Err(Error::internal("a fused score was not computed")),
+            },
         }
     }
 
@@ -194,7 +223,7 @@ impl Execution<'_> {
 
     async fn distances(
         &mut self,
-        column: &Column,
+        column: &EntityColumn,
         target: &[f64],
         ordinals: &[u32],
     ) -> Result<Scores> {

@@ -8,7 +8,8 @@ use omnigraph_lang::query::CheckedQuery;
 use super::branch::{Head, living};
 use super::{BranchName, Commit, CommitId, Consistency, Graph, ReadOptions, Snapshot, Target};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{self, QueryContext, QueryLimits, QueryResult};
+use crate::exec::{self, Explanation, QueryContext, QueryLimits, QueryResult};
+use crate::store::RequestCounts;
 
 /// How long a read waits for the commit that it must see, unless its deadline is shorter.
 const MIN_COMMIT_WAIT: Duration = Duration::from_secs(5);
@@ -60,13 +61,42 @@ impl Graph {
         params: &serde_json::Map<String, serde_json::Value>,
         limits: &QueryLimits,
     ) -> Result<QueryResult> {
-        let context = QueryContext {
+        exec::run(&self.context(snapshot), query, params, limits).await
+    }
+
+    /// Requests that this process has made to the store so far, for whatever reason.
+    pub fn requests(&self) -> RequestCounts {
+        self.store().requests()
+    }
+
+    /// The plan of a query; nothing is run.
+    pub async fn explain(
+        &self,
+        snapshot: &Snapshot,
+        query: &CheckedQuery,
+        params: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Explanation> {
+        exec::explain(&self.context(snapshot), query, params).await
+    }
+
+    /// Runs a read and measures each operator of its plan.
+    pub async fn profile(
+        &self,
+        snapshot: &Snapshot,
+        query: &CheckedQuery,
+        params: &serde_json::Map<String, serde_json::Value>,
+        limits: &QueryLimits,
+    ) -> Result<(Explanation, QueryResult)> {
+        exec::profile(&self.context(snapshot), query, params, limits).await
+    }
+
+    fn context<'a>(&'a self, snapshot: &'a Snapshot) -> QueryContext<'a> {
+        QueryContext {
             catalog: &snapshot.schema.catalog,
             tables: snapshot,
             cache: self.snapshots(),
             now: self.store().clock().now_micros() / 1000,
-        };
-        exec::run(&context, query, params, limits).await
+        }
     }
 
     pub(crate) async fn open(

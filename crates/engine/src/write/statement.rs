@@ -19,6 +19,9 @@ use crate::error::Result;
 use crate::exec::expr::{EvalContext, evaluate, evaluate_constant, evaluate_filter};
 use crate::exec::values::value_at;
 
+/// Stored rows that a condition is evaluated for at once.
+const ROWS_PER_TURN: usize = 8 * 1024;
+
 /// What one statement did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatementOutcome {
@@ -241,11 +244,13 @@ impl<'a> Runner<'a> {
             None => table.staying(),
         };
         let mut ordinals = Vec::new();
-        if !candidates.is_empty() {
-            let scope = Fields::stored(body, &table.stored, &candidates, &fields).await?;
+        for candidates in candidates.chunks(ROWS_PER_TURN) {
+            let scope = Fields::stored(body, &table.stored, candidates, &fields).await?;
             let keep = evaluate_filter(filter, &scope, &context)?;
             let kept = candidates.iter().zip(keep).filter(|(_, keep)| *keep);
             ordinals.extend(kept.map(|(ordinal, _)| *ordinal));
+            // Others have a turn, and a deadline is noticed.
+            tokio::task::yield_now().await;
         }
         let rows: Vec<&Row> = table.rows.values().collect();
         let mut ids = Vec::new();

@@ -1,12 +1,15 @@
 //! What the languages have to say about a text, a plan or data.
 
+pub mod catalogue;
 mod codes;
+mod lsp;
 mod render;
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use lsp::{LspDiagnostic, LspPosition, LspRange, to_lsp};
 pub use render::render_all;
 
 /// A stable code such as `S110`: its meaning never changes. Families: P syntax, S schema,
@@ -54,6 +57,27 @@ pub struct Diagnostic {
     pub hints: Vec<String>,
 }
 
+/// Characters of a message. Names in a source may be as long as the source.
+const LONGEST_MESSAGE: usize = 1000;
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(LONGEST_MESSAGE) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// Words for a message: the first of them, if they are many.
+pub(crate) fn listed(words: &[String]) -> String {
+    const SHOWN: usize = 12;
+    match words.get(..SHOWN) {
+        Some(first) if words.len() > SHOWN => {
+            format!("{}, … ({} in all)", first.join(", "), words.len())
+        }
+        _ => words.join(", "),
+    }
+}
+
 /// By place in the source; of equal ones only the first stays.
 pub(crate) fn sort(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by_key(|d| (d.span, d.code));
@@ -66,7 +90,7 @@ impl Diagnostic {
         Self {
             code,
             severity: Severity::Error,
-            message: message.into(),
+            message: shortened(message.into()),
             span: None,
             path: None,
             line: None,
@@ -109,7 +133,7 @@ impl Diagnostic {
 
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.push(shortened(hint.into()));
         self
     }
 
@@ -145,18 +169,19 @@ impl Code {
     /// What the code stands for.
     #[must_use]
     pub fn meaning(self) -> &'static str {
-        codes::meaning(self.0)
+        catalogue::find(self.0).map_or("", |entry| entry.meaning)
     }
 
     /// The code with this spelling, if there is one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Code> {
-        codes::find(text).map(Code)
+        let found = catalogue::find(text).filter(|entry| entry.code == text);
+        found.map(|entry| Code(entry.code))
     }
 
     /// Every code there is, by family and number.
     pub fn all() -> impl Iterator<Item = Code> {
-        codes::TABLE.iter().map(|(code, _)| Code(code))
+        catalogue::entries().map(|entry| Code(entry.code))
     }
 }
 

@@ -10,6 +10,8 @@ use crate::value::Value;
 pub(crate) struct Query {
     pub(crate) name: Name,
     pub(crate) params: Vec<Param>,
+    /// Parameters that could not be read.
+    pub(crate) lost_params: Vec<String>,
     pub(crate) description: Option<String>,
     pub(crate) instruction: Option<String>,
     pub(crate) timeout: Option<std::time::Duration>,
@@ -31,7 +33,7 @@ pub(crate) enum Body {
     Mutation(Vec<Statement>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) arm: Arm,
     pub(crate) unions: Vec<(UnionKind, Span, Arm)>,
@@ -40,23 +42,29 @@ pub(crate) struct Read {
     pub(crate) limit: Option<Count>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Arm {
     pub(crate) block: Block,
     pub(crate) distinct: bool,
     pub(crate) projections: Vec<Projection>,
+    /// Some projection could not be read, or none at all.
+    pub(crate) damaged: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) clauses: Vec<Clause>,
+    /// Variables of clauses that could not be read.
+    pub(crate) lost: Vec<String>,
+    /// Some clause could not be read.
+    pub(crate) damaged: bool,
 }
 
 #[derive(Debug)]
 pub(crate) enum Clause {
     Binding(Binding),
     Hop(Hop),
-    Path(Span),
+    Path(Path),
     Not(Block, Span),
     Optional(Block, Span),
     Condition(Expr),
@@ -77,6 +85,14 @@ pub(crate) struct Hop {
     pub(crate) undirected: bool,
     pub(crate) bounds: Option<Bounds>,
     pub(crate) to: Name,
+}
+
+/// `path $r = shortest …`
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) var: Name,
+    /// Without a bound edge.
+    pub(crate) hop: Hop,
 }
 
 #[derive(Debug)]
@@ -120,6 +136,8 @@ pub(crate) struct Statement {
     pub(crate) lower_case: bool,
     pub(crate) assignments: Vec<Assignment>,
     pub(crate) filter: Option<Expr>,
+    /// Some assignment or the condition could not be read.
+    pub(crate) damaged: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Expr, ExprType};
+use super::{Expr, ExprType, PropertyRef};
 use crate::diagnostic::Diagnostic;
 use crate::schema::{DataType, EntityKind, PropertyId, TypeId};
 use crate::value::Value;
@@ -57,8 +57,9 @@ pub enum Body {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckedRead {
     pub arm: Arm,
-    /// Further arms, applied from left to right. If there are any, `rank` is `None` and every
-    /// sort key is a column.
+    /// Further arms, applied from left to right. If there are any, `rank` is `None`, every sort key
+    /// is a column, and the columns of all arms have the same names and types: projections are
+    /// cast where they have to be. Ties are broken by all columns from left to right.
     pub unions: Vec<(UnionKind, Arm)>,
     /// The first order key, if it is a rank key. It selects and orders entities before anything
     /// else does.
@@ -94,8 +95,9 @@ pub struct Variable {
     /// `None`: anonymous (`$_`).
     pub name: Option<String>,
     pub kind: VarKind,
-    /// The possible types, ascending; never empty except for paths. More than one only for
-    /// interfaces and hops over several edge types, which the checker does not admit yet.
+    /// The possible types, ascending. More than one only for interfaces and for hops over several
+    /// edge types. None for paths, and for interfaces that no node type implements: such a
+    /// variable has no values.
     pub types: Vec<TypeId>,
     /// Introduced by an optional block, so it may be null outside of it.
     pub optional: bool,
@@ -134,13 +136,17 @@ pub struct Block {
 ///
 /// Without `edge_var` it relates nodes: each pair once, however many parallel edges there are, at
 /// a distance within the bounds. With `edge_var` there is one row per stored edge.
+///
+/// A step takes any of `edges` that begins, in its direction, at the type of the node where the
+/// step starts; the ends of the whole hop must also have one of the possible types of their
+/// variables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hop {
     /// The end written on the left.
     pub from: VarId,
     /// The end written on the right.
     pub to: VarId,
-    /// Never empty; more than one for `a|b`, which the checker does not admit yet.
+    /// Never empty, each edge type once; more than one for `a|b`.
     pub edges: Vec<HopEdge>,
     /// At least 1.
     pub min: u32,
@@ -148,6 +154,11 @@ pub struct Hop {
     pub max: u32,
     /// Only with bounds of exactly one.
     pub edge_var: Option<VarId>,
+    /// `path $r = shortest …`: the hop has the same rows with and without it. The path has as many
+    /// steps as the hop took; of those paths it is the one whose sequence of nodes, by type name
+    /// and id, and then of edges, by type name and id, is least in byte order. Never together with
+    /// `edge_var`.
+    pub path_var: Option<VarId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,14 +242,14 @@ pub enum RankCall {
     /// Squared Euclidean distance; smaller is better; null vectors are dropped.
     Nearest {
         var: VarId,
-        property: PropertyId,
+        property: PropertyRef,
         /// A vector, or a String for the embedding provider. The same for all rows.
         query: Box<Expr>,
     },
     /// Larger is better; score 0 is dropped.
     Bm25 {
         var: VarId,
-        property: PropertyId,
+        property: PropertyRef,
         /// A String, the same for all rows.
         query: Box<Expr>,
     },

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{ParamId, RankCall, VarId};
-use crate::schema::{DataType, PropertyId, Scalar};
+use crate::schema::{DataType, PropertyId, Scalar, TypeId};
 use crate::value::Value;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,17 @@ pub enum ExprType {
     Path,
 }
 
+/// Which property of a variable's entity is meant. Property ids are unique only within a type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PropertyRef {
+    /// Of a variable that has one possible type.
+    Single(PropertyId),
+    /// Of a variable that has several (or none): the property of each type, ascending by type.
+    /// All have one data type. It is null for an entity of a type that is not in the list, which
+    /// can only be met where another part of the block excludes that type.
+    ByType(Vec<(TypeId, PropertyId)>),
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExprKind {
     Literal(Value),
@@ -38,9 +49,9 @@ pub enum ExprKind {
     /// A property of a node or bound edge; null if the entity is null.
     Property {
         var: VarId,
-        property: PropertyId,
+        property: PropertyRef,
     },
-    /// The entity itself: as a value a node's id.
+    /// The entity itself: as a value a node's id. A path stands by itself only as a projection.
     Var(VarId),
     /// `id($x)`
     EntityId(VarId),
@@ -50,6 +61,12 @@ pub enum ExprKind {
     FromId(VarId),
     /// `to_id($w)`
     ToId(VarId),
+    /// `length($r)`, an I64.
+    PathLength(VarId),
+    /// `nodes($r)`: the ids from the left end to the right one, both included.
+    PathNodes(VarId),
+    /// `edges($r)`: the ids in the order of the steps.
+    PathEdges(VarId),
     /// In `where` and `set`: of the entity that the statement looks at.
     Own(OwnField),
     /// Position in [`Grouping::keys`]; only in projections.
@@ -183,7 +200,7 @@ pub struct SearchCall {
     pub kind: SearchKind,
     pub var: VarId,
     /// A String property of the node.
-    pub property: PropertyId,
+    pub property: PropertyRef,
     /// A String, the same for all rows.
     pub query: Box<Expr>,
 }
@@ -240,10 +257,39 @@ impl Expr {
             | ExprKind::TypeName(_)
             | ExprKind::FromId(_)
             | ExprKind::ToId(_)
+            | ExprKind::PathLength(_)
+            | ExprKind::PathNodes(_)
+            | ExprKind::PathEdges(_)
             | ExprKind::Own(_)
             | ExprKind::GroupKey(_)
             | ExprKind::AggregateResult(_) => {}
         }
+    }
+
+    /// Levels of nesting: 1 for a literal.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let mut deepest = 0;
+        match &self.kind {
+            ExprKind::List(items) | ExprKind::And(items) | ExprKind::Or(items) => {
+                deepest = items.iter().map(Expr::depth).max().unwrap_or(0);
+            }
+            ExprKind::Call { args, .. } => {
+                deepest = args.iter().map(Expr::depth).max().unwrap_or(0);
+            }
+            ExprKind::Compare { left, right, .. } | ExprKind::Arithmetic { left, right, .. } => {
+                deepest = left.depth().max(right.depth());
+            }
+            ExprKind::Text { text, part, .. } => deepest = text.depth().max(part.depth()),
+            ExprKind::In { item, list } => deepest = item.depth().max(list.depth()),
+            ExprKind::Not(e)
+            | ExprKind::IsNull(e)
+            | ExprKind::Negate(e)
+            | ExprKind::Cast { value: e, .. } => deepest = e.depth(),
+            // What a search is about is a literal or a parameter.
+            _ => {}
+        }
+        deepest + 1
     }
 
     /// The variables that the expression mentions, each once, ascending.
@@ -256,7 +302,10 @@ impl Expr {
             | ExprKind::EntityId(var)
             | ExprKind::TypeName(var)
             | ExprKind::FromId(var)
-            | ExprKind::ToId(var) => found.push(*var),
+            | ExprKind::ToId(var)
+            | ExprKind::PathLength(var)
+            | ExprKind::PathNodes(var)
+            | ExprKind::PathEdges(var) => found.push(*var),
             ExprKind::Search(call) => found.push(call.var),
             ExprKind::Score(call) => found.push(call.var()),
             _ => {}
@@ -279,6 +328,9 @@ impl Expr {
                     | ExprKind::TypeName(_)
                     | ExprKind::FromId(_)
                     | ExprKind::ToId(_)
+                    | ExprKind::PathLength(_)
+                    | ExprKind::PathNodes(_)
+                    | ExprKind::PathEdges(_)
                     | ExprKind::Own(_)
                     | ExprKind::GroupKey(_)
                     | ExprKind::AggregateResult(_)
@@ -289,8 +341,8 @@ impl Expr {
         constant
     }
 
-    /// For `$x.p = c` or `c = $x.p` with a constant `c`: its parts. This is what a key or index
-    /// look-up needs.
+    /// For `$x.p = c` or `c = $x.p` with a constant `c` and a variable that has one possible type:
+    /// its parts. This is what a key or index look-up needs.
     #[must_use]
     pub fn as_property_equality(&self) -> Option<(VarId, PropertyId, &Expr)> {
         let ExprKind::Compare {
@@ -303,12 +355,35 @@ impl Expr {
         };
         match (&left.kind, &right.kind) {
             (ExprKind::Property { var, property }, _) if right.is_constant() => {
-                Some((*var, *property, right))
+                Some((*var, property.single()?, right))
             }
             (_, ExprKind::Property { var, property }) if left.is_constant() => {
-                Some((*var, *property, left))
+                Some((*var, property.single()?, left))
             }
             _ => None,
+        }
+    }
+}
+
+impl PropertyRef {
+    /// The property, if the variable has one possible type.
+    #[must_use]
+    pub fn single(&self) -> Option<PropertyId> {
+        match self {
+            PropertyRef::Single(id) => Some(*id),
+            PropertyRef::ByType(_) => None,
+        }
+    }
+
+    /// The property of an entity of this type.
+    #[must_use]
+    pub fn of(&self, ty: TypeId) -> Option<PropertyId> {
+        match self {
+            PropertyRef::Single(id) => Some(*id),
+            PropertyRef::ByType(list) => {
+                let at = list.binary_search_by_key(&ty, |(ty, _)| *ty).ok()?;
+                Some(list[at].1)
+            }
         }
     }
 }

@@ -1,17 +1,152 @@
-//! What is allowed and yet probably not meant, across the queries of a file.
+//! All that can be said about the queries of a file, one by one, and across them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Body, CheckedQuery, Statement};
+use serde::Serialize;
+
+use super::{Body, CheckedQuery, Statement, ast, parse};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::schema::{Catalog, PropertyId, TypeId};
+use crate::syntax::MOST_ERRORS;
+
+/// What the queries of one source may come to beyond what is written: parts of expressions that
+/// aliases copy, types that interfaces stand for. It bounds the memory of a compiled source.
+const EXPANSION: usize = 200_000;
+
+/// What was found in a source.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checkup {
+    /// In the order of the text. Of two with one name only the first is here.
+    pub queries: Vec<QueryCheckup>,
+    /// What belongs to no query, or to one whose head could not be read.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What was found in one query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryCheckup {
+    pub name: String,
+    pub kind: QueryKind,
+    /// Errors and warnings, by place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// If there are no errors. Its own list of warnings is empty: they are in `diagnostics`.
+    pub checked: Option<CheckedQuery>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueryKind {
+    Read,
+    Mutation,
+}
+
+impl Checkup {
+    /// All findings, by place.
+    #[must_use]
+    pub fn all_diagnostics(&self) -> Vec<Diagnostic> {
+        let own = self.queries.iter().flat_map(|q| &q.diagnostics);
+        let mut all: Vec<Diagnostic> = self.diagnostics.iter().chain(own).cloned().collect();
+        crate::diagnostic::sort(&mut all);
+        all
+    }
+}
+
+impl QueryKind {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            QueryKind::Read => "read",
+            QueryKind::Mutation => "mutation",
+        }
+    }
+}
+
+/// Parses and checks each query of a source, whatever is wrong with the others.
+#[must_use]
+pub fn check(source: &str, catalog: &Catalog) -> Checkup {
+    let parse::Tree {
+        queries: trees,
+        diagnostics,
+        ..
+    } = parse::parse(source);
+    let mut checkup = Checkup {
+        queries: Vec::new(),
+        diagnostics,
+    };
+    let mut found = checkup.diagnostics.len();
+    let mut budget = EXPANSION;
+    for tree in &trees {
+        if found >= MOST_ERRORS {
+            break;
+        }
+        if let Some(first) = (checkup.queries.iter_mut()).find(|q| q.name == tree.name.text) {
+            let message = format!(
+                "the query `{}` is declared again, the first counts",
+                first.name
+            );
+            let warning = Diagnostic::warning(Code::W504, message).at(tree.name.span);
+            first.diagnostics.push(warning);
+            continue;
+        }
+        let query = check_one(
+            (tree, source),
+            catalog,
+            &mut checkup.diagnostics,
+            &mut budget,
+        );
+        found += query.diagnostics.len();
+        checkup.queries.push(query);
+    }
+    unset_properties(&mut checkup.queries, catalog);
+    checkup
+}
+
+/// Takes what the parser found in this query out of `parsed`.
+fn check_one(
+    (tree, source): (&ast::Query, &str),
+    catalog: &Catalog,
+    parsed: &mut Vec<Diagnostic>,
+    budget: &mut usize,
+) -> QueryCheckup {
+    let inside = |d: &Diagnostic| {
+        d.span
+            .is_some_and(|s| (tree.span.start..tree.span.end).contains(&s.start))
+    };
+    let mut diagnostics: Vec<Diagnostic> = parsed.iter().filter(|d| inside(d)).cloned().collect();
+    parsed.retain(|d| !inside(d));
+    let broken = !diagnostics.is_empty();
+    let checked = match super::check::check(tree, catalog, source, budget) {
+        Ok(mut checked) => {
+            diagnostics.append(&mut checked.warnings);
+            (!broken).then_some(checked)
+        }
+        Err(found) => {
+            diagnostics.extend(found);
+            None
+        }
+    };
+    crate::diagnostic::sort(&mut diagnostics);
+    QueryCheckup {
+        name: tree.name.text.clone(),
+        kind: match tree.body {
+            ast::Body::Read(_) => QueryKind::Read,
+            ast::Body::Mutation(_) => QueryKind::Mutation,
+        },
+        diagnostics,
+        checked,
+    }
+}
 
 /// W502: a nullable property that no update of the file sets, on a type that some update changes.
 /// The first query that updates the type carries the warning.
-pub(super) fn unset_properties(queries: &mut [CheckedQuery], catalog: &Catalog) {
+fn unset_properties(queries: &mut [QueryCheckup], catalog: &Catalog) {
     let mut updated: BTreeMap<TypeId, (usize, BTreeSet<PropertyId>)> = BTreeMap::new();
     for (position, query) in queries.iter().enumerate() {
-        let Body::Mutation(statements) = &query.body else {
+        let Some(Body::Mutation(statements)) = query.checked.as_ref().map(|q| &q.body) else {
+            // Its updates may set more than is known.
+            if query.checked.is_none() && query.kind == QueryKind::Mutation {
+                return;
+            }
             continue;
         };
         for statement in statements {
@@ -35,7 +170,7 @@ pub(super) fn unset_properties(queries: &mut [CheckedQuery], catalog: &Catalog) 
         for property in &entity.body().properties {
             if property.nullable && !set.contains(&property.id) {
                 let path = format!("{}.{}", entity.body().name, property.name);
-                queries[position].warnings.push(
+                queries[position].diagnostics.push(
                     Diagnostic::warning(Code::W502, format!("no update sets `{path}`")).path(path),
                 );
             }

@@ -1,16 +1,18 @@
 //! Queries: the checked form, and what turns source text into it.
 
-mod ast;
+#[cfg(test)]
+mod accept;
+pub(crate) mod ast;
 mod check;
 mod checked;
 mod expr;
 mod lint;
 mod params;
-mod parse;
+pub(crate) mod parse;
 #[cfg(test)]
 mod tests;
 
-use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::diagnostic::Diagnostic;
 use crate::schema::Catalog;
 use crate::syntax::MOST_ERRORS;
 
@@ -21,9 +23,10 @@ pub use checked::{
     VarKind, Variable,
 };
 pub use expr::{
-    Arithmetic, CastMode, Comparison, Expr, ExprKind, ExprType, Function, OwnField, SearchCall,
-    SearchKind, TextTest,
+    Arithmetic, CastMode, Comparison, Expr, ExprKind, ExprType, Function, OwnField, PropertyRef,
+    SearchCall, SearchKind, TextTest,
 };
+pub use lint::{Checkup, QueryCheckup, QueryKind, check};
 pub use params::{BoundParams, bind_params};
 
 /// The queries of a source, in the order of the text. Of two with one name the first counts.
@@ -32,41 +35,21 @@ pub use params::{BoundParams, bind_params};
 /// # Errors
 /// Everything that is wrong with any of them, and the warnings.
 pub fn compile(source: &str, catalog: &Catalog) -> Result<Vec<CheckedQuery>, Vec<Diagnostic>> {
-    let (trees, mut diagnostics) = parse::parse(source);
-    let broken: Vec<Span> = diagnostics.iter().filter_map(|d| d.span).collect();
-    let mut queries: Vec<CheckedQuery> = Vec::new();
-    for tree in &trees {
-        if diagnostics.len() >= MOST_ERRORS {
-            break;
-        }
-        // What could not be read is not missing: errors of the check would only be consequences.
-        let span = tree.span;
-        if broken
-            .iter()
-            .any(|b| (span.start..span.end).contains(&b.start))
-        {
-            continue;
-        }
-        if let Some(first) = queries.iter_mut().find(|q| q.name == tree.name.text) {
-            let message = format!(
-                "the query `{}` is declared again, the first counts",
-                first.name
-            );
-            first
-                .warnings
-                .push(Diagnostic::warning(Code::W504, message).at(tree.name.span));
-            continue;
-        }
-        match check::check(tree, catalog, source) {
-            Ok(query) => queries.push(query),
-            Err(found) => diagnostics.extend(found),
-        }
-    }
-    if diagnostics.iter().any(Diagnostic::is_error) {
-        diagnostics.extend(queries.into_iter().flat_map(|q| q.warnings));
+    let Checkup {
+        queries,
+        mut diagnostics,
+    } = check(source, catalog);
+    let found = queries.iter().flat_map(|q| q.diagnostics.iter());
+    if diagnostics.iter().chain(found).any(Diagnostic::is_error) {
+        diagnostics.extend(queries.into_iter().flat_map(|q| q.diagnostics));
         crate::diagnostic::sort(&mut diagnostics);
+        diagnostics.truncate(MOST_ERRORS);
         return Err(diagnostics);
     }
-    lint::unset_properties(&mut queries, catalog);
-    Ok(queries)
+    let checked = queries.into_iter().filter_map(|query| {
+        let mut checked = query.checked?;
+        checked.warnings = query.diagnostics;
+        Some(checked)
+    });
+    Ok(checked.collect())
 }

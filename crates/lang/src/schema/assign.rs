@@ -14,25 +14,31 @@ use crate::syntax::Name;
 /// which make the change unsupported, and W508. A declaration with a wrong hint counts as new.
 ///
 /// Without an accepted schema every declaration is new and hints do nothing.
-pub(super) fn assign(
-    declared: &Declared,
-    accepted: Option<&Catalog>,
-) -> (Catalog, Vec<Diagnostic>) {
+pub(super) fn assign(declared: &Declared, accepted: Option<&Catalog>) -> (Catalog, Vec<Hint>) {
     let nothing = Catalog::default();
     let mut assigner = Assigner {
         first: accepted.is_none(),
         accepted: accepted.unwrap_or(&nothing),
-        diagnostics: Vec::new(),
+        hints: Vec::new(),
         taken: BTreeMap::new(),
     };
     let catalog = assigner.assign(declared);
-    (catalog, assigner.diagnostics)
+    (catalog, assigner.hints)
+}
+
+/// What is wrong with a rename hint.
+pub(super) struct Hint {
+    /// The declaration that has it.
+    pub(super) kind: TypeKind,
+    pub(super) type_name: String,
+    pub(super) property: Option<String>,
+    pub(super) diagnostic: Diagnostic,
 }
 
 struct Assigner<'a> {
     first: bool,
     accepted: &'a Catalog,
-    diagnostics: Vec<Diagnostic>,
+    hints: Vec<Hint>,
     /// Ids by kind and declared name.
     taken: BTreeMap<(TypeKind, String), TypeId>,
 }
@@ -105,7 +111,7 @@ impl<'a> Assigner<'a> {
                     claims.insert(id, &ty.name);
                     self.taken.insert((ty.kind, ty.name.text.clone()), id);
                     if let Some(hint) = hint {
-                        self.ignored(hint, &ty.name);
+                        self.ignored(hint, ty, None);
                     }
                 }
                 (None, Some(hint)) if !self.first => hinted.push((ty, hint)),
@@ -116,7 +122,7 @@ impl<'a> Assigner<'a> {
             match self.accepted_id(ty.kind, &hint.text) {
                 Some(id) => {
                     if let Some(other) = claims.get(&id) {
-                        self.claimed(hint, &ty.name, other, "");
+                        self.claimed(hint, ty, None, other);
                         new.push(ty);
                     } else {
                         claims.insert(id, &ty.name);
@@ -176,7 +182,7 @@ impl<'a> Assigner<'a> {
                     claims.insert(id, &property.name);
                     ids.insert(&property.name.text, id);
                     if let Some(hint) = hint {
-                        self.ignored(hint, &property.name);
+                        self.ignored(hint, owner, Some(property));
                     }
                 }
                 (None, Some(hint)) if !self.first => hinted.push((property, hint)),
@@ -191,8 +197,7 @@ impl<'a> Assigner<'a> {
                     continue;
                 }
                 Some(id) => {
-                    let owner = format!("{}.", owner.name.text);
-                    self.claimed(hint, &property.name, claims[&id], &owner);
+                    self.claimed(hint, owner, Some(property), claims[&id]);
                 }
                 None => self.no_such_property(owner, property, hint, predecessor.is_none()),
             }
@@ -210,28 +215,57 @@ impl<'a> Assigner<'a> {
         (properties, next)
     }
 
-    fn ignored(&mut self, hint: &Name, name: &Name) {
+    fn ignored(&mut self, hint: &Name, owner: &DeclaredType, property: Option<&DeclaredProperty>) {
         if self.first {
             return;
         }
+        let name = property.map_or(&owner.name, |p| &p.name);
         let message = format!(
             "the rename hint is ignored, because `{}` exists under this name",
             name.text
         );
-        self.diagnostics
-            .push(Diagnostic::warning(Code::W508, message).at(hint.span));
+        let diagnostic = Diagnostic::warning(Code::W508, message)
+            .at(hint.span)
+            .hint("remove the hint: the rename is done");
+        self.wrong(owner, property, diagnostic);
     }
 
-    fn claimed(&mut self, hint: &Name, name: &Name, other: &Name, owner: &str) {
+    fn claimed(
+        &mut self,
+        hint: &Name,
+        owner: &DeclaredType,
+        property: Option<&DeclaredProperty>,
+        other: &Name,
+    ) {
+        let (prefix, name) = match property {
+            Some(property) => (format!("{}.", owner.name.text), &property.name),
+            None => (String::new(), &owner.name),
+        };
         let message = format!(
-            "`{owner}{}` cannot take over `{owner}{}`, which `{owner}{}` already is",
+            "`{prefix}{}` cannot take over `{prefix}{}`, which `{prefix}{}` already is",
             name.text, hint.text, other.text
         );
-        self.diagnostics.push(
-            Diagnostic::error(Code::M313, message)
-                .at(hint.span)
-                .path(format!("{owner}{}", name.text)),
-        );
+        let diagnostic = Diagnostic::error(Code::M313, message).at(hint.span);
+        self.wrong(owner, property, diagnostic);
+    }
+
+    fn wrong(
+        &mut self,
+        owner: &DeclaredType,
+        property: Option<&DeclaredProperty>,
+        diagnostic: Diagnostic,
+    ) {
+        let property = property.map(|p| p.name.text.clone());
+        let path = match &property {
+            Some(property) => format!("{}.{property}", owner.name.text),
+            None => owner.name.text.clone(),
+        };
+        self.hints.push(Hint {
+            kind: owner.kind,
+            type_name: owner.name.text.clone(),
+            property,
+            diagnostic: diagnostic.path(path),
+        });
     }
 
     fn no_such_type(&mut self, ty: &DeclaredType, hint: &Name) {
@@ -256,8 +290,7 @@ impl<'a> Assigner<'a> {
                 Diagnostic::error(Code::M311, message)
             }
         };
-        self.diagnostics
-            .push(diagnostic.at(hint.span).path(ty.name.text.clone()));
+        self.wrong(ty, None, diagnostic.at(hint.span));
     }
 
     fn no_such_property(
@@ -285,7 +318,7 @@ impl<'a> Assigner<'a> {
             );
             Diagnostic::error(Code::M311, message)
         };
-        self.diagnostics.push(diagnostic.at(hint.span).path(path));
+        self.wrong(owner, Some(property), diagnostic.at(hint.span));
     }
 }
 

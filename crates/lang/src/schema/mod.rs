@@ -1,15 +1,17 @@
 //! Schemas: the catalog, and what turns source text into one.
 
+#[cfg(test)]
+mod accept;
 mod annotations;
 mod assign;
-mod ast;
+pub(crate) mod ast;
 mod catalog;
 mod check;
 mod constraints;
 mod declared;
 mod digest;
 pub mod migrate;
-mod parse;
+pub(crate) mod parse;
 #[cfg(test)]
 mod tests;
 
@@ -45,15 +47,7 @@ pub fn evolve(accepted: &Catalog, desired: &str) -> Result<Evolution, Vec<Diagno
     let (catalog, hints) = assign::assign(&declared, Some(accepted));
     let mut plan = migrate::plan(accepted, &catalog);
     for hint in hints {
-        if hint.is_error() {
-            plan.supported = false;
-            plan.steps.push(migrate::Step::UnsupportedChange {
-                entity: hint.path.clone().unwrap_or_default(),
-                reason: hint.message.clone(),
-                code: hint.code,
-            });
-        }
-        plan.diagnostics.push(hint);
+        plan.add_hint(hint);
     }
     Ok(Evolution {
         catalog,

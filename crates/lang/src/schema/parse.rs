@@ -5,13 +5,16 @@ use super::ast::{
     Property, Schema, TypeExpr,
 };
 use crate::diagnostic::{Code, Diagnostic, Span};
-use crate::syntax::{Cursor, Failed, Lexed, Parsed, TokenKind, data_type, lex};
+use crate::syntax::{
+    Comment, Cursor, Failed, Layout, Lexed, Parsed, Part, Token, TokenKind, data_type, lex,
+};
 use crate::value::Value;
 
 /// The declarations that could be read, and what was wrong with the text.
-pub(super) fn parse(source: &str) -> Tree {
+pub(crate) fn parse(source: &str) -> Tree {
     let Lexed {
         tokens,
+        comments,
         diagnostics,
         broken,
     } = lex(source);
@@ -25,17 +28,25 @@ pub(super) fn parse(source: &str) -> Tree {
     if !broken {
         parser.schema();
     }
+    let (tokens, diagnostics, layout) = parser.cursor.finish();
     Tree {
         schema: parser.schema,
-        diagnostics: parser.cursor.diagnostics,
+        diagnostics,
         lost_declarations: parser.lost_declarations,
         lost_members: parser.lost_members,
+        tokens,
+        comments,
+        layout,
     }
 }
 
-pub(super) struct Tree {
-    pub(super) schema: Schema,
-    pub(super) diagnostics: Vec<Diagnostic>,
+/// A schema as it is written, as far as it could be read.
+pub(crate) struct Tree {
+    pub(crate) schema: Schema,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) comments: Vec<Comment>,
+    pub(crate) layout: Layout,
     /// Some declaration could not be read.
     pub(super) lost_declarations: bool,
     /// Some property or constraint could not be read.
@@ -59,6 +70,7 @@ impl Parser<'_> {
                 self.lost_declarations = true;
                 return;
             }
+            self.cursor.part(Part::Declaration);
             if self.declaration().is_err() {
                 self.lost_declarations = true;
                 self.skip_declaration();
@@ -128,6 +140,7 @@ impl Parser<'_> {
         let mut seen = false;
         loop {
             if self.cursor.at("@") {
+                self.cursor.part(Part::Break);
                 annotations.push(self.annotation(true)?);
             } else if self.cursor.at_word("implements") && !seen {
                 self.cursor.bump();
@@ -158,6 +171,7 @@ impl Parser<'_> {
         let to = self.cursor.expect_type("the name of a node type")?;
         let mut annotations = Vec::new();
         while self.cursor.at("@") {
+            self.cursor.part(Part::Break);
             annotations.push(self.annotation(true)?);
         }
         let body = if self.cursor.at("{") {
@@ -188,6 +202,7 @@ impl Parser<'_> {
             self.cursor
                 .limit(count, "properties or constraints of one type")?;
             let start = self.cursor.position();
+            self.cursor.part(Part::Member);
             if self.member(&mut body).is_err() {
                 self.lost_members = true;
                 self.skip_member(start);
@@ -209,6 +224,7 @@ impl Parser<'_> {
                 let mut annotations = Vec::new();
                 while self.cursor.at("@") && !self.at_constraint() {
                     self.cursor.limit(annotations.len(), "annotations")?;
+                    self.cursor.part(Part::Break);
                     annotations.push(self.annotation(false)?);
                 }
                 body.properties.push(Property {
@@ -263,6 +279,7 @@ impl Parser<'_> {
     fn constraint(&mut self) -> Parsed<Constraint> {
         let start = self.cursor.span();
         self.cursor.bump();
+        self.cursor.tight();
         let word = self.cursor.expect_ident("a constraint")?.text;
         let open = self.cursor.position();
         let before = self.cursor.diagnostics.len();
@@ -304,7 +321,7 @@ impl Parser<'_> {
     }
 
     fn constraint_arguments(&mut self, word: &str) -> Parsed<ConstraintKind> {
-        self.cursor.expect("(")?;
+        self.cursor.expect_tight("(")?;
         let first = self.cursor.expect_ident("the name of a property")?;
         let kind = match word {
             "range" => {
@@ -356,6 +373,7 @@ impl Parser<'_> {
     fn annotation(&mut self, header: bool) -> Parsed<Annotation> {
         let start = self.cursor.span();
         self.cursor.expect("@")?;
+        self.cursor.tight();
         let name = self.cursor.expect_ident("the name of an annotation")?.text;
         let mut annotation = Annotation {
             span: self.cursor.since(start),
@@ -371,6 +389,7 @@ impl Parser<'_> {
             annotation.bounds = Some(self.card_bounds()?);
             return Ok(annotation);
         }
+        self.cursor.tight();
         self.cursor.bump();
         annotation.value = Some(self.argument()?);
         while self.cursor.eat(",") {
@@ -380,10 +399,19 @@ impl Parser<'_> {
             if is_member_list && !self.cursor.at("=") {
                 continue;
             }
+            self.cursor.tight();
             if !self.cursor.eat("=") {
                 return Err(self.malformed_argument("a named argument is written `name=value`"));
             }
+            self.cursor.tight();
             let value = self.argument()?;
+            if matches!(value.value, ArgumentValue::Name(_)) {
+                self.cursor.report(
+                    Diagnostic::error(Code::P011, "a named argument takes a text or a number")
+                        .at(value.span)
+                        .hint("write the text in quotes"),
+                );
+            }
             annotation.named.push((name, value));
         }
         if !self.cursor.eat(")") {
@@ -393,7 +421,7 @@ impl Parser<'_> {
     }
 
     fn card_bounds(&mut self) -> Parsed<(u64, Option<u64>)> {
-        self.cursor.expect("(")?;
+        self.cursor.expect_tight("(")?;
         let (min, _) = self.cursor.expect_int("the least number of edges")?;
         self.cursor.expect("..")?;
         let max = if self.cursor.at(")") {

@@ -1,5 +1,6 @@
 //! A position among tokens, with the errors found so far.
 
+use super::layout::{Layout, Part};
 use super::lexer::{MOST_ERRORS, Token, TokenKind};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::value::Value;
@@ -24,13 +25,14 @@ pub(crate) struct Cursor {
     /// Token at which the last error was reported: a second one there would be noise.
     complained: Option<usize>,
     depth: usize,
+    pub(crate) layout: Layout,
 }
 
 /// Parts of one kind in one place: properties of a type, projections of a query.
-const MOST: usize = 2000;
+pub(crate) const MOST: usize = 2000;
 
 /// Blocks and expressions may be nested this deeply.
-const DEEPEST: usize = 64;
+pub(crate) const DEEPEST: usize = 64;
 
 impl Cursor {
     pub(crate) fn new(tokens: Vec<Token>, diagnostics: Vec<Diagnostic>) -> Self {
@@ -40,7 +42,13 @@ impl Cursor {
             diagnostics,
             complained: None,
             depth: 0,
+            layout: Layout::default(),
         }
+    }
+
+    /// The tokens, what was wrong with them, and where parts begin.
+    pub(crate) fn finish(self) -> (Vec<Token>, Vec<Diagnostic>, Layout) {
+        (self.tokens, self.diagnostics, self.layout)
     }
 
     pub(crate) fn kind(&self) -> &TokenKind {
@@ -85,6 +93,22 @@ impl Cursor {
         token
     }
 
+    /// Something begins at this token.
+    pub(crate) fn part(&mut self, part: Part) {
+        self.layout.part(self.at, part);
+    }
+
+    /// No space belongs before this token.
+    pub(crate) fn tight(&mut self) {
+        self.layout.tight(self.at);
+    }
+
+    /// Like [`Cursor::expect`], with no space before.
+    pub(crate) fn expect_tight(&mut self, punct: &str) -> Parsed<()> {
+        self.tight();
+        self.expect(punct)
+    }
+
     pub(crate) fn at_end(&self) -> bool {
         *self.kind() == TokenKind::End
     }
@@ -99,6 +123,20 @@ impl Cursor {
 
     pub(crate) fn at_word(&self, word: &str) -> bool {
         self.word_ahead(0) == Some(word)
+    }
+
+    /// What comes before this token can be the end of an expression.
+    pub(crate) fn is_after_operand(&self) -> bool {
+        let before = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        match before.map(|t| &t.kind) {
+            Some(TokenKind::Punct(punct)) => matches!(*punct, ")" | "]" | "}"),
+            Some(TokenKind::Ident(word)) => !matches!(
+                word.as_str(),
+                "and" | "or" | "not" | "in" | "contains" | "starts_with" | "ends_with"
+            ),
+            Some(TokenKind::End) | None => false,
+            Some(_) => true,
+        }
     }
 
     /// The lower-case word `ahead` places further on.
@@ -143,7 +181,8 @@ impl Cursor {
             }
             TokenKind::Ident(text) => {
                 let message = format!("{what} begins with an upper-case letter, found `{text}`");
-                self.report(Diagnostic::error(Code::P007, message).at(span));
+                let hint = format!("write `{}`", with_first(&text, char::to_ascii_uppercase));
+                self.report(Diagnostic::error(Code::P007, message).at(span).hint(hint));
                 self.bump();
                 Ok(Name { text, span })
             }
@@ -161,7 +200,8 @@ impl Cursor {
             }
             TokenKind::Type(text) => {
                 let message = format!("{what} begins with a lower-case letter, found `{text}`");
-                self.report(Diagnostic::error(Code::P007, message).at(span));
+                let hint = format!("write `{}`", with_first(&text, char::to_ascii_lowercase));
+                self.report(Diagnostic::error(Code::P007, message).at(span).hint(hint));
                 self.bump();
                 Ok(Name { text, span })
             }
@@ -197,6 +237,9 @@ impl Cursor {
     pub(crate) fn signed_number(&mut self) -> Parsed<Value> {
         let start = self.span();
         let negative = self.eat("-");
+        if negative {
+            self.tight();
+        }
         let value = self.number(negative)?;
         match value {
             Some(value) => Ok(value),
@@ -240,6 +283,13 @@ impl Cursor {
         let message = format!("expected {expected}, found {}", self.kind().describe());
         let span = self.span();
         self.fail(Diagnostic::error(Code::P001, message).at(span))
+    }
+
+    /// Reports P001 here, with what to do about it.
+    pub(crate) fn unexpected_with(&mut self, expected: &str, hint: &str) -> Failed {
+        let message = format!("expected {expected}, found {}", self.kind().describe());
+        let span = self.span();
+        self.fail(Diagnostic::error(Code::P001, message).at(span).hint(hint))
     }
 
     /// Reports an error about this token, unless one has been reported here before.
@@ -302,9 +352,49 @@ impl Cursor {
         }
     }
 
+    /// After a failure in what began at token `start`: skips to the next token on the same level of
+    /// brackets at which `resumes` holds, or to `closing`, which stays. Gives the variables that
+    /// were skipped over.
+    pub(crate) fn recover(
+        &mut self,
+        start: usize,
+        closing: &str,
+        resumes: impl Fn(&Self) -> bool,
+    ) -> Vec<String> {
+        let stopped = self.at;
+        self.at = start;
+        let mut open: Vec<&'static str> = Vec::new();
+        let mut lost = Vec::new();
+        while !self.at_end() {
+            let goes_on = self.at >= stopped && self.at > start;
+            if goes_on && open.is_empty() && resumes(self) {
+                break;
+            }
+            match self.kind() {
+                TokenKind::Punct(punct @ ("{" | "(" | "[")) => open.push(punct),
+                TokenKind::Punct(punct @ ("}" | ")" | "]")) => {
+                    let partner = match *punct {
+                        "}" => "{",
+                        ")" => "(",
+                        _ => "[",
+                    };
+                    match open.iter().rposition(|p| *p == partner) {
+                        Some(depth) => open.truncate(depth),
+                        None if *punct == closing => break,
+                        None => {}
+                    }
+                }
+                TokenKind::Var(name) => lost.push(name.clone()),
+                _ => {}
+            }
+            self.bump();
+        }
+        lost
+    }
+
     /// The words of `enum( )`: runs of letters, digits, `_` and `-` without a gap.
     pub(crate) fn enum_words(&mut self, source: &str) -> Parsed<Vec<Name>> {
-        self.expect("(")?;
+        self.expect_tight("(")?;
         let mut words = Vec::new();
         loop {
             if !is_enum_part(self.kind()) {
@@ -312,6 +402,7 @@ impl Cursor {
             }
             let mut span = self.bump().span;
             while is_enum_part(self.kind()) && self.span().start == span.end {
+                self.tight();
                 span.end = self.bump().span.end;
             }
             let text = source
@@ -325,6 +416,13 @@ impl Cursor {
             self.expect(",")?;
         }
     }
+}
+
+/// The word with its first letter in the other case.
+fn with_first(word: &str, change: fn(&char) -> char) -> String {
+    let mut chars = word.chars();
+    let first = chars.next().map(|c| change(&c));
+    first.into_iter().chain(chars).collect()
 }
 
 fn is_enum_part(kind: &TokenKind) -> bool {

@@ -31,9 +31,18 @@ pub(crate) enum TokenKind {
     End,
 }
 
+/// `// …` or `/* … */`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Comment {
+    pub(crate) span: Span,
+    /// Number of tokens before it.
+    pub(crate) before: usize,
+}
+
 pub(crate) struct Lexed {
     /// Ends with [`TokenKind::End`].
     pub(crate) tokens: Vec<Token>,
+    pub(crate) comments: Vec<Comment>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// The rest of the text makes no sense: parsing it would only repeat the complaint.
     pub(crate) broken: bool,
@@ -52,6 +61,7 @@ pub(crate) fn lex(source: &str) -> Lexed {
         line: 1,
         column: 1,
         tokens: Vec::new(),
+        comments: Vec::new(),
         diagnostics: Vec::new(),
     };
     if source.len() > LARGEST_SOURCE {
@@ -78,6 +88,7 @@ struct Lexer<'a> {
     line: u32,
     column: u32,
     tokens: Vec<Token>,
+    comments: Vec<Comment>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -119,6 +130,7 @@ impl Lexer<'_> {
         self.push(mark, TokenKind::End);
         Lexed {
             tokens: self.tokens,
+            comments: self.comments,
             diagnostics: self.diagnostics,
             broken,
         }
@@ -130,8 +142,10 @@ impl Lexer<'_> {
             if rest.starts_with([' ', '\t', '\r', '\n']) {
                 self.bump();
             } else if rest.starts_with("//") {
+                let mark = self.mark();
                 let length = rest.find('\n').unwrap_or(rest.len());
                 self.bump_to(self.at + length);
+                self.comment(mark);
             } else if let Some(comment) = rest.strip_prefix("/*") {
                 let mark = self.mark();
                 let Some(length) = comment.find("*/") else {
@@ -145,10 +159,18 @@ impl Lexer<'_> {
                     return None;
                 };
                 self.bump_to(self.at + length + 4);
+                self.comment(mark);
             } else {
                 return Some(());
             }
         }
+    }
+
+    fn comment(&mut self, mark: Mark) {
+        self.comments.push(Comment {
+            span: self.span(mark),
+            before: self.tokens.len(),
+        });
     }
 
     fn string(&mut self, mark: Mark) -> Option<()> {
@@ -243,7 +265,10 @@ impl Lexer<'_> {
                 let span = self.span(mark);
                 let mut diagnostic = Diagnostic::error(
                     Code::P006,
-                    format!("unexpected character `{}`", c.escape_debug()),
+                    match c {
+                        '\'' | '\\' => format!("unexpected character `{c}`"),
+                        _ => format!("unexpected character `{}`", c.escape_debug()),
+                    },
                 )
                 .at(span);
                 diagnostic = match c {
@@ -343,13 +368,21 @@ impl TokenKind {
     /// For messages.
     pub(crate) fn describe(&self) -> String {
         match self {
-            TokenKind::Type(word) | TokenKind::Ident(word) => format!("`{word}`"),
-            TokenKind::Var(word) => format!("`${word}`"),
-            TokenKind::Int(text) | TokenKind::Float(text) => format!("`{text}`"),
+            TokenKind::Type(word) | TokenKind::Ident(word) => format!("`{}`", short(word)),
+            TokenKind::Var(word) => format!("`${}`", short(word)),
+            TokenKind::Int(text) | TokenKind::Float(text) => format!("`{}`", short(text)),
             TokenKind::String(_) => "a string".to_owned(),
             TokenKind::Punct(text) => format!("`{text}`"),
             TokenKind::End => "the end of the text".to_owned(),
         }
+    }
+}
+
+/// Words consist of ASCII characters.
+fn short(word: &str) -> String {
+    match word.get(..80) {
+        Some(start) if word.len() > 80 => format!("{start}…"),
+        _ => word.to_owned(),
     }
 }
 

@@ -94,7 +94,10 @@ fn list(cursor: &mut Cursor, source: &str) -> Parsed<DataType> {
 }
 
 fn vector(cursor: &mut Cursor) -> Parsed<DataType> {
-    cursor.expect("(")?;
+    if !cursor.at("(") {
+        return Err(cursor.unexpected_with("`(`", "a vector has a width, `Vector(384)`"));
+    }
+    cursor.expect_tight("(")?;
     let span: Span = cursor.span();
     if !matches!(cursor.kind(), TokenKind::Int(_)) {
         return Err(cursor.unexpected("the width of the vector"));

@@ -45,7 +45,8 @@ pub fn coerce(value: Value, data_type: &DataType) -> Result<Value, ValueError> {
 }
 
 /// The order of two values: numbers by exact value across their types, texts by bytes, false before
-/// true, −0 equal to 0. `None` if one is null or NaN, or if they do not compare.
+/// true, −0 equal to 0, NaN equal to itself and above all numbers. `None` if one is null, or if they
+/// do not compare.
 #[must_use]
 pub fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
@@ -55,9 +56,12 @@ pub fn compare(left: &Value, right: &Value) -> Option<Ordering> {
         (Value::DateTime(a), Value::DateTime(b)) => Some(a.cmp(b)),
         _ => match (number(left)?, number(right)?) {
             (Number::Int(a), Number::Int(b)) => Some(a.cmp(&b)),
-            (Number::Float(a), Number::Float(b)) => a.partial_cmp(&b),
-            (Number::Int(a), Number::Float(b)) => compare_int_float(a, b),
-            (Number::Float(a), Number::Int(b)) => compare_int_float(b, a).map(Ordering::reverse),
+            (Number::Float(a), Number::Float(b)) => Some(
+                a.partial_cmp(&b)
+                    .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())),
+            ),
+            (Number::Int(a), Number::Float(b)) => Some(compare_int_float(a, b)),
+            (Number::Float(a), Number::Int(b)) => Some(compare_int_float(b, a).reverse()),
         },
     }
 }
@@ -82,23 +86,20 @@ fn number(value: &Value) -> Option<Number> {
     clippy::cast_possible_truncation,
     reason = "the float is known to lie within range"
 )]
-fn compare_int_float(int: i128, float: f64) -> Option<Ordering> {
-    if float.is_nan() {
-        return None;
-    }
+fn compare_int_float(int: i128, float: f64) -> Ordering {
     // All integers here lie within ±2⁶⁵, well inside of i128.
-    if float >= 36_893_488_147_419_103_232.0 {
-        return Some(Ordering::Less);
+    if float.is_nan() || float >= 36_893_488_147_419_103_232.0 {
+        return Ordering::Less;
     }
     if float <= -36_893_488_147_419_103_232.0 {
-        return Some(Ordering::Greater);
+        return Ordering::Greater;
     }
     let whole = float.trunc();
-    Some(int.cmp(&(whole as i128)).then_with(|| {
+    int.cmp(&(whole as i128)).then_with(|| {
         0.0_f64
             .partial_cmp(&(float - whole))
             .unwrap_or(Ordering::Equal)
-    }))
+    })
 }
 
 fn coerce_scalar(value: Value, scalar: Scalar) -> Result<Value, ValueError> {

@@ -61,6 +61,7 @@ pub(crate) fn encode<M: Send + 'static>(
         stats: Some(ExecutionStats {
             elapsed_us: answered.result.stats.elapsed_us,
             rows_scanned: answered.result.stats.rows_scanned,
+            peak_memory_bytes: answered.result.stats.peak_memory_bytes,
             ..ExecutionStats::default()
         }),
     };

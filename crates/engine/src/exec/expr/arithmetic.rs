@@ -98,7 +98,7 @@ fn in_range(exact: i128, unsigned: bool) -> Result<Value> {
     value.ok_or_else(overflow)
 }
 
-fn overflow() -> Error {
+pub(super) fn overflow() -> Error {
     rule(
         Code::R440,
         "arithmetic overflow: the result does not fit its type",

@@ -25,10 +25,7 @@ pub(super) fn compare(op: Comparison, left: &Operand, right: &Operand) -> Result
                 predicate(&both, |i| l.value(left.index(i)) != r.value(right.index(i)))
             }
             _ => predicate(&both, |i| {
-                holds(
-                    op,
-                    Some(l.value(left.index(i)).cmp(r.value(right.index(i)))),
-                )
+                holds(op, l.value(left.index(i)).cmp(r.value(right.index(i))))
             }),
         };
     }
@@ -36,17 +33,14 @@ pub(super) fn compare(op: Comparison, left: &Operand, right: &Operand) -> Result
         (DataType::Boolean, DataType::Boolean) => {
             let (l, r) = (left.array.as_boolean(), right.array.as_boolean());
             predicate(&both, |i| {
-                holds(
-                    op,
-                    Some(l.value(left.index(i)).cmp(&r.value(right.index(i)))),
-                )
+                holds(op, l.value(left.index(i)).cmp(&r.value(right.index(i))))
             })
         }
         (DataType::Date32, DataType::Date32) => {
             let l = left.array.as_primitive::<Date32Type>().values();
             let r = right.array.as_primitive::<Date32Type>().values();
             predicate(&both, |i| {
-                holds(op, Some(l[left.index(i)].cmp(&r[right.index(i)])))
+                holds(op, l[left.index(i)].cmp(&r[right.index(i)]))
             })
         }
         (DataType::Timestamp(..), DataType::Timestamp(..)) => {
@@ -59,7 +53,7 @@ pub(super) fn compare(op: Comparison, left: &Operand, right: &Operand) -> Result
                 .as_primitive::<TimestampMillisecondType>()
                 .values();
             predicate(&both, |i| {
-                holds(op, Some(l[left.index(i)].cmp(&r[right.index(i)])))
+                holds(op, l[left.index(i)].cmp(&r[right.index(i)]))
             })
         }
         _ => numbers(op, left, right),
@@ -77,14 +71,14 @@ fn numbers(op: Comparison, left: &Operand, right: &Operand) -> Result<Operand> {
     };
     match (&l, &r) {
         (Numbers::Int(l), Numbers::Int(r)) => predicate(&both, |i| {
-            holds(op, Some(l[left.index(i)].cmp(&r[right.index(i)])))
+            holds(op, l[left.index(i)].cmp(&r[right.index(i)]))
         }),
         (Numbers::Float(l), Numbers::Float(r)) => predicate(&both, |i| {
-            holds(op, l[left.index(i)].partial_cmp(&r[right.index(i)]))
+            holds(op, compare_floats(l[left.index(i)], r[right.index(i)]))
         }),
         (Numbers::Float(l), ints) => predicate(&both, |i| {
             let order = integer_with_float(ints.integer(right.index(i)), l[left.index(i)]);
-            holds(op, order.map(Ordering::reverse))
+            holds(op, order.reverse())
         }),
         (ints, Numbers::Float(r)) => predicate(&both, |i| {
             holds(
@@ -93,42 +87,38 @@ fn numbers(op: Comparison, left: &Operand, right: &Operand) -> Result<Operand> {
             )
         }),
         (l, r) => predicate(&both, |i| {
-            holds(
-                op,
-                Some(l.integer(left.index(i)).cmp(&r.integer(right.index(i)))),
-            )
+            holds(op, l.integer(left.index(i)).cmp(&r.integer(right.index(i))))
         }),
     }
 }
 
-/// `None` (a NaN is a side) only is unequal.
-fn holds(op: Comparison, order: Option<Ordering>) -> bool {
+fn holds(op: Comparison, order: Ordering) -> bool {
     match op {
-        Comparison::Eq => order == Some(Ordering::Equal),
-        Comparison::Ne => order != Some(Ordering::Equal),
-        Comparison::Lt => order == Some(Ordering::Less),
-        Comparison::Le => order.is_some_and(Ordering::is_le),
-        Comparison::Gt => order == Some(Ordering::Greater),
-        Comparison::Ge => order.is_some_and(Ordering::is_ge),
+        Comparison::Eq => order.is_eq(),
+        Comparison::Ne => order.is_ne(),
+        Comparison::Lt => order.is_lt(),
+        Comparison::Le => order.is_le(),
+        Comparison::Gt => order.is_gt(),
+        Comparison::Ge => order.is_ge(),
     }
 }
 
+/// −0 equals 0; NaN equals itself and is above all numbers, as it is in sorting and grouping.
+pub(in crate::exec) fn compare_floats(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b)
+        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
 /// Exact: integers here have at most 65 bits, so beyond 2^100 a float decides by its sign.
-fn integer_with_float(integer: i128, float: f64) -> Option<Ordering> {
-    if float.is_nan() {
-        return None;
+fn integer_with_float(integer: i128, float: f64) -> Ordering {
+    if float.is_nan() || float > 2f64.powi(100) {
+        return Ordering::Less;
     }
-    if float.abs() > 2f64.powi(100) {
-        return Some(if float > 0.0 {
-            Ordering::Less
-        } else {
-            Ordering::Greater
-        });
+    if float < -2f64.powi(100) {
+        return Ordering::Greater;
     }
     let whole = float.trunc();
-    Some(
-        integer
-            .cmp(&(whole as i128))
-            .then_with(|| 0.0.partial_cmp(&(float - whole)).unwrap_or(Ordering::Equal)),
-    )
+    integer
+        .cmp(&(whole as i128))
+        .then_with(|| compare_floats(0.0, float - whole))
 }

@@ -7,9 +7,9 @@ use omnigraph_lang::query::Function;
 use omnigraph_lang::value::{Value, civil};
 use regex::Regex;
 
-use super::arithmetic::instant;
+use super::arithmetic::{instant, overflow};
 use super::operand::{Operand, nulls_like, predicate};
-use super::{from_values, rule};
+use super::{from_values, in_type, rule};
 use crate::error::{Error, Result};
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
@@ -22,7 +22,7 @@ pub(super) fn call(function: Function, args: &[Operand], ty: &DataType) -> Resul
     match function {
         Function::Coalesce => from_values(ty, &all, |row| {
             let mut values = args.iter().map(|arg| arg.value(row));
-            Ok(values.find(|v| !v.is_null()).unwrap_or(Value::Null))
+            in_type(values.find(|v| !v.is_null()).unwrap_or(Value::Null), ty)
         }),
         Function::Matches => matches(first, &args[1]),
         Function::Lower | Function::Upper | Function::Trim | Function::Length => {
@@ -36,7 +36,7 @@ pub(super) fn call(function: Function, args: &[Operand], ty: &DataType) -> Resul
         Function::Abs | Function::Floor | Function::Ceil | Function::Round => {
             from_values(ty, &all, |row| {
                 let digits = args.get(1).map(|arg| arg.value(row));
-                numeric(function, first.value(row), digits)
+                in_type(numeric(function, first.value(row), digits)?, ty)
             })
         }
         Function::Size => from_values(ty, &all, |row| {
@@ -105,56 +105,76 @@ fn numeric(function: Function, value: Value, digits: Option<Value>) -> Result<Va
         Some(Value::UInt(d)) => d.min(400) as i32,
         Some(_) => return Ok(Value::Null),
     };
+    let rounds = function == Function::Round;
     let float = |x: f64| match function {
         Function::Abs => x.abs(),
         Function::Floor => x.floor(),
-        Function::Ceil => x.ceil(),
-        _ => round(x, digits),
+        _ => x.ceil(),
     };
     Ok(match value {
+        Value::F64(x) if rounds => Value::F64(round(x, &format!("{x:e}"), digits)),
+        Value::F32(x) if rounds => {
+            Value::F32(round(f64::from(x), &format!("{x:e}"), digits) as f32)
+        }
         Value::F64(x) => Value::F64(float(x)),
         Value::F32(x) => Value::F32(float(f64::from(x)) as f32),
         Value::Int(i) if function == Function::Abs => {
-            Value::Int(i.checked_abs().ok_or_else(|| {
-                rule(
-                    Code::R440,
-                    "arithmetic overflow: the result does not fit its type",
-                )
-            })?)
+            Value::Int(i.checked_abs().ok_or_else(overflow)?)
         }
-        Value::Int(i) if function == Function::Round && digits < 0 => {
-            Value::Int(round_integer(i, digits)?)
-        }
+        Value::Int(i) if rounds => match i64::try_from(round_integer(i.into(), digits)) {
+            Ok(i) => Value::Int(i),
+            Err(_) => return Err(overflow()),
+        },
+        Value::UInt(u) if rounds => match u64::try_from(round_integer(u.into(), digits)) {
+            Ok(u) => Value::UInt(u),
+            Err(_) => return Err(overflow()),
+        },
         other => other,
     })
 }
 
-/// Half away from zero.
-fn round(x: f64, digits: i32) -> f64 {
-    if digits == 0 {
-        return x.round();
+/// Half away from zero, of the shortest decimal digits that stand for the number: what is shown as
+/// 1.005 rounds to 1.01. `text` is the number in scientific notation.
+fn round(x: f64, text: &str, digits: i32) -> f64 {
+    let Some((mantissa, exponent)) = text.split_once('e') else {
+        // Not finite.
+        return x;
+    };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let mut known: Vec<u8> = mantissa
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .map(|b| b - b'0')
+        .collect();
+    // Digits in front of the place of rounding.
+    let keep = i64::from(exponent) + 1 + i64::from(digits);
+    if keep >= known.len() as i64 {
+        return x;
     }
-    let scale = 10f64.powi(digits);
-    let scaled = x * scale;
-    if !scaled.is_finite() || scale == 0.0 {
-        return if digits < 0 { 0.0 } else { x };
+    if keep < 0 {
+        return 0.0_f64.copysign(x);
     }
-    scaled.round() / scale
+    let up = known[keep as usize] >= 5;
+    known.truncate(keep as usize);
+    let mut number: i128 = 0;
+    for digit in known {
+        number = number * 10 + i128::from(digit);
+    }
+    number += i128::from(up);
+    let sign = if x.is_sign_negative() { "-" } else { "" };
+    // Digits and a power of ten always read as a number.
+    format!("{sign}{number}e{}", -digits).parse().unwrap_or(x)
 }
 
-fn round_integer(value: i64, digits: i32) -> Result<i64> {
-    if digits < -18 {
-        return Ok(0);
+fn round_integer(value: i128, digits: i32) -> i128 {
+    if digits >= 0 {
+        return value;
+    }
+    if digits < -20 {
+        return 0;
     }
     let unit = 10i128.pow(digits.unsigned_abs());
-    let value = i128::from(value);
-    let rounded = (value.abs() + unit / 2) / unit * unit * value.signum();
-    i64::try_from(rounded).map_err(|_| {
-        rule(
-            Code::R440,
-            "arithmetic overflow: the result does not fit its type",
-        )
-    })
+    (value.abs() + unit / 2) / unit * unit * value.signum()
 }
 
 fn calendar(function: Function, millis: i64) -> Value {

@@ -12,17 +12,19 @@ mod tests;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_array::{Array, ArrayRef, StringArray, UInt32Array, new_null_array};
 use arrow_schema::DataType;
+use arrow_select::take::take;
 use omnigraph_lang::query::{
-    Expr, ExprKind, ExprType, OwnField, ParamId, RankCall, SearchCall, TextTest, VarId,
+    Expr, ExprKind, ExprType, Function, OwnField, ParamId, PropertyRef, RankCall, SearchCall,
+    TextTest, VarId,
 };
-use omnigraph_lang::schema::PropertyId;
 use omnigraph_lang::value::Value;
 use omnigraph_lang::{Code, Diagnostic};
 
 use super::values::{array_of, list_type, scalar_type, value_at, vector_type};
 use crate::error::{Error, ErrorKind, Result};
+pub(super) use compare::compare_floats;
 use operand::Operand;
 
 /// What the leaves of an expression are, for the rows at hand.
@@ -37,13 +39,18 @@ pub(crate) trait Scope {
 pub(crate) enum Leaf<'a> {
     Property {
         var: VarId,
-        property: PropertyId,
+        property: &'a PropertyRef,
     },
-    /// Also a variable by itself; null where the entity is null.
+    /// A variable by itself: of an entity its id, of a path all of it.
+    Entity(VarId),
+    /// Null where the entity is null.
     Id(VarId),
     TypeName(VarId),
     FromId(VarId),
     ToId(VarId),
+    PathLength(VarId),
+    PathNodes(VarId),
+    PathEdges(VarId),
     /// Of the entity that a mutation looks at.
     Own(OwnField),
     GroupKey(usize),
@@ -70,7 +77,8 @@ pub(crate) fn arrow_type(ty: &ExprType) -> DataType {
         ExprType::EmptyList => list_type(omnigraph_lang::schema::Scalar::String),
         ExprType::Vector(width) => vector_type(*width),
         ExprType::Blob => DataType::LargeBinary,
-        ExprType::Node | ExprType::Edge | ExprType::Path => DataType::Utf8,
+        ExprType::Node | ExprType::Edge => DataType::Utf8,
+        ExprType::Path => super::path_values::whole_type(),
     }
 }
 
@@ -134,6 +142,52 @@ pub(crate) fn rule(code: Code, message: impl Into<String>) -> Error {
     Error::diagnostics(ErrorKind::Invalid, vec![Diagnostic::error(code, message)])
 }
 
+/// An error of values, which other rows need not have.
+fn of_a_row(error: &Error) -> bool {
+    let found = &error.detail().diagnostics;
+    let codes = [Code::R440, Code::R441, Code::R442, Code::R443];
+    !found.is_empty() && found.iter().all(|d| codes.contains(&d.code))
+}
+
+/// An integer in the range of its place.
+///
+/// # Errors
+/// R440.
+fn in_type(value: Value, ty: &DataType) -> Result<Value> {
+    let exact = match &value {
+        Value::Int(i) => i128::from(*i),
+        Value::UInt(u) => i128::from(*u),
+        _ => return Ok(value),
+    };
+    let fits = match ty {
+        DataType::Int32 => i32::try_from(exact).is_ok(),
+        DataType::Int64 => i64::try_from(exact).is_ok(),
+        DataType::UInt32 => u32::try_from(exact).is_ok(),
+        DataType::UInt64 => u64::try_from(exact).is_ok(),
+        _ => true,
+    };
+    match fits {
+        true => Ok(value),
+        false => Err(arithmetic::overflow()),
+    }
+}
+
+/// Some of the rows of a scope.
+struct Part<'a> {
+    scope: &'a dyn Scope,
+    rows: UInt32Array,
+}
+
+impl Scope for Part<'_> {
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn resolve(&self, leaf: Leaf<'_>) -> Result<ArrayRef> {
+        Ok(take(&self.scope.resolve(leaf)?, &self.rows, None)?)
+    }
+}
+
 struct Nothing;
 
 impl Scope for Nothing {
@@ -167,8 +221,14 @@ impl Evaluator<'_> {
                 text_test(*test, &self.eval(text)?, &self.eval(part)?)
             }
             ExprKind::In { item, list } => logic::contains(&self.eval(item)?, &self.eval(list)?),
-            ExprKind::And(parts) => logic::and(&self.all(parts)?),
-            ExprKind::Or(parts) => logic::or(&self.all(parts)?),
+            ExprKind::And(parts) => match self.all(parts) {
+                Ok(parts) => logic::and(&parts),
+                Err(error) => self.until(parts, false, error),
+            },
+            ExprKind::Or(parts) => match self.all(parts) {
+                Ok(parts) => logic::or(&parts),
+                Err(error) => self.until(parts, true, error),
+            },
             ExprKind::Not(part) => logic::not(&self.eval(part)?),
             ExprKind::IsNull(part) => logic::is_null(&self.eval(part)?),
             ExprKind::Arithmetic { op, left, right } => {
@@ -176,7 +236,14 @@ impl Evaluator<'_> {
             }
             ExprKind::Negate(part) => arithmetic::negate(&self.eval(part)?, &expr.ty),
             ExprKind::Call { function, args } => {
-                function::call(*function, &self.all(args)?, &arrow_type(&expr.ty))
+                let ty = arrow_type(&expr.ty);
+                match self.all(args) {
+                    Ok(args) => function::call(*function, &args, &ty),
+                    Err(error) if *function == Function::Coalesce => {
+                        self.first_known(args, &ty, error)
+                    }
+                    Err(error) => Err(error),
+                }
             }
             ExprKind::Cast { value, to, mode } => cast::cast(&self.eval(value)?, to, *mode),
             _ => self.leaf(expr),
@@ -187,9 +254,13 @@ impl Evaluator<'_> {
         let leaf = match &expr.kind {
             ExprKind::Property { var, property } => Leaf::Property {
                 var: *var,
-                property: *property,
+                property,
             },
-            ExprKind::Var(var) | ExprKind::EntityId(var) => Leaf::Id(*var),
+            ExprKind::Var(var) => Leaf::Entity(*var),
+            ExprKind::EntityId(var) => Leaf::Id(*var),
+            ExprKind::PathLength(var) => Leaf::PathLength(*var),
+            ExprKind::PathNodes(var) => Leaf::PathNodes(*var),
+            ExprKind::PathEdges(var) => Leaf::PathEdges(*var),
             ExprKind::TypeName(var) => Leaf::TypeName(*var),
             ExprKind::FromId(var) => Leaf::FromId(*var),
             ExprKind::ToId(var) => Leaf::ToId(*var),
@@ -207,6 +278,62 @@ impl Evaluator<'_> {
         parts.iter().map(|part| self.eval(part)).collect()
     }
 
+    /// `and` and `or` where some part cannot be told for some row: from left to right, each part
+    /// only for the rows that the parts before it have not decided.
+    fn until(&self, parts: &[Expr], decides: bool, error: Error) -> Result<Operand> {
+        if !of_a_row(&error) {
+            return Err(error);
+        }
+        let mut results = vec![Value::Bool(!decides); self.scope.rows()];
+        let mut open: Vec<u32> = (0..results.len() as u32).collect();
+        for part in parts {
+            let values = self.evaluate_at(part, &open)?;
+            let mut at = 0;
+            open.retain(|row| {
+                let value = value_at(&values, at);
+                at += 1;
+                let result = &mut results[*row as usize];
+                match value {
+                    Value::Bool(b) if b == decides => *result = Value::Bool(b),
+                    Value::Bool(_) => {}
+                    _ => *result = Value::Null,
+                }
+                *result != Value::Bool(decides)
+            });
+        }
+        Ok(Operand::rows(array_of(&DataType::Boolean, &results)?))
+    }
+
+    /// `coalesce` where some argument cannot be told for some row: each only for the rows that have
+    /// no value yet.
+    fn first_known(&self, args: &[Expr], ty: &DataType, error: Error) -> Result<Operand> {
+        if !of_a_row(&error) {
+            return Err(error);
+        }
+        let mut results = vec![Value::Null; self.scope.rows()];
+        let mut open: Vec<u32> = (0..results.len() as u32).collect();
+        for arg in args {
+            let values = self.evaluate_at(arg, &open)?;
+            for (at, row) in open.iter().enumerate() {
+                results[*row as usize] = in_type(value_at(&values, at), ty)?;
+            }
+            open.retain(|row| results[*row as usize].is_null());
+        }
+        Ok(Operand::rows(array_of(ty, &results)?))
+    }
+
+    /// The values of an expression for some of the rows.
+    fn evaluate_at(&self, expr: &Expr, rows: &[u32]) -> Result<ArrayRef> {
+        let part = Part {
+            scope: self.scope,
+            rows: rows.to_vec().into(),
+        };
+        if rows.is_empty() {
+            return Ok(new_null_array(&arrow_type(&expr.ty), 0));
+        }
+        evaluate(expr, &part, self.ctx)
+    }
+
     fn param(&self, id: ParamId) -> Result<&Value> {
         self.ctx
             .params
@@ -216,13 +343,15 @@ impl Evaluator<'_> {
 
     fn list(&self, expr: &Expr, items: &[Expr]) -> Result<Operand> {
         let items = self.all(items)?;
-        let (len, constant) = operand::extent(&items);
-        let values: Vec<Value> = (0..len)
-            .map(|row| Value::List(items.iter().map(|item| item.value(row)).collect()))
-            .collect();
-        Ok(Operand {
-            array: array_of(&arrow_type(&expr.ty), &values)?,
-            constant,
+        let ty = arrow_type(&expr.ty);
+        let item_type = match &ty {
+            DataType::List(item) => item.data_type(),
+            other => other,
+        };
+        let all: Vec<&Operand> = items.iter().collect();
+        from_values(&ty, &all, |row| {
+            let items = items.iter().map(|item| in_type(item.value(row), item_type));
+            Ok(Value::List(items.collect::<Result<_>>()?))
         })
     }
 }
@@ -268,8 +397,8 @@ impl Operand {
         if rows == 1 {
             return Ok(self.array);
         }
-        let indices = arrow_array::UInt32Array::from(vec![0; rows]);
-        Ok(arrow_select::take::take(&self.array, &indices, None)?)
+        let indices = UInt32Array::from(vec![0; rows]);
+        Ok(take(&self.array, &indices, None)?)
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::example::example;
+use super::fixture::Fixture;
 
 /// How the expected values relate to the result.
 #[derive(Clone, Copy)]
@@ -559,7 +560,233 @@ const CASES: &[Case] = &[
         r#"{"s":"libs"}"#,
         Rows("[2]"),
     ),
+    (
+        8,
+        "",
+        r#"M{ $p: Package { section: "games" } }"#,
+        "{}",
+        Code("Q203"),
+    ),
+    (15, "", "M{ $p dependsOn{0,2} $q }", "{}", Code("Q215")),
+    (15, "", "M{ $p dependsOn{3,1} $q }", "{}", Code("Q215")),
+    (15, "", "M{ $p dependsOn{1,} $q }", "{}", Code("Q215")),
+    (16, "", "M{ $m <maintains> $p }", "{}", Code("Q222")),
+    (16, "", "M{ $p likes $q }", "{}", Code("Q204")),
+    (
+        16,
+        "",
+        "M{ $i: Issue  $i dependsOn $q }",
+        "{}",
+        Code("Q205"),
+    ),
+    (
+        22,
+        "",
+        r#"M{ $p: Package  not { $q: Package { name: "git" } } }"#,
+        "{}",
+        Code("Q209"),
+    ),
+    (
+        23,
+        "",
+        "M{ $p: Package  $p $w:dependsOn{1,2} $q }",
+        "{}",
+        Code("Q223"),
+    ),
+    (
+        23,
+        "",
+        "M{ $p: Package  $p $p:dependsOn $q }",
+        "{}",
+        Code("Q223"),
+    ),
+    (
+        23,
+        "",
+        "M{ $p: Package  $p $w:dependsOn $q } R{ $w }",
+        "{}",
+        Code("Q223"),
+    ),
+    (
+        25,
+        "",
+        r#"M{ $p: Package  $p.kb starts_with "1" }"#,
+        "{}",
+        Code("Q207"),
+    ),
+    (
+        26,
+        "$a: String, $b: String",
+        "M{ $p: Package  $a contains $b }",
+        r#"{"a":"xy","b":"y"}"#,
+        Code("Q239"),
+    ),
+    (
+        26,
+        "$a: String, $b: String",
+        r#"M{ $p: Package { name: "git" }  ($a) contains $b }"#,
+        r#"{"a":"xy","b":"y"}"#,
+        Bag(r#"["git"]"#),
+    ),
+    (
+        27,
+        "",
+        r#"M{ $p: Package  $p.released = "2022-10-20" }"#,
+        "{}",
+        Code("Q207"),
+    ),
+    (
+        33,
+        "",
+        "M{ $p: Package } R{ sum($p.name) }",
+        "{}",
+        Code("Q208"),
+    ),
+    (33, "", "M{ $n: Note } R{ $n.pic }", "{}", Code("Q224")),
+    (
+        33,
+        "",
+        "M{ $p: Package } R{ $p.name } order { nope }",
+        "{}",
+        Code("Q229"),
+    ),
+    (
+        36,
+        "",
+        "M{ $p: Package } R{ $p.name } order { nearest($p.vec, [2.1, 0.0]) }",
+        "{}",
+        Code("Q217"),
+    ),
+    (
+        36,
+        "",
+        "M{ $p: Package } R{ $p.name } order { nearest($p.vec, [2.1, 0.0]) desc } limit 2",
+        "{}",
+        Code("P016"),
+    ),
+    (
+        36,
+        "",
+        "M{ $p: Package } R{ $p.name } order { nearest($p.vec, [1.0]) } limit 2",
+        "{}",
+        Code("Q220"),
+    ),
+    (
+        40,
+        "",
+        r#"M{ $p: Package } R{ $p.name } order { rrf(bm25($p.summary, "a"), search($p.summary, "a")) } limit 2"#,
+        "{}",
+        Code("Q221"),
+    ),
+    (
+        40,
+        "",
+        r#"M{ $p: Package } R{ $p.name } order { rrf(nearest($p.vec, [2.1, 0.0]), bm25($p.summary, "a"), 0) } limit 2"#,
+        "{}",
+        Code("Q221"),
+    ),
+    (
+        40,
+        "",
+        r#"M{ $p: Package } R{ $p.name } order { rrf(nearest($p.vec, [2.1, 0.0]), bm25($p.summary, "a")) }"#,
+        "{}",
+        Code("Q217"),
+    ),
+    (
+        46,
+        "",
+        r#"M{ $p: Package  matches($p.name, "(") }"#,
+        "{}",
+        Code("Q240"),
+    ),
+    (48, "", "M{ $p: Package  1 < 2 < 3 }", "{}", Code("P015")),
+    (
+        48,
+        "",
+        r#"M{ $p: Package } R{ [1, "a"] }"#,
+        "{}",
+        Code("Q228"),
+    ),
+    (48, "", "M{ $p: Package } R{ foo(1) }", "{}", Code("Q227")),
+    (
+        54,
+        "",
+        r#"M{ $p: Package { name: "bash" }  $p dependsOn|conflicts $q } R{ $q.name }"#,
+        "{}",
+        Bag(r#"["git","libc"]"#),
+    ),
+    (
+        55,
+        "",
+        "M{ $x: Titled } R{ count($x) as c }",
+        "{}",
+        Rows("[5]"),
+    ),
+    (
+        55,
+        "",
+        r#"M{ $x: Titled  $x affects|warns $p  $p.name = "curl" } R{ id($x), type_name($x) }"#,
+        "{}",
+        Bag(r#"[["cve-1","Advisory"],["i1","Issue"]]"#),
+    ),
+    (
+        56,
+        "",
+        "M{ $x: Titled  $x.votes > 1 } R{ $x.title }",
+        "{}",
+        Code("Q234"),
+    ),
+    (
+        56,
+        "",
+        "M{ $x: Titled  $x affects $p  $x.votes > 2 } R{ $x.slug }",
+        "{}",
+        Bag(r#"["i1"]"#),
+    ),
+    (
+        57,
+        "",
+        r#"M{ $a: Package { name: "git" }  path $r = shortest $a dependsOn{1,6} $b  $b.name = "libc" }
+           R{ nodes($r), edges($r), length($r) }"#,
+        "{}",
+        Rows(r#"[[["git","curl","libc"],["d4","d1"],2]]"#),
+    ),
+    (
+        58,
+        "",
+        r#"M{ $p: Package { section: "net" } } R{ $p.name as n } union all M{ $m: Maintainer } R{ $m.name } order { n } limit 2"#,
+        "{}",
+        Rows(r#"["Ann","Bob"]"#),
+    ),
+    (
+        62,
+        "",
+        "M{ $i: Issue { slug: \"i1\" } } R{ now() }",
+        "{}",
+        Rows(r#"["2023-11-14T22:13:20.000Z"]"#),
+    ),
+    (63, "", "M{ }", "{}", Code("P017")),
+    (
+        63,
+        "",
+        "M{ $p: Package } R{ $p.name } insert Note { text: \"a\" }",
+        "{}",
+        Code("P018"),
+    ),
 ];
+
+/// Rows that are about mutations: `write/tests/accept.rs` has those.
+const MUTATIONS: [u32; 17] = [
+    64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 81,
+];
+
+#[test]
+fn every_row_of_the_table_is_here() {
+    let mut rows: Vec<u32> = CASES.iter().map(|case| case.0).chain(MUTATIONS).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    assert_eq!(rows, (1..=81).collect::<Vec<u32>>());
+}
 
 #[tokio::test]
 async fn reads_give_what_the_contract_says() {
@@ -604,7 +831,7 @@ async fn reads_give_what_the_contract_says() {
 }
 
 /// Rows of one column as that column's values.
-fn flat(rows: Vec<Json>) -> Vec<Json> {
+pub(super) fn flat(rows: Vec<Json>) -> Vec<Json> {
     let one = |row: Json| match row {
         Json::Array(mut cells) if cells.len() == 1 => cells.remove(0),
         row => row,
@@ -612,14 +839,62 @@ fn flat(rows: Vec<Json>) -> Vec<Json> {
     rows.into_iter().map(one).collect()
 }
 
-#[tokio::test]
-async fn columns_are_named_after_what_they_show() {
-    let graph = example().await;
-    let source = r#"query q() { match { $p: Package { name: "git" }  $p dependsOn $q }
-                                return { $p, count($q), min($q.kb), max($q.kb) } }"#;
+/// Names of the columns, and the codes of the warnings.
+async fn about(graph: &Fixture, source: &str) -> (Vec<String>, Vec<String>) {
     let query = graph.check(source).unwrap();
     let limits = crate::exec::QueryLimits::default();
     let result = graph.run(&query, json!({}), &limits).await.unwrap();
-    let names: Vec<&str> = result.columns.iter().map(|c| c.name.as_str()).collect();
-    assert_eq!(names, ["p", "q", "q.kb", "q.kb_2"]);
+    let names = result.columns.iter().map(|c| c.name.clone()).collect();
+    let warnings = query.warnings.iter().map(|w| w.code.to_string());
+    (names, warnings.collect())
+}
+
+#[tokio::test]
+async fn columns_are_named_after_what_they_show() {
+    let graph = example().await;
+    for (row, body, columns, warnings) in [
+        (
+            1,
+            "match { $p: Package } return { $p.name }",
+            &["p.name"][..],
+            &[][..],
+        ),
+        (
+            8,
+            r#"match { $p: Package  $p.section = "games" } return { $p.name }"#,
+            &["p.name"],
+            &["W506"],
+        ),
+        (
+            32,
+            r#"match { $p: Package  $p dependsOn $q } return { $p, count($q), min($q.kb), max($q.kb) }"#,
+            &["p", "q", "q.kb", "q.kb_2"],
+            &["W507"],
+        ),
+        (
+            38,
+            r#"match { $p: Package } return { $p.name } order { bm25($p.summary, "library") asc }"#,
+            &["p.name"],
+            &["W505"],
+        ),
+        (62, "match { $p: Package } return { now() }", &["now"], &[]),
+        (
+            80,
+            "match { $m: Maintainer } return { $m.* }",
+            &["m.email", "m.name"],
+            &[],
+        ),
+    ] {
+        let (found, warned) = about(&graph, &format!("query q() {{ {body} }}")).await;
+        assert_eq!((found, warned), (texts(columns), texts(warnings)), "{row}");
+    }
+    for (notes, code) in [(r#"@owner("x")"#, "P013"), (r#"@timeout("2h")"#, "P019")] {
+        let source =
+            format!("query q() {notes} {{ match {{ $p: Package }} return {{ $p.name }} }}");
+        assert_eq!(graph.check(&source).unwrap_err(), code, "63");
+    }
+}
+
+fn texts(of: &[&str]) -> Vec<String> {
+    of.iter().map(|text| (*text).to_owned()).collect()
 }

@@ -152,19 +152,22 @@ impl Fixture {
         }
     }
 
+    pub(super) fn context(&self) -> QueryContext<'_> {
+        QueryContext {
+            catalog: &self.catalog,
+            tables: self,
+            cache: &self.cache,
+            now: 1_700_000_000_000,
+        }
+    }
+
     pub(super) async fn run(
         &self,
         query: &CheckedQuery,
         params: Json,
         limits: &QueryLimits,
     ) -> Result<QueryResult> {
-        let ctx = QueryContext {
-            catalog: &self.catalog,
-            tables: self,
-            cache: &self.cache,
-            now: 1_700_000_000_000,
-        };
-        run(&ctx, query, params.as_object().unwrap(), limits).await
+        run(&self.context(), query, params.as_object().unwrap(), limits).await
     }
 
     /// The rows as arrays of values, or the code of the first error.

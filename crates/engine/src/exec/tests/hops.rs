@@ -92,6 +92,7 @@ fn hop_query(
         min: bounds.0,
         max: bounds.1,
         edge_var: None,
+        path_var: None,
     };
     let projection = |name: &str, var| Projection {
         name: name.to_owned(),

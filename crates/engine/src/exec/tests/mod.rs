@@ -2,7 +2,10 @@
 
 mod accept;
 mod example;
+mod explain;
 mod fixture;
 mod hops;
 mod more;
+mod reference;
+mod semantics;
 mod tables;

@@ -51,6 +51,20 @@ const CASES: &[(&str, &str)] = &[
            return { $m.name, $q.name }"#,
         r#"[["Ann","git"]]"#,
     ),
+    // Fused scores are about the whole match, whatever is shown of it.
+    (
+        r#"match { $p: Package } return { $p.name, round(rrf(nearest($p.vec, [2.1, 0.0]), bm25($p.summary, "library")) * 1000, 3) as score }"#,
+        r#"[["bash",null],["curl",16.393],["git",null],["libc",32.002],["zlib",32.522]]"#,
+    ),
+    (
+        r#"match { $p: Package } return { $p.name, rrf(nearest($p.vec, [2.1, 0.0]), bm25($p.summary, "library")) as score } order { score desc } limit 1"#,
+        // `nearest` gives its first only, and ties go to the first arm.
+        r#"[["curl",0.01639344262295082]]"#,
+    ),
+    (
+        r#"match { $p: Package  rrf(nearest($p.vec, [2.1, 0.0]), bm25($p.summary, "library")) > 0.1 } return { $p.name }"#,
+        r#""Q221""#,
+    ),
     // Several steps, one variable in a loop of hops.
     (
         r#"match { $m maintains $p  $p dependsOn $d  $n maintains $d } return { $m.name, $n.name }"#,

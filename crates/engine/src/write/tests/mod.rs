@@ -1,5 +1,6 @@
 //! Writes through real graphs.
 
+mod accept;
 mod inputs;
 mod load;
 mod matrix;

@@ -16,7 +16,7 @@ node Package { name: String @key   section: enum(libs, net, devel, admin)   kb: 
 node Maintainer { email: String @key   name: String }
 node Issue implements Titled { slug: String @key   state: enum(open, closed)   opened: DateTime   votes: I32? }
 node Advisory implements Titled { cve: String @key   score: F64? }
-node Note { text: String }
+node Note { text: String   pic: Blob? }
 edge DependsOn: Package -> Package { optional: Bool?   floor: String? }
 edge Conflicts: Package -> Package { reason: String?   @key(src, dst) }
 edge Maintains: Maintainer -> Package { since: Date?   @unique(src, dst) }
@@ -56,13 +56,13 @@ const DATA: &str = r#"
 "#;
 
 /// The data of the documents; each case gets a branch of its own.
-struct Cases {
-    graph: Graph,
+pub(super) struct Cases {
+    pub(super) graph: Graph,
     next: AtomicU32,
 }
 
 impl Cases {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let graph = graph(SCHEMA).await;
         load(&graph, LoadMode::Append, DATA).await.unwrap();
         Self {
@@ -82,7 +82,7 @@ impl Cases {
     }
 
     /// Affected nodes and edges, and the branch to look at.
-    async fn run(&self, body: &str) -> ((u64, u64), BranchName) {
+    pub(super) async fn run(&self, body: &str) -> ((u64, u64), BranchName) {
         let on = self.fresh().await;
         let done = mutate(&self.graph, &on, &query(body), Json::Null)
             .await
@@ -95,11 +95,11 @@ impl Cases {
         ((done.affected_nodes, done.affected_edges), on)
     }
 
-    async fn counts(&self, body: &str) -> (u64, u64) {
+    pub(super) async fn counts(&self, body: &str) -> (u64, u64) {
         self.run(body).await.0
     }
 
-    async fn codes(&self, body: &str) -> Vec<String> {
+    pub(super) async fn codes(&self, body: &str) -> Vec<String> {
         let on = self.fresh().await;
         codes(mutate(&self.graph, &on, &query(body), Json::Null).await)
     }

@@ -101,6 +101,18 @@ impl Checker<'_> {
                 keys
             });
         let mut failed = None;
+        for (projection, span) in projections.iter().zip(written) {
+            if projection.value.ty == ExprType::Path {
+                let message = "rows cannot be grouped by a path";
+                failed = Some(
+                    self.report(
+                        Diagnostic::error(Code::Q233, message)
+                            .at(*span)
+                            .hint("group by `nodes($r)`, or by the ends of the path"),
+                    ),
+                );
+            }
+        }
         for (projection, span) in projections.iter_mut().zip(written) {
             rewrite(&mut projection.value, &keys);
             if depends_on_rows(&projection.value) {

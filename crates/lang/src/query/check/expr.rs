@@ -1,11 +1,13 @@
 //! Expressions: names, literals, lists, logic.
 
+use super::functions::function_hint;
+use super::property::Common;
 use super::{Checked, Checker, Place, expr_type};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast;
 use crate::query::{Expr, ExprKind, ExprType, OwnField, VarId, VarKind};
 use crate::schema::{DataType, EntityType, Scalar, did_you_mean};
-use crate::syntax::Name;
+use crate::syntax::{DEEPEST, Failed, Name};
 use crate::value::Value;
 
 impl Checker<'_> {
@@ -15,7 +17,7 @@ impl Checker<'_> {
             ast::ExprKind::Literal(value) => Ok(literal(value.clone())),
             ast::ExprKind::List(items) => self.list(items, span),
             ast::ExprKind::Var(name) => {
-                let expr = self.bare_variable(name, span)?;
+                let expr = self.entity_or_expr(written)?;
                 if expr.ty == ExprType::Edge {
                     let message = format!("the edge `${name}` is no value");
                     return Err(self.report(
@@ -63,13 +65,19 @@ impl Checker<'_> {
     /// An expression, or a bare node or edge variable.
     pub(super) fn entity_or_expr(&mut self, written: &ast::Expr) -> Checked<Expr> {
         match &written.kind {
-            ast::ExprKind::Var(name) => self.bare_variable(name, written.span),
+            ast::ExprKind::Var(name) => {
+                let expr = self.bare_variable(name, written.span)?;
+                if expr.ty == ExprType::Path {
+                    return Err(self.path_misused(name, written.span));
+                }
+                Ok(expr)
+            }
             _ => self.expr(written),
         }
     }
 
     /// A parameter, or a variable: `$x`.
-    fn bare_variable(&mut self, name: &str, span: Span) -> Checked<Expr> {
+    pub(super) fn bare_variable(&mut self, name: &str, span: Span) -> Checked<Expr> {
         if let Some((id, param)) = self.param(name) {
             let ty = expr_type(&param.data_type);
             let nullable = param.nullable;
@@ -81,6 +89,9 @@ impl Checker<'_> {
                 return Err(self.error(Code::Q224, span, "a blob is no value in a read"));
             }
             return Ok(Expr::new(ExprKind::Param(id), ty, nullable));
+        }
+        if self.lost_params.contains(name) {
+            return Err(Failed);
         }
         if matches!(self.place, Place::Insert | Place::Set(_) | Place::Where(_)) {
             return Err(self.undeclared_param(name, span));
@@ -102,7 +113,7 @@ impl Checker<'_> {
         Expr::new(ExprKind::Var(id), ty, variable.optional)
     }
 
-    fn undeclared_param(&mut self, name: &str, span: Span) -> crate::syntax::Failed {
+    fn undeclared_param(&mut self, name: &str, span: Span) -> Failed {
         let known: Vec<String> = self.params.iter().map(|p| p.name.clone()).collect();
         let diagnostic =
             Diagnostic::error(Code::Q214, format!("`${name}` is not a declared parameter"))
@@ -118,7 +129,7 @@ impl Checker<'_> {
         ))
     }
 
-    pub(super) fn unbound(&mut self, name: &str, span: Span) -> crate::syntax::Failed {
+    pub(super) fn unbound(&mut self, name: &str, span: Span) -> Failed {
         let mut known: Vec<String> = self.visible.keys().cloned().collect();
         known.extend(self.params.iter().map(|p| p.name.clone()));
         let diagnostic = Diagnostic::error(Code::Q206, format!("`${name}` is not bound")).at(span);
@@ -151,23 +162,12 @@ impl Checker<'_> {
 
     fn property(&mut self, var: &str, property: &Name, span: Span) -> Checked<Expr> {
         let id = self.entity_variable(var, span)?;
-        let optional = self.variable(id).optional;
-        let Some(entity) = self.type_of(id) else {
-            return Err(self.unbound(var, span));
-        };
-        let found = self.known_property(entity, property)?;
-        if found.data_type == DataType::Blob {
+        let found = self.common_property(id, property)?;
+        if found.property.data_type == DataType::Blob {
             let message = format!("`{}` is a blob and no value in a read", property.text);
             return Err(self.error(Code::Q224, span, message));
         }
-        Ok(Expr::new(
-            ExprKind::Property {
-                var: id,
-                property: found.id,
-            },
-            expr_type(&found.data_type),
-            found.nullable || optional,
-        ))
+        Ok(property_expr(id, found))
     }
 
     pub(super) fn known_property<'e>(
@@ -193,19 +193,31 @@ impl Checker<'_> {
         match self.place {
             Place::Match | Place::Binding | Place::Insert => {
                 let message = format!("`{name}` means nothing here");
-                Err(
-                    self.report(Diagnostic::error(Code::Q206, message).at(span).hint(
-                        "write a property as `$x.name`, a parameter as `$name`, a text in quotes",
-                    )),
-                )
+                let hint = function_hint(name).unwrap_or_else(|| {
+                    "write a property as `$x.name`, a parameter as `$name`, a text in quotes"
+                        .to_owned()
+                });
+                Err(self.report(Diagnostic::error(Code::Q206, message).at(span).hint(hint)))
             }
             Place::Return => {
                 let alias = self.aliases.iter().find(|(alias, _)| alias == name);
                 match alias {
-                    Some((_, value)) => Ok(value.clone()),
+                    Some((_, value)) if value.ty == ExprType::Path => {
+                        let message =
+                            format!("the column `{name}` is a path and can only be returned");
+                        Err(self.error(Code::Q233, span, message))
+                    }
+                    Some((_, value)) => {
+                        let value = value.clone();
+                        self.copied(&value, span)?;
+                        Ok(value)
+                    }
                     None => {
                         let message = format!("no column before this one is called `{name}`");
-                        Err(self.error(Code::Q206, span, message))
+                        let hint = function_hint(name).unwrap_or_else(|| {
+                            "write a property as `$x.name`, a text in quotes".to_owned()
+                        });
+                        Err(self.report(Diagnostic::error(Code::Q206, message).at(span).hint(hint)))
                     }
                 }
             }
@@ -215,6 +227,18 @@ impl Checker<'_> {
             }
             Place::Set(target) | Place::Where(target) => self.own(name, target, span),
         }
+    }
+
+    /// An expression that an alias stands for counts as if it were written again.
+    fn copied(&mut self, value: &Expr, span: Span) -> Checked<()> {
+        let mut parts = 0;
+        value.visit(&mut |_| parts += 1);
+        self.spend(parts, span)?;
+        if value.depth() > DEEPEST {
+            let message = format!("nested more than {DEEPEST} levels deep by its aliases");
+            return Err(self.error(Code::P020, span, message));
+        }
+        Ok(())
     }
 
     /// A property of the entity that a mutation looks at, its id, or its ends.
@@ -232,6 +256,22 @@ impl Checker<'_> {
         };
         if let Some(field) = field {
             return Ok(Expr::new(ExprKind::Own(field), text, false));
+        }
+        if entity.body().property(name).is_none() {
+            // The parser could not know whether a property has the name.
+            let word = match name {
+                "true" => Some(Value::Bool(true)),
+                "false" => Some(Value::Bool(false)),
+                "null" => Some(Value::Null),
+                _ => None,
+            };
+            if let Some(word) = word {
+                return Ok(literal(word));
+            }
+            if let Some(hint) = function_hint(name) {
+                let message = format!("`{}` has no property `{name}`", entity.body().name);
+                return Err(self.report(Diagnostic::error(Code::Q202, message).at(span).hint(hint)));
+            }
         }
         let name = Name {
             text: name.to_owned(),
@@ -321,6 +361,16 @@ impl Checker<'_> {
         };
         Ok(fold_list(checked, scalar))
     }
+}
+
+/// The property of a variable as a value.
+pub(super) fn property_expr(var: VarId, found: Common<'_>) -> Expr {
+    let ty = expr_type(&found.property.data_type);
+    let kind = ExprKind::Property {
+        var,
+        property: found.reference,
+    };
+    Expr::new(kind, ty, found.nullable)
 }
 
 /// A list of literals is a literal.

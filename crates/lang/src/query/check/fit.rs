@@ -1,8 +1,9 @@
 //! Whether values fit properties and parameters.
 
+use super::expr::property_expr;
 use super::operators::{comparable, compare};
-use super::{Checked, Checker, Place, expr_type};
-use crate::diagnostic::{Code, Diagnostic};
+use super::{Checked, Checker, Place};
+use crate::diagnostic::{Code, Diagnostic, listed};
 use crate::query::ast;
 use crate::query::{Comparison, Expr, ExprKind, ExprType, VarId};
 use crate::schema::{DataType, EntityType, Property, Scalar};
@@ -11,26 +12,16 @@ use crate::value::{Value, coerce, time_literal};
 impl Checker<'_> {
     /// The conditions that `{ p: v, … }` of a binding means.
     pub(super) fn binding_values(&mut self, binding: &ast::Binding, var: VarId) -> Vec<Expr> {
-        let Some(entity) = self.type_of(var) else {
-            return Vec::new();
-        };
         let mut conditions = Vec::new();
         for (name, value) in &binding.values {
             self.place = Place::Binding;
-            let property = self.known_property(entity, name);
+            let found = self.common_property(var, name);
             let checked = self.expr(value);
-            let (Ok(property), Ok(checked)) = (property, checked) else {
+            let (Ok(found), Ok(checked)) = (found, checked) else {
                 continue;
             };
-            let optional = self.variable(var).optional;
-            let left = Expr::new(
-                ExprKind::Property {
-                    var,
-                    property: property.id,
-                },
-                expr_type(&property.data_type),
-                property.nullable || optional,
-            );
+            let property = found.property;
+            let left = property_expr(var, found);
             if let Ok(condition) = self.equality(left, property, checked, value) {
                 conditions.push(condition);
             }
@@ -63,7 +54,7 @@ impl Checker<'_> {
             (&property.data_type, &value.kind)
             && !members.contains(text)
         {
-            let message = format!("`{text}` is none of {}", members.join(", "));
+            let message = format!("`{text}` is none of {}", listed(members));
             return Err(self.error(Code::Q203, span, message));
         }
         self.warn_if_never(Comparison::Eq, &left, &value, span);

@@ -7,7 +7,7 @@ use crate::query::ast;
 use crate::query::{
     AggregateFunction, CastMode, Expr, ExprKind, ExprType, Function, VarId, VarKind,
 };
-use crate::schema::{DataType, EntityType, Scalar, did_you_mean, last_line};
+use crate::schema::{DataType, Scalar, did_you_mean, last_line};
 use crate::value::{Value, time_literal};
 
 const TEXT: ExprType = ExprType::Scalar(Scalar::String);
@@ -62,7 +62,7 @@ const NAMES: [&str; 45] = [
     "distinct",
 ];
 
-impl<'a> Checker<'a> {
+impl Checker<'_> {
     pub(super) fn call(&mut self, call: &ast::Call, span: Span) -> Checked<Expr> {
         let name = call.name.as_str();
         if let Some(function) = aggregate_function(name) {
@@ -83,7 +83,8 @@ impl<'a> Checker<'a> {
             "date" => self.time(call, Scalar::Date, span),
             "datetime" => self.time(call, Scalar::DateTime, span),
             "id" | "type_name" | "from_id" | "to_id" => self.entity_function(call, span),
-            "nodes" | "edges" => Err(self.unsupported("a path", span)),
+            "nodes" | "edges" => self.path_function(call, span),
+            "length" if self.takes_path(call) => self.path_function(call, span),
             "cast" | "try_cast" => Err(self.report(
                 Diagnostic::error(Code::Q227, format!("`{name}` needs a type"))
                     .at(span)
@@ -182,6 +183,9 @@ impl<'a> Checker<'a> {
             return Err(self.error(Code::Q207, argument.span, message));
         };
         let var: VarId = self.entity_variable(name, argument.span)?;
+        if self.variable(var).kind == VarKind::Path {
+            return Err(self.path_misused(name, argument.span));
+        }
         let variable = self.variable(var);
         let (kind, nullable) = (variable.kind, variable.optional);
         let made = match call.name.as_str() {
@@ -200,6 +204,43 @@ impl<'a> Checker<'a> {
             }
         };
         Ok(Expr::new(made, TEXT, nullable))
+    }
+
+    /// `length($r)` of a path: a bare `$r` is a parameter first.
+    fn takes_path(&self, call: &ast::Call) -> bool {
+        match call.args.as_slice() {
+            [
+                ast::Expr {
+                    kind: ast::ExprKind::Var(name),
+                    ..
+                },
+            ] => self.is_path(name),
+            _ => false,
+        }
+    }
+
+    /// `length($r)`, `nodes($r)`, `edges($r)`.
+    fn path_function(&mut self, call: &ast::Call, span: Span) -> Checked<Expr> {
+        self.arity(call, 1..=1, span)?;
+        let argument = &call.args[0];
+        let var = match &argument.kind {
+            ast::ExprKind::Var(name) => Some(self.entity_variable(name, argument.span)?),
+            _ => None,
+        };
+        let Some(var) = var.filter(|id| self.variable(*id).kind == VarKind::Path) else {
+            let message = format!("`{}` takes the variable of a path", call.name);
+            return Err(self.report(
+                Diagnostic::error(Code::Q207, message)
+                    .at(argument.span)
+                    .hint("a path is bound by `path $r = shortest $a edge{1,6} $b`"),
+            ));
+        };
+        let (kind, ty) = match call.name.as_str() {
+            "nodes" => (ExprKind::PathNodes(var), ExprType::List(Scalar::String)),
+            "edges" => (ExprKind::PathEdges(var), ExprType::List(Scalar::String)),
+            _ => (ExprKind::PathLength(var), INTEGER),
+        };
+        Ok(Expr::new(kind, ty, self.variable(var).optional))
     }
 
     fn scalar_call(&mut self, function: Function, call: &ast::Call, span: Span) -> Checked<Expr> {
@@ -282,28 +323,33 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// The node variable that a search looks at, and its type.
-    pub(super) fn node_variable(
-        &mut self,
-        name: &str,
-        span: Span,
-    ) -> Checked<(VarId, EntityType<'a>)> {
+    /// The node variable that a search looks at.
+    pub(super) fn node_variable(&mut self, name: &str, span: Span) -> Checked<VarId> {
         let var = self.entity_variable(name, span)?;
-        if self.variable(var).kind == VarKind::Edge {
-            let message = format!("`${name}` is an edge, and edges cannot be searched");
-            return Err(self.error(Code::Q223, span, message));
-        }
-        match self.variable(var).single_type() {
-            Some(id) => match self.catalog.entity(id) {
-                Some(entity) => Ok((var, entity)),
-                None => Err(crate::syntax::Failed),
-            },
-            None => Err(crate::syntax::Failed),
+        match self.variable(var).kind {
+            VarKind::Node => Ok(var),
+            VarKind::Edge => {
+                let message = format!("`${name}` is an edge, and edges cannot be searched");
+                Err(self.error(Code::Q223, span, message))
+            }
+            VarKind::Path => Err(self.path_misused(name, span)),
         }
     }
 
     pub(super) fn in_mutation(&self) -> bool {
         matches!(self.place, Place::Insert | Place::Set(_) | Place::Where(_))
+    }
+}
+
+/// For a bare word that is the name of a function.
+pub(super) fn function_hint(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    match lower.as_str() {
+        "now" => Some("did you mean `now()`?".to_owned()),
+        "distinct" => None,
+        lower => NAMES
+            .contains(&lower)
+            .then(|| format!("`{lower}` is a function: write `{lower}(…)`")),
     }
 }
 

@@ -4,35 +4,43 @@ mod aggregate;
 mod expr;
 mod fit;
 mod functions;
+mod hop;
 mod mutation;
+mod names;
 mod operation;
 mod operators;
 mod order;
 mod pattern;
+mod property;
 mod returns;
 mod search;
+mod union;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ast;
 use super::{
-    Aggregate, Body, CheckedQuery, Expr, ExprKind, ExprType, Operation, Param, ParamId, VarId,
-    VarKind, Variable,
+    Aggregate, Body, CheckedQuery, Expr, ExprKind, ExprType, Operation, Param, ParamId,
+    PropertyRef, VarId, VarKind, Variable,
 };
 use crate::diagnostic::{Code, Diagnostic, Span};
-use crate::schema::{Catalog, DataType, EntityType, Property, PropertyId, TypeBody, TypeId};
-use crate::syntax::Failed;
+use crate::schema::{Catalog, DataType, EntityType, Property, TypeBody, TypeId};
+use crate::syntax::{Failed, MOST_ERRORS};
 
 /// The error has been reported.
 type Checked<T> = Result<T, Failed>;
 
 /// The checked query, with warnings, or everything that is wrong with it.
-pub(super) fn check(
-    query: &ast::Query,
-    catalog: &Catalog,
+pub(super) fn check<'a>(
+    query: &'a ast::Query,
+    catalog: &'a Catalog,
     source: &str,
+    budget: &'a mut usize,
 ) -> Result<CheckedQuery, Vec<Diagnostic>> {
-    let mut checker = Checker::new(query, catalog);
+    let mut checker = Checker::new(query, catalog, budget);
+    checker
+        .lost_params
+        .extend(query.lost_params.iter().cloned());
     checker.params();
     let body = checker.body();
     let Checker {
@@ -62,15 +70,25 @@ pub(super) fn check(
 }
 
 struct Checker<'a> {
+    /// What may still be made of the text beyond what is written in it.
+    budget: &'a mut usize,
     query: &'a ast::Query,
     catalog: &'a Catalog,
     params: Vec<Param>,
+    /// Names of parameters that could not be read.
+    lost_params: BTreeSet<String>,
     diagnostics: Vec<Diagnostic>,
     place: Place,
     /// Of the arm that is being checked.
     variables: Vec<Variable>,
     /// Variables that can be seen from here.
     visible: BTreeMap<String, VarId>,
+    /// Variable number at which those of the innermost block begin.
+    block_start: usize,
+    /// The types that the innermost block leaves possible for variables of other blocks.
+    narrowed: BTreeMap<VarId, Vec<TypeId>>,
+    /// The node type or interface that a binding gave a variable.
+    declared: BTreeMap<VarId, TypeId>,
     /// Names whose introduction failed: uses are not complained about again.
     broken: BTreeSet<String>,
     aggregates: Vec<Aggregate>,
@@ -96,15 +114,20 @@ enum Place {
 }
 
 impl<'a> Checker<'a> {
-    fn new(query: &'a ast::Query, catalog: &'a Catalog) -> Self {
+    fn new(query: &'a ast::Query, catalog: &'a Catalog, budget: &'a mut usize) -> Self {
         Self {
+            budget,
             query,
             catalog,
             params: Vec::new(),
+            lost_params: BTreeSet::new(),
             diagnostics: Vec::new(),
             place: Place::Match,
             variables: Vec::new(),
             visible: BTreeMap::new(),
+            block_start: 0,
+            narrowed: BTreeMap::new(),
+            declared: BTreeMap::new(),
             broken: BTreeSet::new(),
             aggregates: Vec::new(),
             in_aggregate: false,
@@ -189,19 +212,18 @@ impl<'a> Checker<'a> {
         &self.variables[id.0 as usize]
     }
 
-    /// The type of a variable of which there is only one.
-    fn type_of(&self, id: VarId) -> Option<EntityType<'a>> {
-        let catalog = self.catalog;
-        catalog.entity(self.variable(id).single_type()?)
-    }
-
     fn body_of(&self, id: TypeId) -> Option<&'a TypeBody> {
         let catalog = self.catalog;
         catalog.entity(id).map(EntityType::body)
     }
 
-    fn property_of(&self, var: VarId, property: PropertyId) -> Option<&'a Property> {
-        self.type_of(var)?.body().property_by_id(property)
+    /// The property, that of one of the types if the variable has several.
+    fn property_of(&self, var: VarId, property: &PropertyRef) -> Option<&'a Property> {
+        let (ty, id) = match property {
+            PropertyRef::Single(id) => (self.variable(var).single_type()?, *id),
+            PropertyRef::ByType(list) => *list.first()?,
+        };
+        self.body_of(ty)?.property_by_id(id)
     }
 
     // ------------------------------------------------------------------------------- reporting
@@ -211,18 +233,32 @@ impl<'a> Checker<'a> {
     }
 
     fn report(&mut self, diagnostic: Diagnostic) -> Failed {
-        self.diagnostics.push(diagnostic);
+        // More would not help, and a text may have as many as words.
+        if self.diagnostics.len() <= MOST_ERRORS {
+            self.diagnostics.push(diagnostic);
+        }
         Failed
     }
 
-    fn warn(&mut self, code: Code, span: Span, message: impl Into<String>) {
-        self.diagnostics
-            .push(Diagnostic::warning(code, message).at(span));
+    /// Counts copies of what is written once: uses of aliases, and the types of an interface. They
+    /// may be more than any multiple of the text.
+    fn spend(&mut self, amount: usize, span: Span) -> Checked<()> {
+        match self.budget.checked_sub(amount) {
+            Some(left) => {
+                *self.budget = left;
+                Ok(())
+            }
+            None => {
+                *self.budget = 0;
+                let message = "this text stands for too much: aliases, `*` and interfaces in it \
+                               come to more than a server takes";
+                Err(self.error(Code::P020, span, message))
+            }
+        }
     }
 
-    /// What the grammar has and the engine does not.
-    fn unsupported(&mut self, what: &str, span: Span) -> Failed {
-        self.error(Code::P001, span, format!("{what} is not supported yet"))
+    fn warn(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.report(Diagnostic::warning(code, message).at(span));
     }
 }
 

@@ -69,7 +69,18 @@ impl<'a> Checker<'a> {
             return Ok(EntityType::Edge(edge));
         }
         let message = format!("unknown node or edge type `{}`", name.text);
-        let diagnostic = Diagnostic::error(Code::Q210, message).at(name.span);
+        let mut diagnostic = Diagnostic::error(Code::Q210, message).at(name.span);
+        let same = catalog
+            .nodes
+            .iter()
+            .find(|n| n.name.eq_ignore_ascii_case(&name.text));
+        if let Some(node) = same {
+            diagnostic = diagnostic.hint(format!(
+                "`{}` is a node type: write it in this case",
+                node.name
+            ));
+            return Err(self.report(diagnostic));
+        }
         let known = catalog.entities().map(|t| t.body().name.as_str());
         Err(self.report(did_you_mean(diagnostic, &name.text, known)))
     }
@@ -150,6 +161,9 @@ impl<'a> Checker<'a> {
             if let Err(error) = result {
                 failed = Some(error);
             }
+        }
+        if written.damaged {
+            return Err(Failed);
         }
         self.missing(written, entity, &assigned, upsert)?;
         if let Some(error) = failed {

@@ -7,14 +7,22 @@ use crate::query::{Arm, Block, TypeRef};
 use crate::schema::{EntityType, TypeId};
 
 impl<'a> Checker<'a> {
-    pub(super) fn describe_read(&mut self, arm: &Arm) {
+    /// The columns are those of the first arm, which the others have been fitted to.
+    pub(super) fn describe_columns(&mut self, arm: &Arm) {
         self.operation.result = arm.projections.iter().map(result_column).collect();
+    }
+
+    pub(super) fn describe_arm(&mut self, arm: &Arm) {
         for variable in &arm.variables {
-            for id in &variable.types {
-                self.reads(*id);
-            }
+            self.describe_types(&variable.types);
         }
         self.block_reads(&arm.matches);
+    }
+
+    pub(super) fn describe_types(&mut self, types: &[TypeId]) {
+        for id in types {
+            self.reads(*id);
+        }
     }
 
     fn block_reads(&mut self, block: &Block) {

@@ -2,7 +2,7 @@
 
 use super::expr::common_scalar;
 use super::{Checked, Checker, Place};
-use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::diagnostic::{Code, Diagnostic, Span, listed};
 use crate::query::ast;
 use crate::query::{
     Arithmetic, CastMode, Comparison, Expr, ExprKind, ExprType, OwnField, TextTest,
@@ -57,7 +57,7 @@ impl<'a> Checker<'a> {
     pub(super) fn warn_if_never(&mut self, op: Comparison, left: &Expr, right: &Expr, span: Span) {
         let is_null = |e: &Expr| matches!(e.kind, ExprKind::Literal(Value::Null));
         if is_null(left) || is_null(right) {
-            self.diagnostics.push(
+            self.report(
                 Diagnostic::warning(Code::W506, "a comparison with null never holds")
                     .at(span)
                     .hint("test with `is null`"),
@@ -73,15 +73,27 @@ impl<'a> Checker<'a> {
                 && !members.contains(text)
             {
                 let diagnostic = outside(text, members);
-                self.diagnostics.push(diagnostic.at(span));
+                self.report(diagnostic.at(span));
             }
+        }
+    }
+
+    /// W506 for a test of null, which is null.
+    fn warn_of_null(&mut self, operands: [&Expr; 2], span: Span) {
+        let is_null = |e: &&Expr| matches!(e.kind, ExprKind::Literal(Value::Null));
+        if operands.iter().any(is_null) {
+            self.report(
+                Diagnostic::warning(Code::W506, "a test of null never holds")
+                    .at(span)
+                    .hint("test with `is null`"),
+            );
         }
     }
 
     /// The set that an enum property is out of.
     fn enum_members(&self, expr: &Expr) -> Option<&'a [String]> {
         let property = match (&expr.kind, self.place) {
-            (ExprKind::Property { var, property }, _) => self.property_of(*var, *property)?,
+            (ExprKind::Property { var, property }, _) => self.property_of(*var, property)?,
             (
                 ExprKind::Own(OwnField::Property(property)),
                 Place::Set(target) | Place::Where(target),
@@ -121,6 +133,7 @@ impl<'a> Checker<'a> {
                 return Err(self.error(Code::Q207, span, message));
             }
         }
+        self.warn_of_null([&text, &part], span);
         let nullable = text.nullable || part.nullable;
         Ok(Expr::bool(
             ExprKind::Text {
@@ -160,7 +173,23 @@ impl<'a> Checker<'a> {
         }
         let nulls = matches!(&list.kind, ExprKind::Literal(Value::List(items)) if items.contains(&Value::Null))
             || matches!(&list.kind, ExprKind::List(items) if items.iter().any(|i| i.nullable));
+        self.warn_of_null([&item, &list], span);
         let nullable = item.nullable || list.nullable || nulls;
+        if let (Some(members), ExprKind::Literal(Value::List(items))) =
+            (self.enum_members(&item), &list.kind)
+        {
+            let word = |item: &Value| match item {
+                Value::String(text) => members.contains(text),
+                _ => false,
+            };
+            if !items.is_empty() && !items.iter().any(word) {
+                let message = format!(
+                    "none of the list is among {}: this never holds",
+                    listed(members)
+                );
+                self.warn(Code::W506, span, message);
+            }
+        }
         Ok(Expr::bool(
             ExprKind::In {
                 item: Box::new(item),
@@ -218,10 +247,7 @@ impl<'a> Checker<'a> {
 }
 
 fn outside(text: &str, members: &[String]) -> Diagnostic {
-    let message = format!(
-        "`{text}` is none of {}: this never holds",
-        members.join(", ")
-    );
+    let message = format!("`{text}` is none of {}: this never holds", listed(members));
     Diagnostic::warning(Code::W506, message)
 }
 

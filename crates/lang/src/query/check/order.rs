@@ -1,27 +1,25 @@
 //! `order { … }`: rank keys, columns, expressions.
 
 use super::aggregate::contains_aggregate;
-use super::returns::{Column, orders_by_columns_only};
+use super::returns::Column;
 use super::{Checked, Checker, Place};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast::{self, Order};
-use crate::query::{Arm, Expr, ExprKind, ExprType, Rank, RankCall, SortBy, SortKey};
+use crate::query::{Expr, ExprKind, ExprType, Rank, RankCall, SortBy, SortKey};
 
 impl Checker<'_> {
     /// The rank key, if the first key is one, and the other keys.
     pub(super) fn order(
         &mut self,
         keys: &[ast::Key],
-        arm: &Arm,
-        columns: &[Column],
-        limited: bool,
+        output: &Output<'_>,
     ) -> Checked<(Option<Rank>, Vec<SortKey>)> {
         self.place = Place::Order;
         let mut rank = None;
         let mut order = Vec::new();
         let mut failed = None;
         for (position, key) in keys.iter().enumerate() {
-            match self.key(key, position == 0, arm, columns, limited) {
+            match self.key(key, position == 0, output) {
                 Ok(Keyed::Rank(found)) => rank = Some(found),
                 Ok(Keyed::Sort(key)) => order.push(key),
                 Err(error) => failed = Some(error),
@@ -33,14 +31,8 @@ impl Checker<'_> {
         }
     }
 
-    fn key(
-        &mut self,
-        key: &ast::Key,
-        first: bool,
-        arm: &Arm,
-        columns: &[Column],
-        limited: bool,
-    ) -> Checked<Keyed> {
+    fn key(&mut self, key: &ast::Key, first: bool, output: &Output<'_>) -> Checked<Keyed> {
+        let columns = output.columns;
         let span = key.value.span;
         let descending = matches!(key.direction, Some((Order::Descending, _)));
         let by_alias = match &key.value.kind {
@@ -54,19 +46,28 @@ impl Checker<'_> {
             None => self.order_expr(key, columns)?,
         };
         if let ExprKind::Score(call) = &value.kind {
-            self.check_limit(call, limited, span)?;
+            self.check_limit(call, output.limited, span)?;
             if first {
-                return self.rank_key(key, call.clone(), by_alias.is_some(), arm);
+                return self.rank_key(key, call.clone(), by_alias.is_some(), output);
             }
             if by_alias.is_none() {
-                return self.score_key(key, value, arm, columns);
+                return self.score_key(key, value, output);
             }
+        }
+        let mut nested = Vec::new();
+        value.visit(&mut |e| {
+            if let ExprKind::Score(call) = &e.kind {
+                nested.push(call.clone());
+            }
+        });
+        for call in nested {
+            self.check_limit(&call, output.limited, span)?;
         }
         self.sortable(&value, span)?;
         let column = by_alias.or_else(|| columns.iter().position(|c| c.value == value));
         let by = match column {
             Some(column) => SortBy::Column(column),
-            None if orders_by_columns_only(arm) || contains_aggregate(&value) => {
+            None if output.only_columns() || contains_aggregate(&value) => {
                 return Err(self.no_column(span));
             }
             None => SortBy::Expr(value),
@@ -103,7 +104,7 @@ impl Checker<'_> {
         self.report(
             Diagnostic::error(
                 Code::Q237,
-                "with aggregates or `distinct` the order must be by output columns",
+                "with aggregates, `distinct` or `union` the order must be by output columns",
             )
             .at(span)
             .hint("return the value too, and order by its alias"),
@@ -127,10 +128,10 @@ impl Checker<'_> {
         key: &ast::Key,
         call: RankCall,
         by_alias: bool,
-        arm: &Arm,
+        output: &Output<'_>,
     ) -> Checked<Keyed> {
-        if arm.distinct {
-            let message = "a rank key cannot be used with `distinct`";
+        if output.distinct || output.union {
+            let message = "a rank key cannot be used with `distinct` or `union`";
             return Err(self.error(Code::Q218, key.value.span, message));
         }
         let reverse = if by_alias {
@@ -145,18 +146,12 @@ impl Checker<'_> {
     }
 
     /// A rank call that is not the first key is a number: best first, missing last.
-    fn score_key(
-        &mut self,
-        key: &ast::Key,
-        value: Expr,
-        arm: &Arm,
-        columns: &[Column],
-    ) -> Checked<Keyed> {
+    fn score_key(&mut self, key: &ast::Key, value: Expr, output: &Output<'_>) -> Checked<Keyed> {
         self.ignore_direction(key);
         let descending = !matches!(&value.kind, ExprKind::Score(RankCall::Nearest { .. }));
-        let by = match columns.iter().position(|c| c.value == value) {
+        let by = match output.columns.iter().position(|c| c.value == value) {
             Some(column) => SortBy::Column(column),
-            None if orders_by_columns_only(arm) => return Err(self.no_column(key.value.span)),
+            None if output.only_columns() => return Err(self.no_column(key.value.span)),
             None => SortBy::Expr(value),
         };
         Ok(Keyed::Sort(SortKey {
@@ -182,12 +177,36 @@ impl Checker<'_> {
         if is_sortable && !is_search {
             return Ok(());
         }
+        if value.ty == ExprType::Path {
+            let message = "a path is no order key";
+            return Err(self.report(
+                Diagnostic::error(Code::Q233, message)
+                    .at(span)
+                    .hint("order by its length"),
+            ));
+        }
         let message = if is_search {
             "a text search is no order key".to_owned()
         } else {
             format!("{} is no order key", value.ty)
         };
         Err(self.error(Code::Q207, span, message))
+    }
+}
+
+/// What order keys can refer to.
+pub(super) struct Output<'c> {
+    pub(super) columns: &'c [Column],
+    pub(super) grouped: bool,
+    pub(super) distinct: bool,
+    pub(super) union: bool,
+    pub(super) limited: bool,
+}
+
+impl Output<'_> {
+    /// Rows are told apart by output columns only.
+    fn only_columns(&self) -> bool {
+        self.grouped || self.distinct || self.union
     }
 }
 

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checked, Checker, Place, expr_type};
-use crate::diagnostic::{Code, Span};
+use super::expr::property_expr;
+use super::{Checked, Checker, Place};
+use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast;
-use crate::query::{
-    Arm, CheckedRead, Count, Expr, ExprKind, ExprType, Projection, ResultColumn, ResultKind,
-};
+use crate::query::{Arm, Count, Expr, ExprType, Projection, ResultColumn, ResultKind, VarKind};
 use crate::schema::{DataType, Scalar};
-use crate::syntax::Failed;
+use crate::syntax::{Failed, MOST, Name};
+
+/// One arm, with what order keys and unions need besides.
+pub(super) struct CheckedArm {
+    pub(super) arm: Arm,
+    pub(super) columns: Vec<Column>,
+    /// Of the projections in the source.
+    pub(super) spans: Vec<Span>,
+}
 
 /// A projection before grouping, for the order keys that repeat it.
 pub(super) struct Column {
@@ -18,28 +25,11 @@ pub(super) struct Column {
 }
 
 impl Checker<'_> {
-    pub(super) fn read(&mut self, read: &ast::Read) -> Checked<CheckedRead> {
-        if let Some((_, span, _)) = read.unions.first() {
-            self.unsupported("`union`", *span);
-        }
-        let limited = read.limit.is_some();
-        let (arm, columns) = self.arm(&read.arm)?;
-        let order = self.order(&read.order, &arm, &columns, limited);
-        let skip = self.count(read.skip.as_ref(), "skip");
-        let limit = self.count(read.limit.as_ref(), "limit");
-        let (rank, order) = order?;
-        self.describe_read(&arm);
-        Ok(CheckedRead {
-            arm,
-            unions: Vec::new(),
-            rank,
-            order,
-            skip: skip?,
-            limit: limit?,
-        })
-    }
-
-    fn count(&mut self, count: Option<&ast::Count>, word: &str) -> Checked<Option<Count>> {
+    pub(super) fn count(
+        &mut self,
+        count: Option<&ast::Count>,
+        word: &str,
+    ) -> Checked<Option<Count>> {
         match count {
             None => Ok(None),
             Some(ast::Count::Literal(n)) => Ok(Some(Count::Literal(*n))),
@@ -55,6 +45,7 @@ impl Checker<'_> {
                             format!("`{word}` needs a parameter of an integer type without `?`");
                         Err(self.error(Code::Q236, name.span, message))
                     }
+                    None if self.lost_params.contains(&name.text) => Err(Failed),
                     None => {
                         let message = format!("`${}` is not a declared parameter", name.text);
                         Err(self.error(Code::Q214, name.span, message))
@@ -64,7 +55,12 @@ impl Checker<'_> {
         }
     }
 
-    fn arm(&mut self, written: &ast::Arm) -> Checked<(Arm, Vec<Column>)> {
+    /// `named`: the names of the columns are those of the result.
+    pub(super) fn arm(&mut self, written: &ast::Arm, named: bool) -> Checked<CheckedArm> {
+        if written.block.clauses.is_empty() && !written.block.damaged {
+            // The parser has said so; nothing is bound.
+            return Err(Failed);
+        }
         let matches = self.block(&written.block);
         self.warn_of_shared_names();
         self.place = Place::Return;
@@ -81,7 +77,15 @@ impl Checker<'_> {
         if let Some(error) = failed {
             return Err(error);
         }
-        let names = self.unique_names(names);
+        if written.damaged {
+            // What could not be read might be a group key, an alias, a column of a union.
+            return Err(Failed);
+        }
+        let names = if named {
+            self.unique_names(names)
+        } else {
+            names.into_iter().map(|(name, _)| name).collect()
+        };
         let mut projections: Vec<Projection> = names
             .into_iter()
             .zip(&columns)
@@ -93,19 +97,43 @@ impl Checker<'_> {
         let grouping = self.group(&mut projections, &spans)?;
         if written.distinct {
             for (projection, span) in projections.iter().zip(&spans) {
-                if matches!(projection.value.ty, ExprType::Vector(_)) {
-                    self.error(Code::Q237, *span, "a vector cannot be in `return distinct`");
-                }
+                self.comparable_column(projection.value.ty, "return distinct", *span);
             }
         }
         let arm = Arm {
-            variables: self.variables.clone(),
+            variables: std::mem::take(&mut self.variables),
             matches,
             grouping,
             projections,
             distinct: written.distinct,
         };
-        Ok((arm, columns))
+        self.describe_arm(&arm);
+        // The order keys may repeat projections.
+        self.variables.clone_from(&arm.variables);
+        Ok(CheckedArm {
+            arm,
+            columns,
+            spans,
+        })
+    }
+
+    /// Values whose equality removes rows.
+    pub(super) fn comparable_column(&mut self, ty: ExprType, place: &str, span: Span) {
+        match ty {
+            ExprType::Vector(_) => {
+                let message = format!("a vector cannot be in `{place}`");
+                self.error(Code::Q237, span, message);
+            }
+            ExprType::Path => {
+                let message = format!("a path cannot be in `{place}`");
+                self.report(
+                    Diagnostic::error(Code::Q233, message)
+                        .at(span)
+                        .hint("return `nodes($r)` or `edges($r)`"),
+                );
+            }
+            _ => {}
+        }
     }
 
     fn warn_of_shared_names(&mut self) {
@@ -129,10 +157,11 @@ impl Checker<'_> {
         if let ast::ExprKind::AllProperties(var) = &projection.value.kind {
             return self.all_properties(var, span, columns, names);
         }
-        let value = self.expr(&projection.value)?;
-        if matches!(value.ty, ExprType::Edge | ExprType::Path) {
-            return Err(self.error(Code::Q223, span, "an edge is no value"));
-        }
+        let value = match &projection.value.kind {
+            // A path is returned whole.
+            ast::ExprKind::Var(name) if self.is_path(name) => self.bare_variable(name, span)?,
+            _ => self.expr(&projection.value)?,
+        };
         let alias = projection.alias.as_ref().map(|a| a.text.clone());
         let name = match &projection.alias {
             Some(alias) => (alias.text.clone(), alias.span),
@@ -146,7 +175,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// `$p.*`: all properties but blobs, by name.
+    /// `$p.*`: all properties but blobs, by name; of several possible types those in common.
     fn all_properties(
         &mut self,
         var: &str,
@@ -155,29 +184,22 @@ impl Checker<'_> {
         names: &mut Vec<(String, Span)>,
     ) -> Checked<()> {
         let id = self.entity_variable(var, span)?;
-        let optional = self.variable(id).optional;
-        let Some(entity) = self.type_of(id) else {
-            return Err(Failed);
-        };
-        let mut properties: Vec<_> = entity
-            .body()
-            .properties
-            .iter()
-            .filter(|p| p.data_type != DataType::Blob)
-            .collect();
-        properties.sort_by(|a, b| a.name.cmp(&b.name));
-        for property in properties {
-            names.push((format!("{var}.{}", property.name), span));
+        if self.variable(id).kind == VarKind::Path {
+            return Err(self.path_misused(var, span));
+        }
+        let shared = self.shared_properties(id);
+        if columns.len() + shared.len() > MOST {
+            let message = format!("more than {MOST} columns");
+            return Err(self.error(Code::P020, span, message));
+        }
+        self.spend(shared.len(), span)?;
+        for name in shared {
+            let name = Name { text: name, span };
+            let found = self.common_property(id, &name)?;
+            names.push((format!("{var}.{}", name.text), span));
             columns.push(Column {
                 alias: None,
-                value: Expr::new(
-                    ExprKind::Property {
-                        var: id,
-                        property: property.id,
-                    },
-                    expr_type(&property.data_type),
-                    property.nullable || optional,
-                ),
+                value: property_expr(id, found),
             });
         }
         Ok(())
@@ -203,8 +225,8 @@ impl Checker<'_> {
             if unique != name {
                 let message =
                     format!("the column name `{name}` is repeated, this one is called `{unique}`");
-                self.diagnostics.push(
-                    crate::diagnostic::Diagnostic::warning(Code::W507, message)
+                self.report(
+                    Diagnostic::warning(Code::W507, message)
                         .at(span)
                         .hint("name the column with `as`"),
                 );
@@ -265,9 +287,4 @@ fn scalar_kind(scalar: Scalar) -> ResultKind {
         Scalar::Date => ResultKind::Date,
         Scalar::DateTime => ResultKind::DateTime,
     }
-}
-
-/// Rows are told apart by output columns only: order keys must be among them.
-pub(super) fn orders_by_columns_only(arm: &Arm) -> bool {
-    arm.grouping.is_some() || arm.distinct
 }

@@ -1,10 +1,12 @@
 //! Text search, scores and rank calls.
 
-use super::{Checked, Checker};
+use super::{Checked, Checker, Place};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast;
-use crate::query::{Expr, ExprKind, ExprType, RankCall, SearchCall, SearchKind, VarId};
-use crate::schema::{DataType, PropertyId, Scalar};
+use crate::query::{
+    Expr, ExprKind, ExprType, PropertyRef, RankCall, SearchCall, SearchKind, VarId,
+};
+use crate::schema::{DataType, Property, Scalar};
 use crate::syntax::Failed;
 use crate::value::{Value, coerce};
 
@@ -37,8 +39,12 @@ impl Checker<'_> {
 
     /// `bm25`, `nearest`, `rrf` as a number.
     pub(super) fn score(&mut self, call: &ast::Call, span: Span) -> Checked<Expr> {
+        if call.name == "rrf" && matches!(self.place, Place::Match | Place::Binding) {
+            let message = "`rrf` ranks the rows of the whole match and cannot be a part of it";
+            return Err(self.error(Code::Q221, span, message));
+        }
         let rank = self.rank_call(call, span)?;
-        let nullable = matches!(rank, RankCall::Nearest { .. });
+        let nullable = !matches!(rank, RankCall::Bm25 { .. }) || self.variable(rank.var()).optional;
         let ty = ExprType::Scalar(Scalar::F64);
         Ok(Expr::new(ExprKind::Score(rank), ty, nullable))
     }
@@ -73,21 +79,25 @@ impl Checker<'_> {
     }
 
     /// A String property of a node variable.
-    fn text_field(&mut self, written: &ast::Expr) -> Checked<(VarId, PropertyId, bool)> {
+    fn text_field(&mut self, written: &ast::Expr) -> Checked<(VarId, PropertyRef, bool)> {
         let ast::ExprKind::Property(name, property) = &written.kind else {
             return Err(self.not_a_text(written.span));
         };
-        let (var, entity) = self.node_variable(name, written.span)?;
-        let body = entity.body();
-        let Some(found) = body.property(&property.text) else {
-            let message = format!("`{}` has no property `{}`", body.name, property.text);
-            return Err(self.error(Code::Q202, property.span, message));
-        };
-        let (id, nullable) = (found.id, found.nullable);
-        if found.data_type != DataType::Scalar(Scalar::String) {
+        let var = self.node_variable(name, written.span)?;
+        let found = self.common_property(var, property)?;
+        self.refuse_blob(found.property, written.span)?;
+        if found.property.data_type != DataType::Scalar(Scalar::String) {
             return Err(self.not_a_text(written.span));
         }
-        Ok((var, id, nullable || self.variable(var).optional))
+        Ok((var, found.reference, found.nullable))
+    }
+
+    fn refuse_blob(&mut self, property: &Property, span: Span) -> Checked<()> {
+        if property.data_type == DataType::Blob {
+            let message = format!("`{}` is a blob and no value in a read", property.name);
+            return Err(self.error(Code::Q224, span, message));
+        }
+        Ok(())
     }
 
     fn not_a_text(&mut self, span: Span) -> Failed {
@@ -131,16 +141,13 @@ impl Checker<'_> {
         let ast::ExprKind::Property(name, property) = &field.kind else {
             return Err(self.error(Code::Q220, field.span, misuse));
         };
-        let (var, entity) = self.node_variable(name, field.span)?;
-        let body = entity.body();
-        let Some(found) = body.property(&property.text) else {
-            let message = format!("`{}` has no property `{}`", body.name, property.text);
-            return Err(self.error(Code::Q202, property.span, message));
-        };
-        let DataType::Vector(width) = found.data_type else {
+        let var = self.node_variable(name, field.span)?;
+        let found = self.common_property(var, property)?;
+        self.refuse_blob(found.property, field.span)?;
+        let DataType::Vector(width) = found.property.data_type else {
             return Err(self.error(Code::Q220, field.span, misuse));
         };
-        let property = found.id;
+        let property = found.reference;
         let checked = self.expr(query)?;
         let checked = self.vector_query(checked, width, query.span)?;
         Ok(RankCall::Nearest {

@@ -4,7 +4,7 @@ use super::Parser;
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast::{Call, Expr, ExprKind};
 use crate::query::{Arithmetic, Comparison, TextTest};
-use crate::syntax::{Failed, Name, Parsed, TokenKind};
+use crate::syntax::{Failed, Name, Parsed, Part, TokenKind};
 use crate::value::Value;
 
 /// A test that stands after its first operand.
@@ -50,6 +50,7 @@ impl Parser<'_> {
         }
         let mut operands = vec![first];
         while self.at_operator(word) {
+            self.cursor.part(Part::Break);
             self.cursor.bump();
             operands.push(operand(self)?);
         }
@@ -204,6 +205,7 @@ impl Parser<'_> {
             return self.atom();
         }
         self.cursor.bump();
+        self.cursor.tight();
         if matches!(self.cursor.kind(), TokenKind::Int(_) | TokenKind::Float(_)) {
             return self.number(start, true);
         }
@@ -242,17 +244,52 @@ impl Parser<'_> {
             }
             TokenKind::Ident(word) if self.cursor.at_ahead(1, "(") => {
                 self.cursor.bump();
+                self.cursor.tight();
                 self.cursor.bump();
                 self.call(word)?
             }
             TokenKind::Ident(word) => {
                 self.cursor.bump();
+                // In a statement it may be the name of a property.
+                let compared = self.in_statement
+                    && matches!(
+                        self.cursor.kind(),
+                        TokenKind::Punct("=" | "!=" | "<" | "<=" | ">" | ">=")
+                    );
                 match word.as_str() {
+                    _ if compared => ExprKind::Name(word),
                     "true" => ExprKind::Literal(Value::Bool(true)),
                     "false" => ExprKind::Literal(Value::Bool(false)),
                     "null" => ExprKind::Literal(Value::Null),
                     _ => ExprKind::Name(word),
                 }
+            }
+            TokenKind::Punct("=") => {
+                let hint = "equality is written with one `=`";
+                return Err(self.cursor.unexpected_with("a value", hint));
+            }
+            TokenKind::Punct(">") => {
+                let hint = "inequality is written `!=`, at most `<=`, at least `>=`";
+                return Err(self.cursor.unexpected_with("a value", hint));
+            }
+            TokenKind::Punct("|") => {
+                return Err(self.cursor.unexpected_with("a value", "write `or`"));
+            }
+            TokenKind::Punct("{") => {
+                let hint = "lists are written with brackets, `[1, 2]`";
+                return Err(self.cursor.unexpected_with("a value", hint));
+            }
+            TokenKind::Type(word) if self.cursor.at_ahead(1, "(") => {
+                let hint = format!(
+                    "functions are written in lower case, `{}(…)`",
+                    word.to_ascii_lowercase()
+                );
+                return Err(self.cursor.unexpected_with("a value", &hint));
+            }
+            TokenKind::Type(_) => {
+                return Err(self
+                    .cursor
+                    .unexpected_with("a value", "texts are written in double quotes"));
             }
             _ => return Err(self.cursor.unexpected("a value")),
         };

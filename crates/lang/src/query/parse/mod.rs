@@ -9,22 +9,44 @@ use std::time::Duration;
 use super::ast::{Arm, Body, Count, Key, Order, Param, Projection, Query, Read, Statement};
 use super::{UnionKind, ast};
 use crate::diagnostic::{Code, Diagnostic, Span};
-use crate::syntax::{Cursor, Failed, Lexed, Name, Parsed, TokenKind, data_type, lex};
+use crate::syntax::{
+    Comment, Cursor, Failed, Layout, Lexed, Name, Parsed, Part, Token, TokenKind, data_type, lex,
+};
 
-/// The queries that could be read, and what was wrong with the text.
-pub(super) fn parse(source: &str) -> (Vec<Query>, Vec<Diagnostic>) {
+/// Queries as they are written, as far as they could be read.
+pub(crate) struct Tree {
+    pub(crate) queries: Vec<Query>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) comments: Vec<Comment>,
+    pub(crate) layout: Layout,
+}
+
+pub(crate) fn parse(source: &str) -> Tree {
     let Lexed {
         tokens,
+        comments,
         diagnostics,
         broken,
     } = lex(source);
+    let dropped = diagnostics.iter().filter(|d| d.code == Code::P006);
+    let dropped = dropped.filter_map(|d| d.span.map(|s| s.start)).collect();
     let mut parser = Parser {
         cursor: Cursor::new(tokens, diagnostics),
         source,
         clauses: 0,
+        in_statement: false,
+        dropped,
     };
     let queries = if broken { Vec::new() } else { parser.file() };
-    (queries, parser.cursor.diagnostics)
+    let (tokens, diagnostics, layout) = parser.cursor.finish();
+    Tree {
+        queries,
+        diagnostics,
+        tokens,
+        comments,
+        layout,
+    }
 }
 
 struct Parser<'a> {
@@ -32,6 +54,10 @@ struct Parser<'a> {
     source: &'a str,
     /// Clauses of the query so far.
     clauses: usize,
+    /// Bare words may be properties.
+    in_statement: bool,
+    /// Places of characters that begin no token and are not among the tokens.
+    dropped: Vec<u32>,
 }
 
 /// `@description` and the like.
@@ -50,7 +76,12 @@ impl Parser<'_> {
                 break;
             }
             match self.query() {
-                Ok(query) => queries.push(query),
+                Ok((query, closed)) => {
+                    queries.push(query);
+                    if !closed {
+                        self.skip_query();
+                    }
+                }
                 Err(Failed) => self.skip_query(),
             }
         }
@@ -70,60 +101,111 @@ impl Parser<'_> {
         }
     }
 
-    fn query(&mut self) -> Parsed<Query> {
+    /// Parses one of several parts. If that fails, or characters in it were dropped, goes on where
+    /// the next part may begin and gives the variables that were lost.
+    fn attempt<T>(
+        &mut self,
+        parse: impl FnOnce(&mut Self) -> Parsed<T>,
+        closing: &str,
+        resumes: impl Fn(&Cursor) -> bool,
+    ) -> Result<T, Vec<String>> {
+        let start = self.cursor.position();
+        let begin = self.cursor.span().start;
+        if let Ok(parsed) = parse(self) {
+            let end = self.cursor.since(self.cursor.span()).end;
+            let end = end.max(self.cursor.span().start);
+            let from = self.dropped.partition_point(|at| *at < begin);
+            let whole = self.dropped.get(from).is_none_or(|at| *at >= end);
+            if whole {
+                return Ok(parsed);
+            }
+        }
+        Err(self.cursor.recover(start, closing, resumes))
+    }
+
+    /// The query as far as it could be read, and whether that is to its end.
+    fn query(&mut self) -> Parsed<(Query, bool)> {
         let start = self.cursor.span();
         self.clauses = 0;
+        self.cursor.part(Part::Declaration);
         if !self.cursor.eat_word("query") {
             return Err(self.cursor.unexpected("`query`"));
         }
         let name = self.cursor.expect_ident("the name of a query")?;
-        let params = self.params()?;
+        let (params, lost_params) = self.params()?;
         let notes = self.notes()?;
         self.cursor.expect("{")?;
-        let body = self.body()?;
-        self.cursor.expect("}")?;
-        Ok(Query {
-            name,
-            params,
-            description: notes.description,
-            instruction: notes.instruction,
-            timeout: notes.timeout,
-            body,
-            span: self.cursor.since(start),
-        })
+        let (body, whole) = self.body()?;
+        let closed = whole && self.cursor.expect("}").is_ok();
+        Ok((
+            Query {
+                name,
+                params,
+                lost_params,
+                description: notes.description,
+                instruction: notes.instruction,
+                timeout: notes.timeout,
+                body,
+                span: self.cursor.since(start),
+            },
+            closed,
+        ))
     }
 
-    fn params(&mut self) -> Parsed<Vec<Param>> {
-        self.cursor.expect("(")?;
+    fn params(&mut self) -> Parsed<(Vec<Param>, Vec<String>)> {
+        if !self.cursor.at("(") {
+            let hint = "a query without parameters is written `query q() { … }`";
+            return Err(self.cursor.unexpected_with("`(`", hint));
+        }
+        self.cursor.expect_tight("(")?;
         let mut params: Vec<Param> = Vec::new();
+        let mut lost = Vec::new();
+        let mut first = true;
         while !self.cursor.eat(")") {
-            if !params.is_empty() && !self.cursor.eat(",") {
+            if !first && !self.cursor.eat(",") {
                 return Err(self.cursor.unexpected("`,` or `)`"));
             }
+            first = false;
             self.cursor.limit(params.len(), "parameters")?;
-            let name = self.var("a parameter")?;
-            self.cursor.expect(":")?;
-            let data_type = self.data_type()?;
-            let nullable = self.cursor.eat("?");
-            let default = if self.cursor.eat("=") {
-                Some(self.expr()?)
-            } else {
-                None
-            };
-            if params.iter().any(|p| p.name.text == name.text) {
-                let message = format!("the parameter `${}` is declared twice", name.text);
-                self.cursor
-                    .report(Diagnostic::error(Code::P001, message).at(name.span));
-                continue;
+            match self.attempt(Self::param, ")", |c| c.at(",") || c.at("{") || c.at("@")) {
+                Ok(param) if params.iter().any(|p| p.name.text == param.name.text) => {
+                    let message = format!("the parameter `${}` is declared twice", param.name.text);
+                    self.cursor
+                        .report(Diagnostic::error(Code::P001, message).at(param.name.span));
+                }
+                Ok(param) => params.push(param),
+                Err(names) => {
+                    lost.extend(names);
+                    // The parenthesis is missing, and has been complained about.
+                    if !self.cursor.at(",") && !self.cursor.at(")") {
+                        break;
+                    }
+                }
             }
-            params.push(Param {
-                name,
-                data_type,
-                nullable,
-                default,
-            });
         }
-        Ok(params)
+        Ok((params, lost))
+    }
+
+    fn param(&mut self) -> Parsed<Param> {
+        self.cursor.part(Part::LastItem);
+        let name = self.var("a parameter")?;
+        self.cursor.expect(":")?;
+        let data_type = self.data_type()?;
+        let nullable = self.cursor.eat("?");
+        let default = if self.cursor.eat("=") {
+            Some(self.expr()?)
+        } else {
+            None
+        };
+        if !self.cursor.at(",") && !self.cursor.at(")") {
+            return Err(self.cursor.unexpected("`,` or `)`"));
+        }
+        Ok(Param {
+            name,
+            data_type,
+            nullable,
+            default,
+        })
     }
 
     fn data_type(&mut self) -> Parsed<crate::schema::DataType> {
@@ -140,7 +222,9 @@ impl Parser<'_> {
         let mut notes = Notes::default();
         while self.cursor.at("@") {
             let start = self.cursor.span();
+            self.cursor.part(Part::Break);
             self.cursor.bump();
+            self.cursor.tight();
             let name = self.cursor.expect_ident("the name of an annotation")?;
             let span = self.cursor.since(start);
             if !matches!(
@@ -158,7 +242,7 @@ impl Parser<'_> {
                 }
                 continue;
             }
-            self.cursor.expect("(")?;
+            self.cursor.expect_tight("(")?;
             let (text, text_span) = self.cursor.expect_string("a text")?;
             self.cursor.expect(")")?;
             let repeated = match name.text.as_str() {
@@ -205,9 +289,12 @@ impl Parser<'_> {
         }
     }
 
-    fn body(&mut self) -> Parsed<Body> {
-        let body = if self.cursor.at_word("match") {
-            Body::Read(self.read()?)
+    /// What could be read of the body, and whether that is all of it.
+    fn body(&mut self) -> Parsed<(Body, bool)> {
+        self.in_statement = !self.cursor.at_word("match");
+        let (body, whole) = if self.cursor.at_word("match") {
+            let (read, whole) = self.read();
+            (Body::Read(read), whole)
         } else {
             let mut statements: Vec<Statement> = Vec::new();
             while let Some(statement) = self.statement()? {
@@ -218,7 +305,7 @@ impl Parser<'_> {
                 let expected = "`match`, `insert`, `upsert`, `update` or `delete`";
                 return Err(self.cursor.unexpected(expected));
             }
-            Body::Mutation(statements)
+            (Body::Mutation(statements), true)
         };
         let mixed = match &body {
             Body::Read(_) => matches!(
@@ -227,7 +314,7 @@ impl Parser<'_> {
             ),
             Body::Mutation(_) => self.cursor.at_word("match"),
         };
-        if mixed {
+        if mixed && whole {
             let span = self.cursor.span();
             return Err(self.cursor.fail(
                 Diagnostic::error(Code::P018, "a query either reads or changes data")
@@ -235,95 +322,126 @@ impl Parser<'_> {
                     .hint("write two queries"),
             ));
         }
-        Ok(body)
+        Ok((body, whole))
     }
 
-    fn read(&mut self) -> Parsed<Read> {
-        let arm = self.arm()?;
-        let mut unions = Vec::new();
+    /// What could be read of the read, and whether that is all of it.
+    fn read(&mut self) -> (Read, bool) {
+        let mut read = Read::default();
+        let whole = self.read_into(&mut read).is_ok();
+        (read, whole)
+    }
+
+    fn read_into(&mut self, read: &mut Read) -> Parsed<()> {
+        self.arm(&mut read.arm)?;
         while self.cursor.at_word("union") {
-            self.cursor.limit(unions.len(), "arms of a union")?;
+            self.cursor.limit(read.unions.len(), "arms of a union")?;
+            self.cursor.part(Part::Section);
             let span = self.cursor.bump().span;
             let kind = if self.cursor.eat_word("all") {
                 UnionKind::All
             } else {
                 UnionKind::Distinct
             };
-            unions.push((kind, span, self.arm()?));
+            let mut arm = Arm::default();
+            let parsed = self.arm(&mut arm);
+            read.unions.push((kind, span, arm));
+            parsed?;
         }
-        let order = if self.cursor.at_word("order") && self.cursor.at_ahead(1, "{") {
+        if self.cursor.at_word("order") {
+            self.cursor.part(Part::Section);
             self.cursor.bump();
-            self.order()?
-        } else {
-            Vec::new()
-        };
-        let (mut skip, mut limit) = (None, None);
+            read.order = self.order()?;
+        }
         while let Some(word @ ("skip" | "limit")) = self.cursor.word_ahead(0) {
-            let slot = if word == "skip" {
-                &mut skip
+            let given = if word == "skip" {
+                read.skip.is_some()
             } else {
-                &mut limit
+                read.limit.is_some()
             };
-            if slot.is_some() {
+            let is_skip = word == "skip";
+            if given {
                 let expected = "`}`, because this was given already";
                 return Err(self.cursor.unexpected(expected));
             }
+            self.cursor.part(Part::Section);
             self.cursor.bump();
-            *slot = Some(match self.cursor.kind() {
+            let count = match self.cursor.kind() {
                 TokenKind::Var(_) => Count::Param(self.var("a parameter")?),
                 _ => Count::Literal(self.cursor.expect_int("a whole number or a parameter")?.0),
-            });
+            };
+            if is_skip {
+                read.skip = Some(count);
+            } else {
+                read.limit = Some(count);
+            }
         }
-        Ok(Read {
-            arm,
-            unions,
-            order,
-            skip,
-            limit,
-        })
+        Ok(())
     }
 
-    fn arm(&mut self) -> Parsed<Arm> {
+    fn arm(&mut self, arm: &mut Arm) -> Parsed<()> {
+        arm.damaged = true;
+        self.cursor.part(Part::Section);
         if !self.cursor.eat_word("match") {
             return Err(self.cursor.unexpected("`match`"));
         }
-        let block = self.block("match")?;
+        arm.block = self.block("match")?;
+        self.cursor.part(Part::Section);
+        if self.cursor.at_word("where") {
+            let hint = "conditions stand among the clauses of `match { … }`";
+            return Err(self.cursor.unexpected_with("`return`", hint));
+        }
         if !self.cursor.eat_word("return") {
             return Err(self.cursor.unexpected("`return`"));
         }
-        let distinct = self.cursor.eat_word("distinct");
+        arm.distinct = self.cursor.eat_word("distinct");
         let open = self.cursor.span();
-        self.cursor.expect("{")?;
-        let mut projections = Vec::new();
+        if !self.cursor.at("{") {
+            let hint = "what is returned stands in braces, `return { $p.name }`";
+            return Err(self.cursor.unexpected_with("`{`", hint));
+        }
+        self.cursor.bump();
+        let mut damaged = false;
         while !self.cursor.eat("}") {
-            self.cursor.limit(projections.len(), "projections")?;
-            let value = self.expr()?;
-            let alias = if self.cursor.eat_word("as") {
-                Some(self.cursor.expect_ident("a column name")?)
-            } else {
-                None
-            };
-            projections.push(Projection { value, alias });
+            self.cursor.limit(arm.projections.len(), "projections")?;
+            match self.attempt(Self::projection, "}", |c| c.at(",")) {
+                Ok(projection) => arm.projections.push(projection),
+                Err(_) if self.cursor.at_end() || self.cursor.is_hopeless() => return Err(Failed),
+                Err(_) => damaged = true,
+            }
             self.cursor.eat(",");
         }
-        if projections.is_empty() {
+        if arm.projections.is_empty() && !damaged {
             self.empty("return", open);
         }
-        Ok(Arm {
-            block,
-            distinct,
-            projections,
-        })
+        arm.damaged = damaged;
+        Ok(())
+    }
+
+    fn projection(&mut self) -> Parsed<Projection> {
+        self.cursor.part(Part::Item);
+        let value = self.expr()?;
+        let alias = if self.cursor.eat_word("as") {
+            Some(self.cursor.expect_ident("a column name")?)
+        } else {
+            None
+        };
+        Ok(Projection { value, alias })
     }
 
     fn order(&mut self) -> Parsed<Vec<Key>> {
-        self.cursor.expect("{")?;
+        if !self.cursor.at("{") {
+            let hint = "the keys stand in braces, `order { $p.name desc }`";
+            return Err(self.cursor.unexpected_with("`{`", hint));
+        }
+        self.cursor.bump();
         let mut keys = Vec::new();
         loop {
             self.cursor.limit(keys.len(), "order keys")?;
+            self.cursor.part(Part::LastItem);
             let value = self.expr()?;
             let span = self.cursor.span();
-            let direction = match self.cursor.word_ahead(0) {
+            let mut direction = match self.cursor.word_ahead(0) {
                 Some("asc") => Some((Order::Ascending, span)),
                 Some("desc") => Some((Order::Descending, span)),
                 _ => None,
@@ -336,6 +454,7 @@ impl Parser<'_> {
                             .at(span)
                             .hint("the nearest come first always; leave the word out"),
                     );
+                    direction = None;
                 }
             }
             keys.push(Key { value, direction });

@@ -2,45 +2,50 @@
 
 use super::Parser;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::query::ast::{Binding, Block, Bounds, Clause, Expr, ExprKind, Hop};
-use crate::syntax::{Name, Parsed, TokenKind};
+use crate::query::ast::{Binding, Block, Bounds, Clause, Expr, ExprKind, Hop, Path};
+use crate::syntax::{Cursor, Failed, Name, Parsed, Part, TokenKind};
 
 impl Parser<'_> {
     pub(super) fn block(&mut self, what: &str) -> Parsed<Block> {
         let open = self.cursor.span();
         self.cursor.expect("{")?;
         let mut block = Block::default();
-        let mut failed = false;
         while !self.cursor.eat("}") {
+            let returns = self.cursor.at_word("return")
+                && (self.cursor.at_ahead(1, "{") || self.cursor.word_ahead(1) == Some("distinct"));
+            if returns {
+                let hint = format!("the block of `{what}` is not closed");
+                self.cursor.unexpected_with("`}`", &hint);
+                block.damaged = true;
+                return Ok(block);
+            }
             // Blocks nest, so one count goes over the whole query.
             self.clauses += 1;
             self.cursor.limit(self.clauses, "clauses of one query")?;
-            match self.clause() {
+            match self.attempt(Self::clause, "}", begins_clause) {
                 Ok(clause) => block.clauses.push(clause),
-                Err(error) => {
-                    // What follows in the block may read wrongly; what follows it does not.
-                    self.cursor.skip_to("}");
-                    if self.cursor.at_end() {
-                        return Err(error);
-                    }
-                    failed = true;
+                Err(_) if self.cursor.at_end() || self.cursor.is_hopeless() => return Err(Failed),
+                Err(lost) => {
+                    block.lost.extend(lost);
+                    block.damaged = true;
                 }
             }
             self.cursor.eat(",");
         }
-        if block.clauses.is_empty() && !failed {
+        if block.clauses.is_empty() && !block.damaged {
             self.empty(what, open);
         }
         Ok(block)
     }
 
     fn clause(&mut self) -> Parsed<Clause> {
+        self.cursor.part(Part::Clause);
         let span = self.cursor.span();
         match self.cursor.kind() {
             TokenKind::Var(_) if self.cursor.at_ahead(1, ":") => {
                 return self.binding().map(Clause::Binding);
             }
-            TokenKind::Var(_) if self.at_hop() => return self.hop().map(Clause::Hop),
+            TokenKind::Var(_) if at_hop(&self.cursor) => return self.hop().map(Clause::Hop),
             TokenKind::Ident(word) if self.cursor.at_ahead(1, "{") => match word.as_str() {
                 "not" => {
                     self.cursor.bump();
@@ -59,7 +64,7 @@ impl Parser<'_> {
                     && matches!(self.cursor.kind_at(1), TokenKind::Var(_))
                     && self.cursor.at_ahead(2, "=") =>
             {
-                return self.path();
+                return self.path().map(Clause::Path);
             }
             _ => {}
         }
@@ -71,6 +76,7 @@ impl Parser<'_> {
                     .at(condition.span)
                     .hint(format!("bind it with `${name}: Type`, or compare it")),
             );
+            return Err(Failed);
         }
         Ok(Clause::Condition(condition))
     }
@@ -78,29 +84,6 @@ impl Parser<'_> {
     fn nested_block(&mut self, what: &str) -> Parsed<Block> {
         // The cursor counts the depth; the closure cannot borrow the parser twice.
         self.deeper(|parser| parser.block(what))
-    }
-
-    /// A variable is here: does it begin a hop?
-    fn at_hop(&self) -> bool {
-        let cursor = &self.cursor;
-        let is_word = |kind: &TokenKind| match kind {
-            TokenKind::Ident(word) => word != "not",
-            TokenKind::Type(_) => true,
-            _ => false,
-        };
-        match cursor.kind_at(1) {
-            TokenKind::Var(_) => cursor.at_ahead(2, ":"),
-            TokenKind::Punct("<") => {
-                is_word(cursor.kind_at(2)) && (cursor.at_ahead(3, ">") || cursor.at_ahead(3, "|"))
-            }
-            word if is_word(word) => {
-                matches!(
-                    cursor.kind_at(2),
-                    TokenKind::Var(_) | TokenKind::Punct("{" | "|")
-                )
-            }
-            _ => false,
-        }
     }
 
     fn binding(&mut self) -> Parsed<Binding> {
@@ -119,6 +102,7 @@ impl Parser<'_> {
                         break;
                     }
                 }
+                self.cursor.part(Part::Item);
                 let name = self.cursor.expect_ident("the name of a property")?;
                 self.cursor.expect(":")?;
                 values.push((name, self.expr()?));
@@ -136,14 +120,23 @@ impl Parser<'_> {
         let edge_var = if self.cursor.at_ahead(1, ":") {
             let var = self.var("a variable")?;
             self.cursor.bump();
+            self.cursor.tight();
             Some(var)
         } else {
             None
         };
+        self.hop_behind(from, edge_var)
+    }
+
+    /// The edges, bounds and right end of a hop.
+    fn hop_behind(&mut self, from: Name, edge_var: Option<Name>) -> Parsed<Hop> {
         let undirected = self.cursor.eat("<");
+        if undirected {
+            self.cursor.tight();
+        }
         let edges = self.edges()?;
         if undirected {
-            self.cursor.expect(">")?;
+            self.cursor.expect_tight(">")?;
         }
         let bounds = self.bounds()?;
         let to = self.var("the variable at the other end of the hop")?;
@@ -170,19 +163,25 @@ impl Parser<'_> {
                 _ => return Err(self.cursor.unexpected("the name of an edge type")),
             }
             self.cursor.limit(edges.len(), "edge types")?;
-            if !self.cursor.eat("|") {
+            if !self.cursor.at("|") {
                 return Ok(edges);
             }
+            self.cursor.tight();
+            self.cursor.bump();
+            self.cursor.tight();
         }
     }
 
     fn bounds(&mut self) -> Parsed<Option<Bounds>> {
         let start = self.cursor.span();
-        if !self.cursor.eat("{") {
+        if !self.cursor.at("{") {
             return Ok(None);
         }
+        self.cursor.expect_tight("{")?;
+        self.cursor.tight();
         let (min, _) = self.cursor.expect_int("the least number of steps")?;
         let max = if self.cursor.eat(",") {
+            self.cursor.tight();
             if self.cursor.at("}") {
                 None
             } else {
@@ -191,7 +190,7 @@ impl Parser<'_> {
         } else {
             Some(min)
         };
-        self.cursor.expect("}")?;
+        self.cursor.expect_tight("}")?;
         Ok(Some(Bounds {
             min,
             max,
@@ -199,14 +198,65 @@ impl Parser<'_> {
         }))
     }
 
-    fn path(&mut self) -> Parsed<Clause> {
-        let start = self.cursor.bump().span;
-        self.var("a variable")?;
+    fn path(&mut self) -> Parsed<Path> {
+        self.cursor.bump();
+        let var = self.var("a variable")?;
         self.cursor.expect("=")?;
         if !self.cursor.eat_word("shortest") {
             return Err(self.cursor.unexpected("`shortest`"));
         }
-        self.hop()?;
-        Ok(Clause::Path(self.cursor.since(start)))
+        let from = self.var("the variable at which the path begins")?;
+        if matches!(self.cursor.kind(), TokenKind::Var(_)) && self.cursor.at_ahead(1, ":") {
+            let span = self.cursor.span();
+            let hint = format!("leave it out; `edges(${})` gives the edges", var.text);
+            self.cursor.report(
+                Diagnostic::error(Code::P001, "a path has no bound edge")
+                    .at(span)
+                    .hint(hint),
+            );
+            self.cursor.bump();
+            self.cursor.bump();
+        }
+        let hop = self.hop_behind(from, None)?;
+        Ok(Path { var, hop })
+    }
+}
+
+/// A variable is here: does it begin a hop?
+fn at_hop(cursor: &Cursor) -> bool {
+    let is_word = |kind: &TokenKind| match kind {
+        TokenKind::Ident(word) => word != "not",
+        TokenKind::Type(_) => true,
+        _ => false,
+    };
+    match cursor.kind_at(1) {
+        TokenKind::Var(_) => cursor.at_ahead(2, ":"),
+        TokenKind::Punct("<") => {
+            is_word(cursor.kind_at(2)) && (cursor.at_ahead(3, ">") || cursor.at_ahead(3, "|"))
+        }
+        word if is_word(word) => {
+            matches!(
+                cursor.kind_at(2),
+                TokenKind::Var(_) | TokenKind::Punct("{" | "|")
+            )
+        }
+        _ => false,
+    }
+}
+
+/// After a clause that could not be read: here the next one begins, or a comma ends it.
+fn begins_clause(cursor: &Cursor) -> bool {
+    match cursor.kind() {
+        TokenKind::Punct(",") => true,
+        TokenKind::Var(_) => {
+            let property = cursor.at_ahead(1, ".") && cursor.is_after_operand();
+            cursor.at_ahead(1, ":") || at_hop(cursor) || property
+        }
+        TokenKind::Ident(word) => match word.as_str() {
+            "not" | "optional" => cursor.at_ahead(1, "{"),
+            "path" => matches!(cursor.kind_at(1), TokenKind::Var(_)) && cursor.at_ahead(2, "="),
+            _ => false,
+        },
+        _ => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Parser;
 use crate::query::ast::{AssignedValue, Assignment, Statement, Verb};
-use crate::syntax::{Name, Parsed, TokenKind};
+use crate::syntax::{Cursor, Failed, Name, Parsed, Part, TokenKind};
 
 impl Parser<'_> {
     /// The next statement, if one begins here.
@@ -14,9 +14,10 @@ impl Parser<'_> {
             Some("delete") => Verb::Delete,
             _ => return Ok(None),
         };
+        self.cursor.part(Part::Section);
         self.cursor.bump();
         let (target, lower_case) = self.target()?;
-        let mut assignments = Vec::new();
+        let mut assignments = Assignments::default();
         match verb {
             Verb::Insert | Verb::Upsert => assignments = self.assignments("the assignments")?,
             Verb::Update => {
@@ -28,10 +29,17 @@ impl Parser<'_> {
             Verb::Delete => {}
         }
         let filter = if matches!(verb, Verb::Update | Verb::Delete) {
+            self.cursor.part(Part::Break);
             if !self.cursor.eat_word("where") {
                 return Err(self.cursor.unexpected("`where`"));
             }
-            Some(self.expr()?)
+            match self.attempt(Self::expr, "}", begins_statement) {
+                Ok(filter) => Some(filter),
+                Err(_) => {
+                    assignments.damaged = true;
+                    None
+                }
+            }
         } else {
             None
         };
@@ -39,8 +47,9 @@ impl Parser<'_> {
             verb,
             target,
             lower_case,
-            assignments,
+            assignments: assignments.written,
             filter,
+            damaged: assignments.damaged,
         }))
     }
 
@@ -55,26 +64,36 @@ impl Parser<'_> {
         Ok((Name { text, span }, lower_case))
     }
 
-    fn assignments(&mut self, what: &str) -> Parsed<Vec<Assignment>> {
+    fn assignments(&mut self, what: &str) -> Parsed<Assignments> {
         let open = self.cursor.span();
         self.cursor.expect("{")?;
-        let mut assignments = Vec::new();
+        let mut assignments = Assignments::default();
         while !self.cursor.eat("}") {
-            self.cursor.limit(assignments.len(), "assignments")?;
-            let name = self.cursor.expect_ident("the name of a property")?;
-            self.cursor.expect(":")?;
-            let value = if self.cursor.at("{") {
-                self.members()?
-            } else {
-                AssignedValue::Expr(self.expr()?)
-            };
-            assignments.push(Assignment { name, value });
+            self.cursor
+                .limit(assignments.written.len(), "assignments")?;
+            match self.attempt(Self::assignment, "}", begins_assignment) {
+                Ok(assignment) => assignments.written.push(assignment),
+                Err(_) if self.cursor.at_end() || self.cursor.is_hopeless() => return Err(Failed),
+                Err(_) => assignments.damaged = true,
+            }
             self.cursor.eat(",");
         }
-        if assignments.is_empty() {
+        if assignments.written.is_empty() && !assignments.damaged {
             self.empty(what, open);
         }
         Ok(assignments)
+    }
+
+    fn assignment(&mut self) -> Parsed<Assignment> {
+        self.cursor.part(Part::Item);
+        let name = self.cursor.expect_ident("the name of a property")?;
+        self.cursor.expect(":")?;
+        let value = if self.cursor.at("{") {
+            self.members()?
+        } else {
+            AssignedValue::Expr(self.expr()?)
+        };
+        Ok(Assignment { name, value })
     }
 
     fn members(&mut self) -> Parsed<AssignedValue> {
@@ -92,4 +111,22 @@ impl Parser<'_> {
             self.cursor.expect(",")?;
         }
     }
+}
+
+/// What stands between the braces of a statement.
+#[derive(Default)]
+struct Assignments {
+    written: Vec<Assignment>,
+    damaged: bool,
+}
+
+fn begins_assignment(cursor: &Cursor) -> bool {
+    cursor.at(",") || (cursor.word_ahead(0).is_some() && cursor.at_ahead(1, ":"))
+}
+
+fn begins_statement(cursor: &Cursor) -> bool {
+    matches!(
+        cursor.word_ahead(0),
+        Some("insert" | "upsert" | "update" | "delete" | "match")
+    )
 }

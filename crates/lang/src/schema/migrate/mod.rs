@@ -7,6 +7,8 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use super::assign::Hint;
+use super::declared;
 use super::{Catalog, EntityKind};
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -144,6 +146,24 @@ impl MigrationPlan {
         self.steps.is_empty()
     }
 
+    /// A wrong rename hint makes the change unsupported, in its place among the steps.
+    pub(super) fn add_hint(&mut self, hint: Hint) {
+        if hint.diagnostic.is_error() {
+            self.supported = false;
+            let kind = TypeKind::from(hint.kind);
+            let property = hint.property.map_or(String::new(), |p| format!(".{p}"));
+            let step = Step::UnsupportedChange {
+                entity: format!("{}:{}{property}", kind.word(), hint.type_name),
+                reason: hint.diagnostic.message.clone(),
+                code: hint.diagnostic.code,
+            };
+            let place = (kind, hint.type_name);
+            let at = self.steps.iter().position(|s| s.place() > place);
+            self.steps.insert(at.unwrap_or(self.steps.len()), step);
+        }
+        self.diagnostics.push(hint.diagnostic);
+    }
+
     /// Some step depends on the data.
     #[must_use]
     pub fn is_checked(&self) -> bool {
@@ -160,6 +180,49 @@ impl Step {
             | Step::AddConstraint { checked, .. }
             | Step::SetCardinality { checked, .. } => *checked,
             _ => false,
+        }
+    }
+}
+
+impl Step {
+    /// Kind and name of the type that the step is about: steps are in this order.
+    fn place(&self) -> (TypeKind, String) {
+        let on = match self {
+            Step::AddType(on) | Step::UpdateTypeMetadata(on) => on,
+            Step::RenameType { on, .. }
+            | Step::DropType { on, .. }
+            | Step::AddConstraint { on, .. }
+            | Step::DropConstraint { on, .. }
+            | Step::SetCardinality { on, .. } => on,
+            Step::SetNullable(on) | Step::UpdatePropertyMetadata(on) => {
+                return (on.type_kind, on.type_name.clone());
+            }
+            Step::AddProperty { on, .. }
+            | Step::RenameProperty { on, .. }
+            | Step::DropProperty { on, .. }
+            | Step::ExtendEnum { on, .. }
+            | Step::SetRequired { on, .. } => return (on.type_kind, on.type_name.clone()),
+            Step::UnsupportedChange { entity, .. } => {
+                let (kind, name) = entity.split_once(':').unwrap_or(("", entity));
+                let name = name.split('.').next().unwrap_or_default();
+                let kind = match kind {
+                    "interface" => TypeKind::Interface,
+                    "node" => TypeKind::Node,
+                    _ => TypeKind::Edge,
+                };
+                return (kind, name.to_owned());
+            }
+        };
+        (on.type_kind, on.type_name.clone())
+    }
+}
+
+impl From<declared::TypeKind> for TypeKind {
+    fn from(kind: declared::TypeKind) -> Self {
+        match kind {
+            declared::TypeKind::Interface => TypeKind::Interface,
+            declared::TypeKind::Node => TypeKind::Node,
+            declared::TypeKind::Edge => TypeKind::Edge,
         }
     }
 }

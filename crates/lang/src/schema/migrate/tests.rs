@@ -264,3 +264,78 @@ fn a_plan_survives_json() {
     assert!(!plan.supported);
     assert_eq!(plan.diagnostics[0].path.as_deref(), Some("Package.kb"));
 }
+
+#[test]
+fn a_wrong_hint_is_a_step_in_its_place() {
+    let found = steps(&[
+        ("kb: I64?", "size: I64? @rename_from(\"zz\")"),
+        (
+            "node Note {",
+            "node Ghost @rename_from(\"Gone\") { }\nnode Note {",
+        ),
+    ]);
+    let short: Vec<String> = found
+        .iter()
+        .map(|s| format!("{} {}", s["kind"], s["entity"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        short,
+        [
+            "add_type null",
+            "unsupported_change node:Ghost",
+            "drop_property null",
+            "add_property null",
+            "unsupported_change node:Package.size",
+        ]
+        .map(str::to_owned)
+    );
+}
+
+/// Rows of the table in section 10 that the tests above do not have.
+#[test]
+fn interfaces_and_their_properties_change_together() {
+    assert_eq!(
+        steps(&[(
+            "interface Named { name: String }",
+            "interface Named { name: String  note: String? }"
+        )]),
+        [
+            json!({"kind": "add_property", "type_kind": "interface", "type_name": "Named", "property_name": "note", "checked": false}),
+            json!({"kind": "add_property", "type_kind": "node", "type_name": "Package", "property_name": "note", "checked": false}),
+        ]
+    );
+    assert_eq!(
+        steps(&[
+            (
+                "interface Named { name: String }",
+                "interface Named { name: String }\ninterface Texted { text: String }"
+            ),
+            ("node Note {", "node Note implements Texted {"),
+        ]),
+        [
+            json!({"kind": "add_type", "type_kind": "interface", "type_name": "Texted"}),
+            json!({"kind": "update_type_metadata", "type_kind": "node", "type_name": "Note"}),
+        ]
+    );
+    assert_eq!(
+        steps(&[("kb: I64?", "kb: I64? @default(5) @owner(\"x\")")]),
+        [
+            json!({"kind": "update_property_metadata", "type_kind": "node", "type_name": "Package", "property_name": "kb"})
+        ]
+    );
+    assert_eq!(
+        steps(&[
+            ("other: String", "other: String?"),
+            ("vec: Vector(2)?", "vec: Vector(2)")
+        ]),
+        [
+            json!({"kind": "set_nullable", "type_kind": "node", "type_name": "Package", "property_name": "other"}),
+            json!({"kind": "set_required", "type_kind": "node", "type_name": "Package", "property_name": "vec", "checked": true}),
+        ]
+    );
+    assert_eq!(codes(&[("vec: Vector(2)?", "vec: Vector(3)?")]), ["M301"]);
+    assert_eq!(
+        codes(&[("name: String @key", "name: String @key  k: String @unique")]),
+        [""; 0]
+    );
+}
