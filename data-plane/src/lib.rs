@@ -7,6 +7,7 @@
 //! | `loader` | the task that follows revisions and builds generations |
 //! | `state` | states of graphs, retries: the machine behind the loader |
 //! | `generation` | one graph, ready to serve |
+//! | `link` | the way to a control plane: the network, or a stand-in |
 //! | [`revision_source`] | where revisions come from |
 //! | `sync` | the stream to the control plane |
 //! | `upkeep` | automatic maintenance of the graphs |
@@ -19,6 +20,7 @@
 #![recursion_limit = "256"]
 
 mod generation;
+mod link;
 mod loader;
 mod options;
 mod replica;

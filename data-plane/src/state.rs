@@ -8,9 +8,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use omnigraph_control_plane::serving::{Serving, ServingGraph};
+use tokio::time::Instant;
 
 /// Builds that run at the same time.
 pub(crate) const BUILDS_MAX: usize = 4;

@@ -5,6 +5,7 @@ mod following;
 mod reclaiming;
 mod repeats;
 mod requests;
+mod simulation;
 
 use std::time::Duration;
 
