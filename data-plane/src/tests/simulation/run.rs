@@ -183,6 +183,7 @@ fn well(world: &World) -> Result<(), String> {
 /// A configuration that suits whatever is applied must be applied, and changes nothing else.
 async fn last_apply(world: &Arc<World>, turn: usize, wider: bool) -> Result<(), String> {
     let until = world.time.now() + WELL_WITHIN;
+    let mut why = "nobody leads".to_owned();
     for attempt in 0.. {
         let applied = world.oracle.lock().schemas();
         let declared = match applied.is_empty() {
@@ -200,18 +201,14 @@ async fn last_apply(world: &Arc<World>, turn: usize, wider: bool) -> Result<(), 
             };
             match client::apply(world, &plane, asked).await {
                 Ended::Result(result) if result.ok && result.converged => return Ok(()),
-                Ended::Result(result) => {
-                    return Err(format!("the last apply does not converge: {result:?}"));
-                }
-                Ended::Refused(status) if world.time.now() > until => {
-                    return Err(format!("the last apply is refused: {status}"));
-                }
-                Ended::Silence => return Err("the last apply is not answered".to_owned()),
-                Ended::Refused(_) => {}
+                // Somebody else's may still be under way.
+                Ended::Result(result) => why = format!("it does not converge: {result:?}"),
+                Ended::Refused(status) => why = format!("it is refused: {status}"),
+                Ended::Silence => "it is not answered".clone_into(&mut why),
             }
         }
         if world.time.now() > until {
-            return Err("nobody takes the last apply".to_owned());
+            return Err(format!("the last apply is not made: {why}"));
         }
         world.time.sleep(Duration::from_secs(2)).await;
     }

@@ -116,6 +116,7 @@ impl ProcessStore {
     /// What becomes of a request, once the process gets to send it.
     async fn sent(&self, op: Op, path: &Path) -> (Fate, Option<Strike>) {
         self.process.gate.passed().await;
+        self.world.time.turn().await;
         let (fate, strike) = self.world.fate(&self.process, op, path);
         self.world
             .note(|| format!("{} {op:?} {path} {fate:?} {strike:?}", self.process.name));

@@ -25,6 +25,8 @@ const EPOCH: i64 = 1_767_225_600_000_000;
 pub(super) struct Time {
     began: Instant,
     timers: Mutex<Timers>,
+    /// Tasks that wait for their turn in this moment.
+    turns: Mutex<Vec<(u64, Waker)>>,
 }
 
 #[derive(Default)]
@@ -40,6 +42,7 @@ impl Time {
         Arc::new(Time {
             began: Instant::now(),
             timers: Mutex::default(),
+            turns: Mutex::default(),
         })
     }
 
@@ -48,8 +51,15 @@ impl Time {
         self.timers.lock().now
     }
 
-    /// Goes on to the next moment at which somebody wants to wake up. False: nobody does.
+    /// Lets those go on who wait for their turn, else goes on to the next moment at which somebody
+    /// wants to wake up. False: nobody does.
     pub(super) fn advance(&self) -> bool {
+        let mut turns = std::mem::take(&mut *self.turns.lock());
+        if !turns.is_empty() {
+            turns.sort_by_key(|(task, _)| *task);
+            turns.into_iter().for_each(|(_, waker)| waker.wake());
+            return true;
+        }
         let mut timers = self.timers.lock();
         let Some(((at, _), waker)) = timers.due.pop_first() else {
             return false;
@@ -58,6 +68,21 @@ impl Time {
         drop(timers);
         waker.wake();
         true
+    }
+
+    /// Ends when nobody has anything else to do in this moment. Tasks go on in the order of their
+    /// birth, whatever order they came in: tokio wakes those who watch the same value in any.
+    pub(super) async fn turn(&self) {
+        let mut asked = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut asked, true) {
+                return Poll::Ready(());
+            }
+            let task = tokio::task::try_id().map_or(0, |id| id.to_string().parse().unwrap_or(0));
+            self.turns.lock().push((task, context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
     }
 
     pub(super) fn sleep(self: &Arc<Self>, time: Duration) -> Sleep {

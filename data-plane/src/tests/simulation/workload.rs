@@ -140,7 +140,7 @@ impl Declared {
     /// Whatever is applied, with one query that suits every schema; with `wider` schemas, too.
     pub(super) fn last(applied: &[(&'static str, String)], wider: bool) -> Declared {
         let texts = |schema: &String| Texts {
-            schema: match wider {
+            schema: match wider && !schema.contains("last:") {
                 true => schema.replacen('{', "{\n    last: String?", 1),
                 false => schema.clone(),
             },
