@@ -43,6 +43,13 @@ pub(super) struct Asked {
     pub(super) lock_timeout_ms: u32,
 }
 
+/// Resources whose steps were told of.
+#[derive(Default)]
+struct Heard {
+    failed: BTreeSet<String>,
+    done: BTreeSet<String>,
+}
+
 /// Applies one state after the other, wherever somebody answers.
 pub(super) async fn operator(world: Arc<World>, design: Arc<Mutex<Design>>, number: u64) {
     let rng = world.rng(&format!("operator {number}"));
@@ -89,22 +96,27 @@ pub(super) async fn apply(world: &Arc<World>, plane: &Plane, asked: Asked) -> En
     });
     let troubles = || plane.process.troubles.load(Ordering::Relaxed);
     let before = troubles();
-    let mut failed = BTreeSet::new();
+    let mut heard = Heard::default();
     let over = world.time.sleep(PATIENCE);
     let ended = tokio::select! {
         biased;
-        ended = call(plane, &asked, &mut failed) => ended,
+        ended = call(plane, &asked, &mut heard) => ended,
         () = over => Ended::Silence,
     };
     world.note(|| match &ended {
         Ended::Refused(status) => format!("{actor} is refused: {}", status.message()),
         Ended::Result(result) => format!(
-            "{actor} is told: ok {}, converged {}, written {}, revision {}, failed {failed:?}, {:?}",
+            "{actor} is told: ok {}, converged {}, written {}, revision {}, failed {:?}, {:?}",
             result.ok,
             result.converged,
             result.state_written,
             result.revision,
-            result.diagnostics.iter().map(|d| &d.code).collect::<Vec<_>>(),
+            heard.failed,
+            result
+                .diagnostics
+                .iter()
+                .map(|d| &d.code)
+                .collect::<Vec<_>>(),
         ),
         Ended::Silence => format!("{actor} hears nothing"),
     });
@@ -115,7 +127,8 @@ pub(super) async fn apply(world: &Arc<World>, plane: &Plane, asked: Asked) -> En
             declared: &asked.declared,
             expected: asked.expect_revision,
             result,
-            failed: &failed,
+            failed: &heard.failed,
+            done: &heard.done,
             undisturbed: before == troubles(),
             isolated: world.isolated(),
         }),
@@ -125,8 +138,8 @@ pub(super) async fn apply(world: &Arc<World>, plane: &Plane, asked: Asked) -> En
     ended
 }
 
-async fn call(plane: &Plane, asked: &Asked, failed: &mut BTreeSet<String>) -> Ended {
-    match events(plane, asked, failed).await {
+async fn call(plane: &Plane, asked: &Asked, heard: &mut Heard) -> Ended {
+    match events(plane, asked, heard).await {
         Ok(Some(result)) => Ended::Result(Box::new(result)),
         Ok(None) => Ended::Silence,
         Err(status) => Ended::Refused(status),
@@ -136,7 +149,7 @@ async fn call(plane: &Plane, asked: &Asked, failed: &mut BTreeSet<String>) -> En
 async fn events(
     plane: &Plane,
     asked: &Asked,
-    failed: &mut BTreeSet<String>,
+    heard: &mut Heard,
 ) -> Result<Option<ApplyResult>, Status> {
     let api = plane.plane.cluster_api(Credentials::Open);
     let actor = Actor::declared(&asked.actor).expect("a name");
@@ -164,9 +177,15 @@ async fn events(
     while let Some(event) = events.next().await {
         plane.process.gate.passed().await;
         match event?.event {
-            Some(Event::Step(step)) if step.phase() == Phase::Failed => {
-                failed.insert(step.resource);
-            }
+            Some(Event::Step(step)) => match step.phase() {
+                Phase::Failed => {
+                    heard.failed.insert(step.resource);
+                }
+                Phase::Done => {
+                    heard.done.insert(step.resource);
+                }
+                _ => {}
+            },
             Some(Event::Result(told)) => result = Some(told),
             _ => {}
         }

@@ -17,7 +17,8 @@
 //!
 //! `OMNIGRAPH_SIM_SEED=7 cargo nextest run -p omnigraph-data-plane simulation::replay --no-capture`
 //! shows what happens in one run. `OMNIGRAPH_SIM_RUNS=10000` makes every test that runs seeds run
-//! so many, from `OMNIGRAPH_SIM_FROM` on.
+//! so many, from `OMNIGRAPH_SIM_FROM` on; with `OMNIGRAPH_SIM_ALL=1` it does not stop at the first
+//! seed that violates something.
 
 mod client;
 mod faults;
@@ -51,6 +52,8 @@ fn seeds(first: u64, of: u64) {
     let from = setting("OMNIGRAPH_SIM_FROM").unwrap_or(0);
     let wanted = setting("OMNIGRAPH_SIM_RUNS");
     let began = Instant::now();
+    let all = setting("OMNIGRAPH_SIM_ALL").is_some();
+    let mut found = Vec::new();
     let (mut events, mut revisions, mut took, mut runs) = (0, 0, Duration::ZERO, 0);
     for number in 0..wanted.unwrap_or(RUNS) {
         if wanted.is_none() && began.elapsed() > LONG {
@@ -59,9 +62,11 @@ fn seeds(first: u64, of: u64) {
         let seed = from + first + number * of;
         let outcome = run(seed, false);
         if let Some(what) = outcome.violated {
-            panic!(
-                "run {number}, seed {seed}: {what}\nreplay it with OMNIGRAPH_SIM_SEED={seed} cargo nextest run -p omnigraph-data-plane simulation::replay --no-capture"
-            );
+            println!("run {number}, seed {seed}: {what}");
+            found.push(seed);
+            if !all {
+                break;
+            }
         }
         events += outcome.events;
         revisions += outcome.revisions;
@@ -71,6 +76,11 @@ fn seeds(first: u64, of: u64) {
     println!(
         "{runs} runs, {events} events, {revisions} revisions, {took:?} simulated in {:?}",
         began.elapsed()
+    );
+    let first = found.first().copied().unwrap_or_default();
+    assert!(
+        found.is_empty(),
+        "seeds {found:?} violate something; replay one with OMNIGRAPH_SIM_SEED={first} cargo nextest run -p omnigraph-data-plane simulation::replay --no-capture"
     );
     assert!(runs > 0 && revisions > 0, "something was applied");
 }

@@ -17,6 +17,8 @@ pub(in super::super) struct Answer<'a> {
     pub(in super::super) result: &'a ApplyResult,
     /// Resources whose step failed.
     pub(in super::super) failed: &'a BTreeSet<String>,
+    /// Resources whose step was done.
+    pub(in super::super) done: &'a BTreeSet<String>,
     /// Whether nothing went wrong in its process while it ran.
     pub(in super::super) undisturbed: bool,
     /// The only graph that had any trouble, when nothing else went wrong.
@@ -52,7 +54,9 @@ impl Oracle {
         ensure(!result.ok || cleanup || !self.is_unfinished(id), || {
             format!("{actor} has left a sidecar without a word: {result:?}")
         })?;
-        ensure(!answer.undisturbed || !self.is_unfinished(id), || {
+        // Who loses the lead leaves the rest to the next leader.
+        let certain = answer.undisturbed && !coded("not_leader");
+        ensure(!certain || !self.is_unfinished(id), || {
             format!("{actor} has left a sidecar although nothing went wrong: {result:?}")
         })?;
         for change in &result.changes {
@@ -116,10 +120,10 @@ impl Oracle {
         };
         for (id, declared) in &answer.declared.graphs {
             let whole = [format!("graph.{id}"), format!("schema.{id}")];
-            if whole
-                .iter()
-                .any(|resource| left_out.contains(resource.as_str()))
-            {
+            let any = |of: &dyn Fn(&str) -> bool| whole.iter().any(|resource| of(resource));
+            // What stopped on its way says what it has done until then.
+            let open = !result.ok && !any(&|resource| answer.done.contains(resource));
+            if open || any(&|resource| left_out.contains(resource)) {
                 continue;
             }
             let Some(applied) = revision.graphs.get(*id) else {
