@@ -119,6 +119,10 @@ impl Given {
     ) -> Result<Address> {
         if let Some(url) = &self.control {
             let schemes = ["grpc://", "grpcs://"];
+            // Several processes may stand by for one cluster.
+            for one in url.split(',') {
+                remote(one, &schemes, "the control plane", "grpc://host:8090")?;
+            }
             return remote(url, &schemes, "the control plane", "grpc://host:8090");
         }
         if let Some(cluster) = &self.cluster {
@@ -286,6 +290,10 @@ mod tests {
             (
                 [Some("http://x"), None, None],
                 "is not the address of the control plane",
+            ),
+            (
+                [Some("grpc://x:1,y:2"), None, None],
+                "'y:2' is not the address of the control plane",
             ),
         ] {
             let error = given(flags, &[])

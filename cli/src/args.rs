@@ -26,7 +26,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Control plane: grpc(s)://host:port [env: OMNIGRAPH_CONTROL]
+    /// Control plane: grpc(s)://host:port, or several with commas [env: OMNIGRAPH_CONTROL]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) control: Option<String>,
     /// Data: http(s)://… is a gateway, grpc(s)://… a replica [env: OMNIGRAPH_SERVER]
@@ -111,8 +111,22 @@ pub(crate) enum Command {
     Plan(verb::plan::Args),
     /// Make the cluster match a directory
     Apply(verb::apply::Args),
+    /// Take graphs that exist over into a new ledger
+    Import(verb::import::Args),
+    /// Look at graphs and catalog and record what drifted
+    Refresh(verb::refresh::Args),
+    /// Apply an earlier revision's content again, as a new one
+    Rollback(verb::rollback::Args),
+    /// Consent to a change of the plan that would lose data
+    Approve(verb::approve::Args),
     /// Show the cluster as the ledger has it
     Status(verb::status::Args),
+    /// Show what was applied, when and by whom
+    History(verb::history::Args),
+    /// Follow an operation from its start, or see how it ended
+    Operation(verb::operation::Args),
+    /// Take the lead from a process that is dead and stays in the way
+    Unlock(verb::unlock::Args),
     /// Show how replicas take up revisions
     #[command(subcommand)]
     Rollout(verb::rollout::Command),
@@ -244,8 +258,24 @@ impl Command {
             Command::Validate(_) => ("validate", Uses::of(Plane::Local, DOCUMENT)),
             Command::Plan(_) => ("plan", Uses::of(Plane::Control, DOCUMENT)),
             Command::Apply(_) => ("apply", Uses::of(Plane::Control, EVENTS).consent()),
-            Command::Status(_) => ("status", Uses::of(Plane::Control, DOCUMENT)),
-            Command::Rollout(_) => ("rollout status", Uses::of(Plane::Daemon, DOCUMENT)),
+            Command::Import(_) => ("import", Uses::of(Plane::Control, DOCUMENT)),
+            Command::Refresh(_) => ("refresh", Uses::of(Plane::Control, DOCUMENT)),
+            Command::Rollback(_) => ("rollback", Uses::of(Plane::Control, EVENTS).consent()),
+            Command::Approve(_) => ("approve", Uses::of(Plane::Control, RECORD)),
+            Command::Status(_) => ("status", Uses::of(Plane::Control, EVENTS).with_graph()),
+            Command::History(args) if args.is_show() => {
+                ("history show", Uses::of(Plane::Control, DOCUMENT))
+            }
+            Command::History(_) => ("history", Uses::of(Plane::Control, LIST)),
+            Command::Operation(args) if args.is_list() => {
+                ("operation list", Uses::of(Plane::Control, LIST))
+            }
+            Command::Operation(_) => ("operation", Uses::of(Plane::Control, EVENTS)),
+            Command::Unlock(_) => ("unlock", Uses::of(Plane::Control, RECORD).consent()),
+            Command::Rollout(_) => (
+                "rollout status",
+                Uses::of(Plane::Daemon, EVENTS).with_graph(),
+            ),
             Command::Graph(graph::Command::List(_)) => {
                 ("graph list", Uses::of(Plane::Data, LIST).without_graph())
             }
@@ -327,9 +357,10 @@ impl Command {
                 backup::Command::Verify { .. } => {
                     ("backup verify", Uses::of(Plane::Local, DOCUMENT))
                 }
-                backup::Command::Restore { .. } => {
-                    ("backup restore", Uses::of(Plane::Data, RECORD).consent())
-                }
+                backup::Command::Restore(_) => (
+                    "backup restore",
+                    Uses::of(Plane::Control, RECORD).with_graph().consent(),
+                ),
             },
             Command::Cleanup(_) => ("cleanup", Uses::of(Plane::Data, RECORD).consent()),
             Command::Version => ("version", Uses::of(Plane::Local, DOCUMENT)),

@@ -8,6 +8,7 @@
 //! | `verb` | one file per verb |
 //! | `render` | results as text, pure and under snapshot test |
 //! | `output`, `progress`, `consent`, `error` | stdout, stderr, questions, exit codes |
+//! | `under_way` | what becomes of an operation whose command is interrupted |
 
 mod address;
 mod args;
@@ -17,6 +18,7 @@ mod error;
 mod output;
 mod progress;
 mod render;
+mod under_way;
 mod verb;
 
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ use crate::address::Given;
 use crate::args::{Cli, Command, Format, Global, Uses};
 use crate::error::{Error, Result};
 use crate::output::Output;
+use crate::under_way::UnderWay;
 use crate::verb::Context;
 
 /// What is still running when the command is done gets this long.
@@ -107,6 +110,7 @@ fn execute(mut cli: Cli, output: Output) -> Result<()> {
         given: Given::new(&cli.global, &env)?,
         global: cli.global,
         output,
+        under_way: UnderWay::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -142,13 +146,29 @@ async fn bounded(command: Command, context: &Context) -> Result<()> {
     // Installed before anything is begun: what is said on stderr can be interrupted.
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|e| Error::failed(format!("signals: {e}")))?;
-    let work = verb::run(command, context);
+    let mut work = std::pin::pin!(verb::run(command, context));
     let limit = context.global.timeout.unwrap_or(Duration::MAX);
+    let stopped = tokio::select! {
+        outcome = &mut work => return outcome,
+        () = tokio::time::sleep(limit) => {
+            Error::unavailable("the command took longer than --timeout")
+                .with_hint("a write that was under way may have been committed; read to find out")
+        }
+        _ = interrupt.recv() => Error::interrupted(),
+    };
+    let Some(begun) = context.under_way.get() else {
+        return Err(stopped);
+    };
+    if !begun.embedded {
+        return Err(begun.left(stopped));
+    }
+    // Nobody else would finish it.
+    let (kind, id) = (&begun.kind, &begun.id);
+    context.output.warn(&format!(
+        "{kind} {id} is finished first; Ctrl-C again stops at once"
+    ));
     tokio::select! {
-        outcome = tokio::time::timeout(limit, work) => outcome.unwrap_or_else(|_| {
-            Err(Error::unavailable("the command took longer than --timeout")
-                .with_hint("a write that was under way may have been committed; read to find out"))
-        }),
-        _ = interrupt.recv() => Err(Error::interrupted()),
+        outcome = &mut work => outcome.and(Err(stopped)),
+        _ = interrupt.recv() => Err(begun.left(stopped)),
     }
 }

@@ -1,6 +1,9 @@
 //! What a configuration declares: graphs, schemas and queries, checked, with their digests.
 
+mod sources;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use omnigraph_engine::graph::GraphId;
 use omnigraph_lang::query;
@@ -8,18 +11,32 @@ use omnigraph_lang::schema::{self, Catalog};
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::ConfigBundle;
 
-use crate::bundle::{CLUSTER_FILE, Config, ExternalBlobs, Files, GraphConfig, Queries, Retention};
+use crate::bundle::{
+    CLUSTER_FILE, Config, EMBEDDING_PREFIX, EmbeddingProfile, ExternalBlobs, Files, GraphConfig,
+    Queries, Retention,
+};
 use crate::digest::Digest;
 use crate::finding;
+use crate::ledger::GraphEmbedding;
+#[cfg(test)]
+pub(crate) use sources::Compiled;
+use sources::Sources;
 
 /// Everything that a bundle declares.
 #[derive(Debug)]
 pub(crate) struct Declared {
     pub(crate) cluster_name: String,
     pub(crate) graphs: BTreeMap<GraphId, DeclaredGraph>,
+    /// Embedding providers by name.
+    pub(crate) providers: BTreeMap<String, EmbeddingProfile>,
     /// Over all resources and settings.
     pub(crate) config_digest: Digest,
+    /// What an earlier revision held back, when that is what is declared.
+    pub(crate) carried: BTreeMap<String, String>,
     pub(crate) findings: Vec<Diagnostic>,
+    /// How many sources were compiled for it.
+    #[cfg(test)]
+    pub(crate) compiled: Compiled,
     /// `cluster.yaml` itself is wrong: nothing of the rest can be relied upon.
     pub(crate) broken: bool,
 }
@@ -29,9 +46,10 @@ pub(crate) struct Declared {
 pub(crate) struct DeclaredGraph {
     pub(crate) id: GraphId,
     pub(crate) schema_path: String,
-    /// `None` if it has errors.
-    pub(crate) schema: Option<DeclaredSchema>,
+    /// `None` if it has errors. Graphs with the same file share it.
+    pub(crate) schema: Option<Arc<DeclaredSchema>>,
     pub(crate) queries: BTreeMap<String, DeclaredQuery>,
+    pub(crate) embedding: Option<GraphEmbedding>,
     pub(crate) retention: Option<Retention>,
     pub(crate) external_blobs: Vec<ExternalBlobs>,
 }
@@ -46,7 +64,7 @@ pub(crate) struct DeclaredSchema {
 }
 
 /// A stored query.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeclaredQuery {
     pub(crate) name: String,
     pub(crate) path: String,
@@ -71,17 +89,28 @@ impl Declared {
         findings.extend(found);
         let broken = findings.iter().any(finding::is_error);
         let mut graphs = BTreeMap::new();
+        let mut sources = Sources::compile(&config, &files);
         for (id, graph) in &config.graphs {
             let Ok(id) = GraphId::parse(id) else { continue };
-            let graph = read_graph(&id, graph, &files, &mut findings);
+            let embedding = graph.embedding_provider.as_ref().map(|(name, _)| {
+                let profile = config.providers.get(name).cloned();
+                let provider = name.clone();
+                GraphEmbedding { provider, profile }
+            });
+            let mut graph = read_graph(&id, graph, &files, &mut sources, &mut findings);
+            graph.embedding = embedding;
             graphs.insert(id, graph);
         }
-        let config_digest = config_digest(&config.name, &graphs);
+        let config_digest = config_digest(&config.name, &graphs, &config.providers);
         Declared {
             cluster_name: config.name,
             graphs,
+            providers: config.providers,
             config_digest,
+            carried: BTreeMap::new(),
             findings,
+            #[cfg(test)]
+            compiled: sources.compiled(),
             broken,
         }
     }
@@ -90,7 +119,20 @@ impl Declared {
 impl DeclaredGraph {
     /// The state of the graph as a resource: its settings.
     pub(crate) fn digest(&self) -> Digest {
-        graph_digest(self.retention.as_ref(), &self.external_blobs)
+        let provider = self.embedding.as_ref().map(|e| e.provider.as_str());
+        graph_digest(self.retention.as_ref(), &self.external_blobs, provider)
+    }
+
+    /// Everything that is declared for the graph: what an approval is bound to.
+    pub(crate) fn whole_digest(&self) -> Digest {
+        let schema = self.schema.as_ref().map_or("-", |s| s.digest.as_str());
+        let mut lines = vec![
+            format!("settings {}", self.digest()),
+            format!("schema {schema}"),
+        ];
+        let queries = self.queries.values();
+        lines.extend(queries.map(|query| format!("query {} {}", query.name, query.digest)));
+        Digest::of_lines(lines.iter().map(String::as_str))
     }
 }
 
@@ -98,6 +140,7 @@ impl DeclaredGraph {
 pub(crate) fn graph_digest(
     retention: Option<&Retention>,
     external_blobs: &[ExternalBlobs],
+    provider: Option<&str>,
 ) -> Digest {
     let text = retention.map_or_else(String::new, |r| format!("{} {}", r.commits, r.age_seconds));
     let bases = external_blobs
@@ -106,11 +149,16 @@ pub(crate) fn graph_digest(
     let lines: Vec<String> = ["graph".to_owned(), text]
         .into_iter()
         .chain(bases)
+        .chain(provider.map(|name| format!("embedding_provider {name}")))
         .collect();
     Digest::of_lines(lines.iter().map(String::as_str))
 }
 
-fn config_digest(name: &str, graphs: &BTreeMap<GraphId, DeclaredGraph>) -> Digest {
+fn config_digest(
+    name: &str,
+    graphs: &BTreeMap<GraphId, DeclaredGraph>,
+    providers: &BTreeMap<String, EmbeddingProfile>,
+) -> Digest {
     let mut lines = vec![name.to_owned()];
     for (id, graph) in graphs {
         lines.push(format!("graph.{id} {}", graph.digest()));
@@ -120,6 +168,8 @@ fn config_digest(name: &str, graphs: &BTreeMap<GraphId, DeclaredGraph>) -> Diges
             lines.push(format!("query.{id}.{} {}", query.name, query.digest));
         }
     }
+    let providers = providers.iter();
+    lines.extend(providers.map(|(name, p)| format!("{EMBEDDING_PREFIX}{name} {}", p.digest())));
     Digest::of_lines(lines.iter().map(String::as_str))
 }
 
@@ -127,11 +177,12 @@ fn read_graph(
     id: &GraphId,
     config: &GraphConfig,
     files: &Files,
+    sources: &mut Sources,
     findings: &mut Vec<Diagnostic>,
 ) -> DeclaredGraph {
     let (schema_path, place) = &config.schema;
     let schema = match files.text(schema_path) {
-        Some(text) => read_schema(text, schema_path, findings),
+        Some(_) => sources.schema(schema_path, findings),
         None => {
             let message = format!("schema file '{schema_path}' does not exist");
             findings.push(finding::error("C107", Some(place.clone()), message));
@@ -143,15 +194,13 @@ fn read_graph(
         schema_path: schema_path.clone(),
         schema,
         queries: BTreeMap::new(),
+        embedding: None,
         retention: config.retention.clone(),
         external_blobs: config.external_blobs.clone(),
     };
     let (paths, wanted) = query_paths(config, files, findings);
     for (path, name) in paths.iter().zip(wanted) {
-        let Some(text) = files.text(path) else {
-            continue;
-        };
-        let found = read_queries(text, path, graph.schema.as_ref(), findings);
+        let found = sources.queries(schema_path, path, findings);
         add_queries(&mut graph, found, path, name.as_deref(), config, findings);
     }
     graph

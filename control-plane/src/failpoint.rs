@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 
-/// The steps of a change that moves a graph.
+/// The steps of operations. The first six are those of a change that moves a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Point {
     /// Everything is staged, no sidecar exists.
@@ -18,10 +18,30 @@ pub enum Point {
     Recorded,
     /// The sidecar is removed.
     Disarmed,
+    /// The catalog has every text that the revision will name.
+    Catalogued,
+    /// New graphs are prepared; nobody sees them.
+    Prepared,
+    /// What needs no move is about to be written to the ledger.
+    Publishing,
+    /// The ledger has it.
+    Published,
+    /// The branches of deleted graphs have ended.
+    Ended,
+    /// The approvals that were used say so.
+    Consumed,
+    /// An approval is about to be written.
+    Approving,
+    /// It is written.
+    Approved,
+    /// Recovery knows what became of a sidecar's commit.
+    Fenced,
+    /// Recovery has rolled the ledger forward.
+    RolledForward,
 }
 
 impl Point {
-    /// Every point, in the order of the steps.
+    /// Every point of a change that moves a graph, in the order of the steps.
     pub const ALL: [Point; 6] = [
         Point::Staged,
         Point::Armed,
@@ -40,6 +60,16 @@ impl Point {
             Point::Acted => "acted",
             Point::Recorded => "recorded",
             Point::Disarmed => "disarmed",
+            Point::Catalogued => "catalogued",
+            Point::Prepared => "prepared",
+            Point::Publishing => "publishing",
+            Point::Published => "published",
+            Point::Ended => "ended",
+            Point::Consumed => "consumed",
+            Point::Approving => "approving",
+            Point::Approved => "approved",
+            Point::Fenced => "fenced",
+            Point::RolledForward => "rolled_forward",
         }
     }
 }
@@ -53,6 +83,10 @@ pub enum Action {
     Hold(std::sync::Arc<tokio::sync::Semaphore>),
     /// The operation never gets further, as if the process had died.
     Hang,
+    /// The step goes on when the file exists; everything else goes on meanwhile.
+    Until(std::path::PathBuf),
+    /// The process is stopped as by SIGSTOP, and goes on when somebody continues it.
+    Stop,
     /// The process dies.
     Abort,
 }
@@ -79,7 +113,8 @@ impl Failpoints {
         }
     }
 
-    /// What `OMNIGRAPH_FAILPOINT` asks for, as `acted=hang`: actions are `error`, `hang`, `crash`.
+    /// What `OMNIGRAPH_FAILPOINT` asks for, as `acted=hang`: actions are `error`,
+    /// `hang`, `stop`, `until:FILE`, `crash`.
     /// When it is hit, a line on stdout says so.
     #[cfg(debug_assertions)]
     pub fn from_env() -> Self {
@@ -91,10 +126,17 @@ impl Failpoints {
         let action = match action {
             "error" => Action::Fail,
             "hang" => Action::Hang,
-            _ => Action::Abort,
+            "stop" => Action::Stop,
+            other => match other.strip_prefix("until:") {
+                Some(file) => Action::Until(file.into()),
+                None => Action::Abort,
+            },
         };
+        // Once: what goes on afterwards goes on undisturbed.
+        let armed = std::sync::atomic::AtomicBool::new(true);
         Self::new(move |point| {
-            let hit = point.name() == name;
+            let hit =
+                point.name() == name && armed.swap(false, std::sync::atomic::Ordering::Relaxed);
             if hit {
                 use std::io::Write as _;
                 println!("OMNIGRAPH_FAILPOINT_HIT={name}");
@@ -126,6 +168,16 @@ impl Failpoints {
                 Ok(())
             }
             Some(Action::Hang) => std::future::pending().await,
+            Some(Action::Until(file)) => {
+                while !file.exists() {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                Ok(())
+            }
+            Some(Action::Stop) => {
+                stop_itself().await;
+                Ok(())
+            }
             Some(Action::Abort) => std::process::abort(),
         }
     }
@@ -133,5 +185,17 @@ impl Failpoints {
     #[cfg(not(debug_assertions))]
     pub(crate) async fn hit(&self, _: Point) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Every thread stands still until the process is continued.
+#[cfg(debug_assertions)]
+async fn stop_itself() {
+    let own = std::process::id().to_string();
+    let kill = tokio::process::Command::new("kill")
+        .args(["-STOP", &own])
+        .status();
+    if let Err(error) = kill.await {
+        tracing::error!(%error, "the failpoint cannot stop this process");
     }
 }

@@ -12,6 +12,10 @@
 //! | C108 | two queries of a graph have the same name |
 //! | C109 | something is not supported yet |
 //! | C110 | a name breaks its rules |
+//! | C111 | there is too much of something |
+//! | C112 | a file cannot be read |
+//! | C113 | something that is named is not declared |
+//! | C114 | a secret stands in the configuration |
 
 use omnigraph_proto::common::v1::{Diagnostic, SourceSpan, diagnostic::Severity};
 

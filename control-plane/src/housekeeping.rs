@@ -9,10 +9,13 @@ use omnigraph_engine::{CollectOptions, GraphRoot, Removal, Retention};
 
 use crate::bundle;
 use crate::error::Result;
-use crate::plane::ControlPlane;
+use crate::lead::Role;
+use crate::plane::{ControlPlane, authorship};
 
 /// A new leader has more urgent things to do.
 const FIRST_PAUSE: Duration = Duration::from_secs(600);
+/// A preparation that is older than this is nobody's any more.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// One graph gets so long; the rest is for the next time.
 const GRAPH_MAX: Duration = Duration::from_secs(3600);
 
@@ -25,8 +28,31 @@ impl ControlPlane {
             if let Err(error) = self.keep_house_once().await {
                 tracing::warn!(error = error.chain(), "housekeeping was left out");
             }
+            if let Err(error) = self.reclaim_records().await {
+                tracing::warn!(
+                    error = error.chain(),
+                    "ledger and catalog were not reclaimed"
+                );
+            }
             self.clock().sleep(every).await;
         }
+    }
+
+    /// Reclaims ledger and catalog, unless a change runs.
+    async fn reclaim_records(&self) -> Result<()> {
+        let Role::Leading(leader) = self.shared().role.borrow().clone() else {
+            return Ok(());
+        };
+        let Ok(_turn) = self.shared().turn.try_lock() else {
+            return Ok(());
+        };
+        let done = self.reclaim_history(&leader).await?;
+        tracing::info!(
+            entries = done.entries,
+            objects = done.objects,
+            "ledger and catalog were reclaimed"
+        );
+        Ok(())
     }
 
     /// One round over all graphs.
@@ -48,10 +74,35 @@ impl ControlPlane {
         }
         for root in self.engine().graph_roots().await? {
             if !applied.contains(&root.path()) {
+                self.end_if_abandoned(&root).await;
                 self.remove(&root).await;
             }
         }
         Ok(())
+    }
+
+    /// What an apply prepared and no ledger entry ever named holds nothing. After a day nobody can
+    /// still be about to name it, and it is ended like a deleted graph.
+    async fn end_if_abandoned(&self, root: &GraphRoot) {
+        let made = i64::try_from(root.incarnation.0.timestamp_ms()).unwrap_or(i64::MAX);
+        let now = self.store().clock().now_micros() / 1_000;
+        let patience = i64::try_from(ABANDONED.as_millis()).unwrap_or(i64::MAX);
+        if now.saturating_sub(made) < patience {
+            return;
+        }
+        let ended = async {
+            let found = self.look_at_root(root.clone()).await?;
+            let abandoned = found.is_some_and(|f| f.blank && f.restored_from.is_none());
+            if abandoned {
+                let by = authorship(None, 0, "prepared and never used");
+                self.engine().tombstone_graph(root, &by).await?;
+                tracing::info!(graph = %root.id, incarnation = %root.incarnation, "ended");
+            }
+            Ok::<_, crate::error::Error>(())
+        };
+        if let Err(error) = ended.await {
+            tracing::warn!(graph = %root.id, error = error.chain(), "a graph cannot be read");
+        }
     }
 
     async fn reclaim(&self, root: &GraphRoot, retention: Retention) {

@@ -6,17 +6,24 @@
 //! | `declared` | what it declares: graphs, schemas and queries, checked, with digests |
 //! | `ledger`, `catalog` | what is applied: one log, and content-addressed objects |
 //! | `lead` | leadership, heartbeat, fencing epoch |
+//! | `operation` | changes under their ids: followed from the start, remembered after the end |
 //! | `plan` | desired against ledger against living graphs |
 //! | `apply` | stage → arm → check → act → ledger → disarm |
+//! | `approval` | consent to changes that lose data |
+//! | `import`, `refresh` | taking over graphs that exist; recording what drifted |
 //! | `sidecar`, `sweep` | operations under way, and what a new leader makes of them |
+//! | `status`, `history` | the cluster as the ledger has it, and what revisions changed |
 //! | `housekeeping` | what the leader does unasked: reclaiming history, removing deleted graphs |
-//! | `restore` | graphs made of backups |
+//! | `restore`, `roots` | graphs made of backups; graph roots that the ledger does not name |
+//! | `retention` | what the ledger and the catalog keep |
 //! | `replicas`, `rollout` | which replica serves what |
 //! | [`serving`] | what is applied, from storage alone: for replicas |
 //! | `api`, [`server`] | the gRPC services, thin |
 
+mod address;
 mod api;
 mod apply;
+mod approval;
 pub mod bundle;
 mod catalog;
 mod declared;
@@ -24,14 +31,20 @@ mod digest;
 mod error;
 pub mod failpoint;
 mod finding;
+mod history;
 mod housekeeping;
+mod import;
 mod lead;
 mod ledger;
+mod operation;
 mod plan;
 mod plane;
+mod refresh;
 mod replicas;
 mod restore;
+mod retention;
 mod rollout;
+mod roots;
 pub mod server;
 pub mod serving;
 mod sidecar;

@@ -29,6 +29,22 @@ struct Args {
     /// Name of this process in status and logs
     #[arg(long, env = "OMNIGRAPH_HOLDER", default_value = "control-plane")]
     holder: String,
+    /// Milliseconds between two signs of life of the leader
+    #[arg(
+        long,
+        env = "OMNIGRAPH_HEARTBEAT_MS",
+        default_value_t = 5_000,
+        value_name = "MS"
+    )]
+    heartbeat_ms: u64,
+    /// Milliseconds without a sign of life after which a standby takes the lead
+    #[arg(
+        long,
+        env = "OMNIGRAPH_TAKEOVER_MS",
+        default_value_t = 15_000,
+        value_name = "MS"
+    )]
+    takeover_ms: u64,
     /// Let everybody in
     #[arg(long)]
     unauthenticated: bool,
@@ -56,6 +72,13 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     omnigraph_telemetry::log::Options::from_env("info")?.install()?;
+    let (heartbeat, takeover) = (args.heartbeat_ms, args.takeover_ms);
+    if heartbeat < 50 || takeover < heartbeat.saturating_mul(3) {
+        return Err(
+            "--takeover-ms must be at least three times --heartbeat-ms, and that at least 50"
+                .into(),
+        );
+    }
     let credentials = Credentials::from_env(Plane::Control, args.unauthenticated)?;
     let root = bundle::resolve_cluster(&args.cluster)?;
     let store = Store::open(&root, StoreOptions::default()).await?;
@@ -68,6 +91,8 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let address = listener.local_addr()?;
     let options = Options {
         address: Some(args.advertise.unwrap_or_else(|| address.to_string())),
+        heartbeat: Duration::from_millis(heartbeat),
+        takeover: Duration::from_millis(takeover),
         failpoints: Failpoints::from_env(),
         ..Options::new(args.holder)
     };

@@ -7,16 +7,19 @@ use std::time::Duration;
 use omnigraph_engine::{Authorship, Clock, Engine, Graph, GraphRoot, Store};
 use omnigraph_policy::Credentials;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::api::{ClusterApi, ReplicaApi};
+use crate::approval::Approvals;
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::failpoint::Failpoints;
 use crate::lead::{Role, Running};
 use crate::ledger::Ledger;
+use crate::operation::Operations;
 use crate::replicas::Replicas;
 use crate::sidecar::Sidecars;
 
@@ -44,6 +47,10 @@ pub struct Options {
     /// Whether a leader that died on the same machine is known by its process, which spares the wait
     /// for its heartbeat.
     pub watch_processes: bool,
+    /// Revisions that the history keeps at least.
+    pub history_revisions: usize,
+    /// For how long it keeps them at least.
+    pub history_age: Duration,
     /// For tests.
     pub failpoints: Failpoints,
 }
@@ -63,6 +70,8 @@ impl Options {
             wait_timeout: Duration::from_secs(300),
             housekeeping: Duration::from_secs(6 * 3600),
             watch_processes: true,
+            history_revisions: 1000,
+            history_age: Duration::from_secs(90 * 24 * 3600),
             failpoints: Failpoints::default(),
         }
     }
@@ -83,11 +92,17 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) catalog: Catalog,
     pub(crate) sidecars: Sidecars,
+    pub(crate) approvals: Approvals,
     pub(crate) replicas: Replicas,
     pub(crate) role: watch::Sender<Role>,
     /// One change at a time.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     pub(crate) running: Mutex<Option<Running>>,
+    /// Woken when somebody found that this process does not lead any more.
+    pub(crate) lost: Notify,
+    pub(crate) operations: Operations,
+    /// Operations that run on behalf of callers who may be gone.
+    pub(crate) tasks: TaskTracker,
     /// The newest revision that this process knows of; 0 is none.
     pub(crate) newest: watch::Sender<u64>,
     graphs: Mutex<HashMap<GraphRoot, Graph>>,
@@ -102,10 +117,14 @@ impl ControlPlane {
             ledger: Ledger::new(&store),
             catalog: Catalog::new(&store),
             sidecars: Sidecars::new(&store),
+            approvals: Approvals::new(&store),
             replicas: Replicas::new(Arc::clone(store.clock()), lapse),
             role: watch::Sender::new(Role::Embedded),
             turn: Arc::default(),
             running: Mutex::default(),
+            lost: Notify::new(),
+            operations: Operations::default(),
+            tasks: TaskTracker::new(),
             newest: watch::Sender::new(0),
             graphs: Mutex::default(),
             engine,
@@ -170,6 +189,13 @@ impl ControlPlane {
         let graph = self.shared.engine.open_graph(root).await?;
         let mut graphs = self.shared.graphs.lock();
         Ok(graphs.entry(root.clone()).or_insert(graph).clone())
+    }
+}
+
+impl ControlPlane {
+    /// A graph that nobody uses any more.
+    pub(crate) fn forget_graph(&self, root: &GraphRoot) {
+        self.shared.graphs.lock().remove(root);
     }
 }
 

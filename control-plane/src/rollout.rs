@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use omnigraph_proto::common::v1::GraphState;
 use omnigraph_proto::control::v1::{ReplicaRollout, Rollout};
+use tokio::sync::mpsc;
+use tonic::Status;
 
-use crate::apply::Events;
 use crate::error::Result;
 use crate::plane::ControlPlane;
 use crate::replicas::Replica;
@@ -14,8 +15,10 @@ use crate::replicas::Replica;
 const GATHER: Duration = Duration::from_millis(20);
 
 impl ControlPlane {
-    /// The state of a revision, 0 being the newest, for all graphs or one.
+    /// The state of a revision, 0 being the newest, for all graphs or one. Replicas report to the
+    /// leader.
     pub(crate) async fn rollout(&self, number: u64, graph: &str) -> Result<Rollout> {
+        self.only_as_leader().await?;
         let newest = self.shared().ledger.newest().await?;
         let target = match (number, &newest) {
             (0, Some(revision)) => revision.record.number,
@@ -45,9 +48,15 @@ impl ControlPlane {
         Ok(self.measure(target, &wanted.collect::<Vec<_>>(), graph))
     }
 
-    /// Tells `events` how the revision is taken up, on each change, until every live replica
-    /// serves it, there is none, nobody listens, or the time is over.
-    pub(crate) async fn watch_rollout(&self, number: u64, limit: Duration, events: &Events) {
+    /// Tells how the revision is taken up, on each change, until every live replica serves it,
+    /// there is none, nobody listens, or the time is over.
+    pub(crate) async fn watch_rollout<T>(
+        &self,
+        number: u64,
+        limit: Duration,
+        to: &mpsc::Sender<Result<T, Status>>,
+        encode: impl Fn(Rollout) -> T,
+    ) {
         let clock = self.clock();
         let until = clock.after(limit);
         let mut changes = self.shared().replicas.watch();
@@ -60,9 +69,11 @@ impl ControlPlane {
             let done = rollout.complete || rollout.live_replicas == 0;
             if last.as_ref() != Some(&shape(&rollout)) {
                 last = Some(shape(&rollout));
-                events.rollout(rollout).await;
+                if to.send(Ok(encode(rollout))).await.is_err() {
+                    return;
+                }
             }
-            if done || clock.instant() >= until || events.is_gone() {
+            if done || clock.instant() >= until || to.is_closed() {
                 return;
             }
             // A replica that falls silent changes nothing by itself: look again once in a while.

@@ -9,6 +9,7 @@ use omnigraph_proto::control::v1 as pb;
 use parking_lot::Mutex;
 
 use crate::bundle::ExternalBlobs;
+pub use crate::bundle::{EmbeddingProfile, ProviderKind};
 pub use crate::catalog::BlobKind;
 use crate::catalog::{Catalog, verify};
 use crate::digest::Digest;
@@ -44,6 +45,8 @@ pub struct ServingGraph {
     pub schema_digest: String,
     /// Its stored queries, sorted by name.
     pub queries: Vec<ServingQuery>,
+    /// How texts in its queries become vectors.
+    pub embedding: Option<ServingEmbedding>,
     /// An operation on it that is not finished.
     pub pending_operation: Option<String>,
     retention: Option<(u64, u64)>,
@@ -58,6 +61,15 @@ impl ServingGraph {
             .map(ExternalBlobs::base)
             .collect()
     }
+}
+
+/// The embedding provider of a graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServingEmbedding {
+    /// Its name.
+    pub name: String,
+    /// How it is reached. The key is looked up by who loads the graph.
+    pub profile: EmbeddingProfile,
 }
 
 /// One stored query.
@@ -154,6 +166,13 @@ impl Serving {
                         digest: digest.to_string(),
                     })
                     .collect(),
+                // One whose profile was never recorded is served without until it is.
+                embedding: graph.embedding.as_ref().and_then(|embedding| {
+                    Some(ServingEmbedding {
+                        name: embedding.provider.clone(),
+                        profile: embedding.profile.clone()?,
+                    })
+                }),
                 pending_operation: None,
                 retention: graph.retention.as_ref().map(|r| (r.commits, r.age_seconds)),
                 external_blobs: graph.external_blobs.clone(),
@@ -184,6 +203,7 @@ impl Serving {
                     digest: query.digest.clone(),
                 })
                 .collect(),
+            embedding: graph.embedding.as_ref().map(ServingEmbedding::to_wire),
             retention: graph.retention.map(|(commits, age_seconds)| pb::Retention {
                 commits,
                 age_seconds,
@@ -212,17 +232,13 @@ impl Serving {
         }
     }
 
-    /// Reads what travelled. Policies and embedding profiles are not known to this release: a
-    /// revision that has them is refused, not served without them.
+    /// Reads what travelled. Policies are not known to this release: a revision that has them is
+    /// refused, not served without them.
     pub fn from_wire(wire: &pb::ServingRevision) -> Result<Serving> {
-        let unknown = wire.server_policy.is_some()
-            || wire
-                .graphs
-                .iter()
-                .any(|g| g.policy.is_some() || g.embedding.is_some());
+        let unknown =
+            wire.server_policy.is_some() || wire.graphs.iter().any(|g| g.policy.is_some());
         if unknown {
-            let message = format!("revision {} needs a newer release", wire.revision);
-            return Err(Error::corrupt(message).with_hint("upgrade this replica"));
+            return Err(needs_newer(wire.revision));
         }
         let graphs = wire.graphs.iter().map(|graph| {
             Ok(ServingGraph {
@@ -239,6 +255,13 @@ impl Serving {
                         digest: query.digest.clone(),
                     })
                     .collect(),
+                embedding: match &graph.embedding {
+                    None => None,
+                    Some(embedding) => Some(
+                        ServingEmbedding::from_wire(embedding)
+                            .ok_or_else(|| needs_newer(wire.revision))?,
+                    ),
+                },
                 pending_operation: Some(graph.pending_operation_id.clone())
                     .filter(|id| !id.is_empty()),
                 retention: graph.retention.as_ref().map(|r| (r.commits, r.age_seconds)),
@@ -265,4 +288,33 @@ impl Serving {
             graphs: graphs.collect::<Result<_>>()?,
         })
     }
+}
+
+impl ServingEmbedding {
+    fn to_wire(&self) -> pb::EmbeddingProfile {
+        pb::EmbeddingProfile {
+            name: self.name.clone(),
+            kind: self.profile.kind.as_str().to_owned(),
+            base_url: self.profile.base_url.clone(),
+            model: self.profile.model.clone(),
+            api_key_env: self.profile.api_key_env.clone().unwrap_or_default(),
+        }
+    }
+
+    /// `None` for a kind that only a newer release knows.
+    fn from_wire(wire: &pb::EmbeddingProfile) -> Option<Self> {
+        let profile = EmbeddingProfile {
+            kind: ProviderKind::parse(&wire.kind)?,
+            base_url: wire.base_url.clone(),
+            model: wire.model.clone(),
+            api_key_env: Some(wire.api_key_env.clone()).filter(|name| !name.is_empty()),
+        };
+        let name = wire.name.clone();
+        Some(Self { name, profile })
+    }
+}
+
+fn needs_newer(revision: u64) -> Error {
+    let message = format!("revision {revision} needs a newer release");
+    Error::corrupt(message).with_hint("upgrade this replica")
 }

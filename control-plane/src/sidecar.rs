@@ -1,6 +1,8 @@
 //! Sidecars: what a change of a live graph's schema is about to do, written before it does it, so
 //! that whoever leads next can finish it or prove that it never happened.
 
+use std::collections::BTreeMap;
+
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -9,8 +11,9 @@ use omnigraph_engine::graph::{CommitId, GraphId};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::ledger::GraphContent;
+use crate::ledger::{GraphContent, Observation};
 
 const DIRECTORY: &str = "cluster/recoveries";
 /// The newest format of sidecars.
@@ -36,6 +39,22 @@ pub(crate) struct Sidecar {
     /// The whole graph as it is to be, so that a roll-forward publishes a consistent whole.
     pub(crate) after: GraphContent,
     pub(crate) message: String,
+    /// Set if this move is all that was left to be done: what the cluster is after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) completes: Option<Completion>,
+}
+
+/// What a revision says besides its graphs, once an operation has been finished.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Completion {
+    /// The revision that the move was made on; it says nothing of later ones.
+    pub(crate) revision: u64,
+    pub(crate) config_digest: Digest,
+    pub(crate) cluster_name: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) held_back: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) observations: BTreeMap<String, Observation>,
 }
 
 impl Sidecar {

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use omnigraph_proto::common::v1::Lease;
 use omnigraph_proto::control::v1 as pb;
 use ulid::Ulid;
 
+use crate::address::{graph_of, kind_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding;
-use crate::ledger::{Event, Revision, RevisionPointer, RevisionRecord};
+use crate::lead::Role;
+use crate::ledger::{
+    Content, Event, Observation, Revision, RevisionPointer, RevisionRecord, Verdict,
+};
 use crate::plane::ControlPlane;
+use crate::retention::reclaimed;
 use crate::serving::Serving;
 use crate::sidecar::Found;
 
@@ -28,8 +34,21 @@ impl ControlPlane {
             ..pb::ClusterStatus::default()
         };
         if let Some(leader) = &state.leader {
-            status.lease = Some(self.lease_of(leader).await);
+            let lease = self.lease_of(leader).await;
+            status.running = running(&lease);
+            status.lease = Some(lease);
             status.leader = leader.address.clone().unwrap_or_default();
+        }
+        let role = self.shared().role.borrow().clone();
+        status.role = match role {
+            Role::Embedded => pb::Role::Embedded,
+            Role::Standby => pb::Role::Standby,
+            Role::Leading(_) => pb::Role::Leader,
+        }
+        .into();
+        if matches!(role, Role::Leading(_)) {
+            // It may have lost the lead this moment.
+            status.rollout = self.rollout(0, "").await.ok();
         }
         let mut conditions: BTreeMap<String, String> = BTreeMap::new();
         for found in self.shared().sidecars.list().await? {
@@ -54,6 +73,16 @@ impl ControlPlane {
                 }
             }
         }
+        let empty = Content::empty();
+        let content = revision.as_ref().map_or(&empty, |r| &r.content);
+        let listed = self.shared().approvals.list().await?;
+        let waiting = listed.approvals.iter().filter(|a| a.consumed.is_none());
+        status.approvals = waiting.map(|a| a.to_wire(content)).collect();
+        for (path, reason) in listed.unreadable {
+            let message = format!("{path}: {reason}");
+            let found = finding::warning("approval_unreadable", message);
+            status.diagnostics.push(found);
+        }
         if let Some(revision) = revision {
             describe(&revision, &conditions, &mut status);
         }
@@ -65,6 +94,7 @@ impl ControlPlane {
         &self,
         page_size: u32,
         page_token: &str,
+        with_changes: bool,
     ) -> Result<pb::ListRevisionsResponse> {
         let size = if page_size == 0 {
             PAGE
@@ -79,9 +109,17 @@ impl ControlPlane {
         while let Some(pointer) = next
             && revisions.len() < size as usize
         {
-            let record = self.shared().ledger.record_at(pointer).await?;
+            // Older ones may have been reclaimed.
+            let Some(record) = self.shared().ledger.record_if_kept(pointer).await? else {
+                next = None;
+                break;
+            };
             next = record.previous;
-            revisions.push(summary(&record));
+            let mut described = summary(&record);
+            if with_changes {
+                described.changes = self.changes_of(&record).await?;
+            }
+            revisions.push(described);
         }
         Ok(pb::ListRevisionsResponse {
             revisions,
@@ -110,8 +148,12 @@ impl ControlPlane {
             if at.number < number {
                 return Err(none());
             }
-            let record = self.shared().ledger.record_at(at).await?;
+            let record = self.shared().ledger.record_if_kept(at).await?;
+            let record = record.ok_or_else(|| reclaimed(number))?;
             at = record.previous.ok_or_else(none)?;
+        }
+        if self.shared().ledger.record_if_kept(at).await?.is_none() {
+            return Err(reclaimed(number));
         }
         self.shared().ledger.revision_at(at).await
     }
@@ -174,6 +216,20 @@ impl ControlPlane {
     }
 }
 
+/// What a leader says that it does.
+fn running(lease: &Lease) -> Option<pb::Operation> {
+    lease.operation_since?;
+    Some(pb::Operation {
+        operation_id: lease.operation_id.clone(),
+        kind: lease.operation.clone(),
+        state: pb::OperationState::Running.into(),
+        actor_id: lease.actor_id.clone(),
+        started_at: lease.operation_since,
+        holder: lease.holder.clone(),
+        ..pb::Operation::default()
+    })
+}
+
 fn describe(
     revision: &Revision,
     conditions: &BTreeMap<String, String>,
@@ -189,21 +245,26 @@ fn describe(
     let mut held = revision.content.held_back.clone();
     for (address, digest) in revision.content.resources() {
         let reason = held.remove(&address);
-        let graph = address.split('.').nth(1).unwrap_or_default();
-        let condition = conditions
-            .get(graph)
+        let seen = revision.content.observations.get(&address);
+        let pending = graph_of(&address)
+            .and_then(|graph| conditions.get(graph))
             .filter(|_| !address.starts_with("query."));
+        let seen_as = seen.map(|seen| seen.condition.clone());
+        let word = match (seen.map(|seen| seen.verdict), &reason) {
+            (Some(Verdict::Error), _) => "error",
+            (Some(Verdict::Drifted), _) => "drifted",
+            (None, Some(_)) => "blocked",
+            (None, None) => "applied",
+        };
+        let message = seen
+            .map(|seen| seen.message.clone())
+            .filter(|_| reason.is_none());
         status.resources.push(pb::ResourceStatus {
             digest: digest.to_string(),
-            status: if reason.is_some() {
-                "blocked"
-            } else {
-                "applied"
-            }
-            .to_owned(),
-            conditions: condition.cloned().into_iter().collect(),
-            message: reason.unwrap_or_default(),
-            observation_json: String::new(),
+            status: word.to_owned(),
+            conditions: pending.cloned().into_iter().chain(seen_as).collect(),
+            message: reason.or(message).unwrap_or_default(),
+            observation_json: seen.map(observation_json).unwrap_or_default(),
             address,
         });
     }
@@ -216,6 +277,16 @@ fn describe(
             ..pb::ResourceStatus::default()
         });
     }
+}
+
+fn observation_json(seen: &Observation) -> String {
+    serde_json::json!({
+        "verdict": seen.verdict,
+        "condition": seen.condition,
+        "observed": seen.observed,
+        "since_us": seen.since,
+    })
+    .to_string()
 }
 
 fn summary(record: &RevisionRecord) -> pb::RevisionSummary {
@@ -231,10 +302,6 @@ fn summary(record: &RevisionRecord) -> pb::RevisionSummary {
         serving_digest: record.serving_digest.to_string(),
         changes: Vec::new(),
     }
-}
-
-fn kind_of(address: &str) -> &str {
-    address.split('.').next().unwrap_or_default()
 }
 
 fn read_token(token: &str) -> Result<RevisionPointer> {

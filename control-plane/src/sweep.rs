@@ -7,7 +7,8 @@ use omnigraph_engine::graph::GraphId;
 
 use crate::apply::Publication;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::Leader;
+use crate::failpoint::Point;
+use crate::ledger::{Ending, Leader, Revision};
 use crate::plane::{ControlPlane, authorship};
 use crate::sidecar::{Found, Sidecar};
 
@@ -41,7 +42,52 @@ impl ControlPlane {
                 }
             }
         }
+        self.end_graphs(leader).await;
         Ok(undecided)
+    }
+
+    /// Ends what the newest revision deleted and its apply did not get to.
+    async fn end_graphs(&self, leader: &Leader) {
+        let revision = match self.shared().ledger.newest().await {
+            Ok(Some(revision)) => revision,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "the newest revision cannot be read");
+                return;
+            }
+        };
+        for ending in &revision.content.endings {
+            if let Err(error) = self.end_graph(leader, ending).await {
+                let graph = &ending.graph;
+                tracing::warn!(%graph, error = error.chain(), "a deleted graph has not ended yet");
+            }
+        }
+    }
+
+    /// Ends every branch of a graph that the ledger has deleted, and then marks the approval. Done
+    /// already, this asks the storage nothing.
+    pub(crate) async fn end_graph(&self, leader: &Leader, ending: &Ending) -> Result<()> {
+        let approvals = &self.shared().approvals;
+        if approvals.is_used(ending.approval) {
+            return Ok(());
+        }
+        let failpoints = &self.options().failpoints;
+        let message = format!("deleted by operation {}", ending.operation_id);
+        let by = authorship(ending.actor.as_deref(), leader.epoch, &message);
+        self.engine().tombstone_graph(&ending.root(), &by).await?;
+        failpoints.hit(Point::Ended).await?;
+        let (approval, operation) = (ending.approval, ending.operation_id);
+        approvals.consume(approval, operation, ending.at).await?;
+        self.forget_graph(&ending.root());
+        tracing::info!(
+            audit = true,
+            graph = %ending.graph,
+            incarnation = %ending.incarnation,
+            approval = %ending.approval,
+            actor = ending.actor,
+            "a graph was deleted"
+        );
+        failpoints.hit(Point::Consumed).await
     }
 
     /// Shuts the commit out or finds that it has landed: then the ledger is rolled forward to the
@@ -62,25 +108,44 @@ impl ControlPlane {
             let graph = self.graph(&root).await?;
             let head = graph.fence(sidecar.commit_id, &by).await?;
             let landed = head.schema_commit == sidecar.commit_id;
+            let failpoints = &self.options().failpoints;
+            failpoints.hit(Point::Fenced).await?;
             if landed && current.schema != sidecar.after.schema {
-                let mut content = revision.content.clone();
-                content
-                    .graphs
-                    .insert(sidecar.graph.clone(), sidecar.after.clone());
-                let publication = Publication {
-                    content,
-                    config_digest: revision.record.config_digest.clone(),
-                    converged: false,
-                    actor: sidecar.actor.clone(),
-                    operation: "recovery",
-                    operation_id: sidecar.operation_id,
-                    message,
-                };
+                let publication = rolled_forward(revision, sidecar, message);
                 self.publish(leader, publication).await?;
+                failpoints.hit(Point::RolledForward).await?;
             }
             tracing::info!(graph = %sidecar.graph, landed, "an unfinished operation was resolved");
         }
         self.shared().sidecars.disarm(sidecar.id).await
+    }
+}
+
+/// The newest revision with the graph as the sidecar wanted it. If that was all that the operation
+/// had left to do, and nothing has happened since, it is finished.
+fn rolled_forward(revision: &Revision, sidecar: &Sidecar, message: String) -> Publication {
+    let mut content = revision.content.clone();
+    let mut config_digest = revision.record.config_digest.clone();
+    let mut converged = false;
+    let after = sidecar.after.clone();
+    content.graphs.insert(sidecar.graph.clone(), after);
+    let completes = sidecar.completes.as_ref();
+    if let Some(whole) = completes.filter(|whole| whole.revision == revision.record.number) {
+        converged = whole.held_back.is_empty();
+        config_digest = whole.config_digest.clone();
+        content.cluster_name.clone_from(&whole.cluster_name);
+        content.held_back.clone_from(&whole.held_back);
+        content.observations.clone_from(&whole.observations);
+    }
+    Publication {
+        content,
+        config_digest,
+        converged,
+        actor: sidecar.actor.clone(),
+        operation: "recovery",
+        operation_id: sidecar.operation_id,
+        message,
+        epoch_floor: 0,
     }
 }
 

@@ -1,29 +1,47 @@
 //! Whole operations over real graphs in an in-memory store.
 
 mod applying;
+mod approving;
+mod bounds;
+mod declaring;
+mod drifting;
+mod faults;
 mod formats;
+mod importing;
 mod leading;
+mod matrix;
+mod operations;
 mod recovery;
 mod restoring;
+mod retaining;
+mod rolling;
+mod rules;
 mod serving;
+mod targets;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use omnigraph_engine::{
-    BranchName, Engine, EngineOptions, ReadOptions, Store, StoreOptions, Target,
+    BranchName, Engine, EngineOptions, GraphRoot, ReadOptions, Store, StoreOptions, Target,
+    WriteOptions,
 };
-use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::{
-    ApplyRequest, ApplyResponse, ApplyResult, ConfigBundle, ConfigFile, Plan, StepEvent,
+    ApplyRequest, ApplyResult, Approval, ApproveRequest, ConfigBundle, ConfigFile, Plan,
+    RollbackRequest, StepEvent,
 };
-use tokio::sync::mpsc;
 
-use crate::apply::Events;
 use crate::error::Error;
 use crate::failpoint::{Action, Failpoints, Point};
+use crate::ledger::Revision;
+use crate::operation::Event;
 use crate::plane::{ControlPlane, Options};
+use faults::{Ahead, Faults};
 
+/// A second graph besides the shop.
+pub(crate) const TWO: &str = "version: 1\nmetadata: { name: shop }\ngraphs:\n  shop:\n    schema: shop.pg\n    queries: queries/\n  side:\n    schema: side.pg\n";
+/// Three items, two of which have the same price.
+pub(crate) const STOCK: &str = "query stock() {\n    insert Item { name: \"saw\", price: 2 }\n    insert Item { name: \"nail\", price: 1 }\n    insert Item { name: \"pin\", price: 1 }\n}\n";
 pub(crate) const CLUSTER: &str = "version: 1\nmetadata: { name: shop }\ngraphs:\n  shop:\n    schema: shop.pg\n    queries: queries/\n";
 pub(crate) const SCHEMA: &str =
     "node Item {\n    name: String @key\n    price: I64\n}\n\nedge Needs: Item -> Item\n";
@@ -38,15 +56,83 @@ pub(crate) const COLOURS: &str = "query cheap($limit: I64) {\n    match { $i: It
 /// One storage root that several control planes may work on.
 pub(crate) struct World {
     pub(crate) engine: Engine,
+    pub(crate) faults: Faults,
+    pub(crate) clock: Arc<Ahead>,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let store = Store::open("memory://test", StoreOptions::default())
-            .await
-            .unwrap();
+        let (faults, clock) = (Faults::default(), Arc::new(Ahead::default()));
+        let options = StoreOptions {
+            wrapper: Some(Arc::new(faults.clone())),
+            clock: clock.clone(),
+            ..StoreOptions::default()
+        };
+        let store = Store::open("memory://test", options).await.unwrap();
         Self {
             engine: Engine::new(store, EngineOptions::default()),
+            faults,
+            clock,
+        }
+    }
+
+    /// The newest revision, as a process reads it that remembers nothing.
+    pub(crate) async fn newest(&self) -> Arc<Revision> {
+        let plane = self.plane("observer");
+        plane.shared().ledger.newest().await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn root(&self, id: &str) -> Option<GraphRoot> {
+        self.newest().await.content.root(&id.parse().unwrap())
+    }
+
+    /// Runs a mutation on `main` of an applied graph.
+    pub(crate) async fn mutate(&self, id: &str, source: &str) {
+        let root = self.root(id).await.unwrap();
+        let graph = self.engine.open_graph(&root).await.unwrap();
+        let none = serde_json::Map::new();
+        let main = BranchName::main();
+        graph
+            .mutate(&main, source, None, &none, &WriteOptions::default())
+            .await
+            .unwrap();
+    }
+
+    /// How many items a graph has.
+    pub(crate) async fn items(&self, id: &str) -> usize {
+        let root = self.root(id).await.unwrap();
+        let graph = self.engine.open_graph(&root).await.unwrap();
+        let snapshot = graph
+            .snapshot(&Target::default(), &ReadOptions::default())
+            .await
+            .unwrap();
+        let datasets = snapshot.datasets();
+        let items = datasets.iter().find(|set| set.type_name == "Item").unwrap();
+        usize::try_from(items.rows).unwrap()
+    }
+
+    /// Removes one object.
+    pub(crate) async fn erase_one(&self, path: &str) {
+        use object_store::ObjectStoreExt;
+        let store = self.engine.store();
+        store
+            .object_store()
+            .delete(&store.path(path))
+            .await
+            .unwrap();
+    }
+
+    /// Removes every object below a path.
+    pub(crate) async fn erase(&self, prefix: &str) {
+        use futures::TryStreamExt;
+        use object_store::ObjectStoreExt;
+        let store = self.engine.store();
+        let objects = store.object_store();
+        let listed = objects.list(Some(&store.path(prefix)));
+        let found: Vec<_> = listed.try_collect().await.unwrap();
+        assert!(!found.is_empty(), "{prefix} has nothing");
+        for meta in found {
+            objects.delete(&meta.location).await.unwrap();
         }
     }
 
@@ -98,6 +184,45 @@ pub(crate) fn shop(schema: &str, queries: &str) -> ConfigBundle {
     ])
 }
 
+/// The shop and a second graph.
+pub(crate) fn two(side: &str) -> ConfigBundle {
+    bundle(&[
+        ("cluster.yaml", TWO),
+        ("shop.pg", SCHEMA),
+        ("side.pg", side),
+        ("queries/q.gq", QUERIES),
+    ])
+}
+
+pub(crate) async fn approve(
+    plane: &ControlPlane,
+    resource: &str,
+    bundle: ConfigBundle,
+) -> Result<Approval, Error> {
+    let request = ApproveRequest {
+        resource: resource.to_owned(),
+        bundle: Some(bundle),
+        reason: "a test".to_owned(),
+        lock_timeout_ms: 10_000,
+        ..ApproveRequest::default()
+    };
+    plane.approve(&request, Some("approver")).await
+}
+
+/// One line for each change: operation, resource, disposition.
+pub(crate) fn lines(plan: &Plan) -> Vec<String> {
+    let line = |change: &omnigraph_proto::control::v1::PlanChange| {
+        let drift = if change.drift { " (drift)" } else { "" };
+        format!(
+            "{} {} {}{drift}",
+            change.operation().label(),
+            change.resource,
+            change.disposition().label()
+        )
+    };
+    plan.changes.iter().map(line).collect()
+}
+
 /// What an apply told its caller.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
@@ -115,24 +240,33 @@ pub(crate) async fn apply(plane: &ControlPlane, bundle: ConfigBundle) -> Result<
     apply_request(plane, request).await
 }
 
+pub(crate) async fn roll_back(
+    plane: &ControlPlane,
+    request: RollbackRequest,
+) -> Result<Told, Error> {
+    let (_, events) = plane.rollback(&request, Some("tester")).await?;
+    Ok(hear(events))
+}
+
 pub(crate) async fn apply_request(
     plane: &ControlPlane,
     request: ApplyRequest,
 ) -> Result<Told, Error> {
-    let (to, mut from) = mpsc::channel(256);
-    let events = Events::new(to, plane.clock().clone());
-    let result = plane.apply(&request, Some("tester"), &events).await;
-    drop(events);
+    let (_, events) = plane.apply(&request, Some("tester")).await?;
+    Ok(hear(events))
+}
+
+fn hear(events: Vec<Event>) -> Told {
     let mut told = Told::default();
-    while let Some(Ok(ApplyResponse { event: Some(event) })) = from.recv().await {
+    for event in events {
         match event {
             Event::Plan(plan) => told.plan = Some(plan),
             Event::Step(step) => told.steps.push(step),
             Event::Result(result) => told.result = result,
-            Event::Rollout(_) => {}
+            Event::Restored(_) => {}
         }
     }
-    result.map(|_| told)
+    told
 }
 
 /// Digest of the schema at the head of the graph's `main`, and of the one in the ledger.

@@ -10,6 +10,7 @@ use omnigraph_engine::{
 };
 use omnigraph_lang::query::{Body, CheckedQuery, Param};
 
+use crate::embedding::{self, Environment};
 use crate::revision_source::{RevisionSource, SourceError};
 use crate::state::{ReasonCode, Trouble};
 
@@ -53,7 +54,9 @@ pub(crate) async fn build(
     source: &dyn RevisionSource,
     spec: &ServingGraph,
     previous: Option<&Generation>,
+    environment: &Environment,
 ) -> Result<Generation, Trouble> {
+    embedding::check(spec.embedding.as_ref(), environment)?;
     let pending = spec.pending_operation.as_deref();
     let graph = match previous.filter(|previous| *previous.graph.root() == spec.root) {
         Some(previous) => previous.graph.clone(),

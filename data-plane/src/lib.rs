@@ -7,6 +7,7 @@
 //! | `loader` | the task that follows revisions and builds generations |
 //! | `state` | states of graphs, retries: the machine behind the loader |
 //! | `generation` | one graph, ready to serve |
+//! | `embedding` | whether its embedding provider can be used from here |
 //! | `link` | the way to a control plane: the network, or a stand-in |
 //! | [`revision_source`] | where revisions come from |
 //! | `sync` | the stream to the control plane |
@@ -19,6 +20,7 @@
 // Whether a query's future may be sent is decided through all that it holds, down to the engine.
 #![recursion_limit = "256"]
 
+mod embedding;
 mod generation;
 mod link;
 mod loader;
@@ -33,6 +35,7 @@ mod sync;
 mod tests;
 mod upkeep;
 
+pub use embedding::Environment;
 pub use options::{Access, Boot, Control, Options};
 pub use replica::{BootError, Replica};
 pub use serve::{ServeOptions, serve};

@@ -108,7 +108,7 @@ impl Loader {
             Err(SourceError::Content(message)) => (
                 "catalog_payload_missing",
                 message,
-                "run omnigraphctl apply: it publishes the content again",
+                "run omnigraphctl import: it builds the content anew from graphs and declarations",
             ),
             Err(error) => (
                 "cluster_state_unreadable",
@@ -252,9 +252,10 @@ impl Loader {
             let engine = engine.clone();
             let sources = self.sources.clone();
             let clock = Arc::clone(&self.inner.clock);
+            let environment = self.inner.options.environment.clone();
             self.builds.spawn(async move {
                 let previous = job.previous.as_deref();
-                let building = build(&engine, &sources, &job.spec, previous);
+                let building = build(&engine, &sources, &job.spec, previous, &environment);
                 let outcome = match clock.timeout(BUILD_MAX, building).await {
                     Ok(outcome) => outcome,
                     Err(_) => Err(Trouble {

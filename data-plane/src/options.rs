@@ -7,6 +7,7 @@ use omnigraph_engine::{Clock, Engine, SystemClock};
 use omnigraph_policy::{Actor, Credentials};
 use ulid::Ulid;
 
+use crate::embedding::Environment;
 use crate::link::{Dial, Network};
 
 /// Settings of a replica. Start from [`Options::embedded`] or [`Options::served`].
@@ -36,6 +37,8 @@ pub struct Options {
     pub timeout_max: Duration,
     /// Bytes that one query may hold.
     pub query_memory: u64,
+    /// Where the keys of embedding providers are looked up.
+    pub environment: Environment,
     /// Where other processes reach this replica; told to the control plane.
     pub grpc_address: String,
     /// Where other processes reach the embedded gateway; told to the control plane.
@@ -105,6 +108,7 @@ impl Options {
             write_timeout: Duration::from_secs(300),
             timeout_max: Duration::from_secs(3600),
             query_memory: 1 << 30,
+            environment: Environment::process(),
             grpc_address: String::new(),
             http_address: String::new(),
             dial: Arc::new(Network),

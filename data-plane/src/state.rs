@@ -30,6 +30,8 @@ pub enum ReasonCode {
     SchemaMismatch,
     /// A stored query does not check.
     QueryInvalid,
+    /// The key of the graph's embedding provider is not set here.
+    EmbeddingProviderUnresolved,
     /// Content of the catalog is missing or not what its digest says.
     CatalogDigestMismatch,
 }
@@ -42,6 +44,7 @@ impl ReasonCode {
             ReasonCode::GraphUnreadable => "graph_unreadable",
             ReasonCode::SchemaMismatch => "schema_mismatch",
             ReasonCode::QueryInvalid => "query_invalid",
+            ReasonCode::EmbeddingProviderUnresolved => "embedding_provider_unresolved",
             ReasonCode::CatalogDigestMismatch => "catalog_digest_mismatch",
         }
     }
@@ -59,6 +62,9 @@ impl ReasonCode {
                 "run omnigraphctl plan to see how the graph differs from the declaration, then apply"
             }
             ReasonCode::QueryInvalid => "correct the stored query and run omnigraphctl apply",
+            ReasonCode::EmbeddingProviderUnresolved => {
+                "set the variable for this replica and start it again, or declare another provider"
+            }
             ReasonCode::CatalogDigestMismatch => {
                 "run omnigraphctl apply: it publishes the content again"
             }

@@ -1,6 +1,7 @@
 //! A replica over the real engine and the real control plane, through its own doors.
 
 mod blobs;
+mod declared;
 mod following;
 mod reclaiming;
 mod repeats;
@@ -59,15 +60,26 @@ impl World {
             ("shop.pg", schema),
             ("queries/q.gq", queries),
         ];
-        let files = files.map(|(path, text)| ConfigFile {
-            path: path.to_owned(),
+        self.apply_files(&files).await
+    }
+
+    /// Applies a whole configuration, which must converge.
+    async fn apply_files(&self, files: &[(&str, &str)]) -> ApplyResult {
+        let result = self.try_files(files).await;
+        assert!(result.ok && result.converged, "{result:?}");
+        result
+    }
+
+    async fn try_files(&self, files: &[(&str, &str)]) -> ApplyResult {
+        let files = files.iter().map(|(path, text)| ConfigFile {
+            path: (*path).to_owned(),
             content: text.as_bytes().to_vec().into(),
         });
         let api = self.plane.cluster_api(Credentials::Open);
         let mut client = ClusterServiceClient::new(ClusterServiceServer::new(api));
         let request = ApplyRequest {
             bundle: Some(ConfigBundle {
-                files: files.into(),
+                files: files.collect(),
             }),
             ..ApplyRequest::default()
         };
@@ -79,9 +91,7 @@ impl World {
                 result = Some(told);
             }
         }
-        let result = result.expect("apply has a result");
-        assert!(result.ok && result.converged, "{result:?}");
-        result
+        result.expect("apply has a result")
     }
 
     fn options(&self) -> Options {

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::binary;
@@ -26,6 +28,95 @@ pub async fn omnigraphctl(dir: &Path, args: &[&str]) -> Run {
     omnigraphctl_with(dir, args, &[], "").await
 }
 
+/// A command that runs, to be interrupted or killed.
+pub struct Started {
+    line: String,
+    child: tokio::process::Child,
+    stdout: Reading,
+    stderr: Reading,
+}
+
+/// What a command has said so far.
+struct Reading {
+    said: Arc<Mutex<String>>,
+    /// Ends when the command closes the stream.
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// Starts a command in a directory; its input is empty.
+pub fn start(dir: &Path, args: &[&str]) -> Started {
+    let mut command = command(dir, args);
+    command.stdin(Stdio::null());
+    let mut child = command.spawn().expect("omnigraphctl starts");
+    Started {
+        line: format!("omnigraphctl {}", args.join(" ")),
+        stdout: Reading::of(child.stdout.take().expect("stdout is a pipe")),
+        stderr: Reading::of(child.stderr.take().expect("stderr is a pipe")),
+        child,
+    }
+}
+
+impl Reading {
+    fn of(stream: impl tokio::io::AsyncRead + Send + Unpin + 'static) -> Reading {
+        let said = Arc::new(Mutex::new(String::new()));
+        let (to, lines) = (Arc::clone(&said), BufReader::new(stream));
+        let task = tokio::spawn(async move {
+            let mut lines = lines.lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut said = to.lock().expect("nobody panicked with it");
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        Reading { said, task }
+    }
+
+    fn so_far(&self) -> String {
+        self.said.lock().expect("nobody panicked with it").clone()
+    }
+
+    async fn all(self) -> String {
+        self.task.await.expect("the stream can be read");
+        let said = self.said.lock().expect("nobody panicked with it");
+        said.clone()
+    }
+}
+
+impl Started {
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it runs");
+        crate::process::signal(pid, name);
+    }
+
+    /// Waits until it has said this on stderr.
+    pub async fn says(&self, text: &str, bound: Duration) {
+        let what = format!("{} says {text:?}", self.line);
+        crate::until(&what, bound, async || {
+            self.stderr.so_far().contains(text).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until stdout has so many lines.
+    pub async fn prints(&self, lines: usize, bound: Duration) -> String {
+        let what = format!("{} prints {lines} lines", self.line);
+        crate::until(&what, bound, async || {
+            let said = self.stdout.so_far();
+            (said.lines().count() >= lines).then_some(said)
+        })
+        .await
+    }
+
+    /// Waits for its end.
+    pub async fn end(self) -> Run {
+        let mut run = finish(self.line, self.child).await;
+        run.stdout = self.stdout.all().await;
+        run.stderr = self.stderr.all().await;
+        run
+    }
+}
+
 /// The same with environment and standard input.
 pub async fn omnigraphctl_with(
     dir: &Path,
@@ -33,6 +124,23 @@ pub async fn omnigraphctl_with(
     env: &[(&str, &str)],
     stdin: &str,
 ) -> Run {
+    let mut command = command(dir, args);
+    command.envs(env.iter().copied()).stdin(Stdio::piped());
+    let line = format!("omnigraphctl {}", args.join(" "));
+    let mut child = command.spawn().expect("omnigraphctl starts");
+    let mut input = child.stdin.take().expect("stdin is a pipe");
+    let text = stdin.to_owned();
+    let writer = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        // A command that does not read its input closes the pipe.
+        let _ = input.write_all(text.as_bytes()).await;
+    });
+    let run = finish(line, child).await;
+    writer.abort();
+    run
+}
+
+fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(binary("omnigraphctl"));
     command.args(args).current_dir(dir).kill_on_drop(true);
     for name in [
@@ -46,24 +154,14 @@ pub async fn omnigraphctl_with(
     ] {
         command.env_remove(format!("OMNIGRAPH_{name}"));
     }
-    command.envs(env.iter().copied());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let line = format!("omnigraphctl {}", args.join(" "));
-    let mut child = command.spawn().expect("omnigraphctl starts");
-    let mut input = child.stdin.take().expect("stdin is a pipe");
-    let text = stdin.to_owned();
-    let writer = tokio::spawn(async move {
-        use tokio::io::AsyncWriteExt as _;
-        // A command that does not read its input closes the pipe.
-        let _ = input.write_all(text.as_bytes()).await;
-    });
+}
+
+async fn finish(line: String, child: tokio::process::Child) -> Run {
     let output = tokio::time::timeout(BOUND, child.wait_with_output()).await;
     let output = output.unwrap_or_else(|_| panic!("{line}: took longer than {BOUND:?}"));
     let output = output.expect("the output can be read");
-    writer.abort();
     Run {
         line,
         code: output.status.code().unwrap_or(-1),

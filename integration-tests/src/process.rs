@@ -88,6 +88,16 @@ impl Daemon {
             .unwrap_or_else(|e| panic!("{key}={value}: {e}"))
     }
 
+    /// Stops every thread, as SIGSTOP does.
+    pub fn pause(&self) {
+        signal(self.pid(), "STOP");
+    }
+
+    /// Goes on after [`Daemon::pause`].
+    pub fn resume(&self) {
+        signal(self.pid(), "CONT");
+    }
+
     /// Process id; the same as long as nobody restarted it.
     pub fn pid(&self) -> u32 {
         self.child.id()

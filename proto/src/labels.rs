@@ -65,7 +65,9 @@ labels! {
         Merged => "merged", Conflicted => "conflicted",
     }
     data::ExplainMode { Explain => "explain", Profile => "profile" }
-    control::ChangeOperation { Create => "create", Update => "update", Delete => "delete" }
+    control::ChangeOperation {
+        Create => "create", Update => "update", Delete => "delete", Recreate => "recreate",
+    }
     control::Disposition {
         Applied => "applied", Derived => "derived", Blocked => "blocked",
         ApprovalRequired => "approval_required",
@@ -74,4 +76,9 @@ labels! {
         Queued => "queued", Started => "started", Done => "done", Failed => "failed",
         Skipped => "skipped",
     }
+    control::OperationState {
+        Running => "running", Succeeded => "succeeded", Failed => "failed",
+        Interrupted => "interrupted",
+    }
+    control::Role { Leader => "leader", Standby => "standby", Embedded => "embedded" }
 }

@@ -3,16 +3,22 @@
 use std::time::Duration;
 
 use omnigraph_control_plane::ControlPlane;
+use omnigraph_proto::common::v1::ErrorReason;
+use omnigraph_proto::common::v1::error_detail::Detail;
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::cluster_service_client::ClusterServiceClient;
+use omnigraph_proto::control::v1::watch_operation_response::Event as Watched;
+use omnigraph_proto::error::WireError;
 use tonic::transport::{ClientTlsConfig, Endpoint};
+use tonic::{Response, Status, Streaming};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceExt as _};
 
 use super::data::chain;
 use super::embedded::Embedded;
 use crate::error::{Error, Result};
+use crate::output::Output;
 
 /// Message limit in both directions.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -27,35 +33,44 @@ pub(crate) type Transport = BoxCloneSyncService<
     BoxError,
 >;
 
+type Client = ClusterServiceClient<Transport>;
+
 /// Sends the requests of the control verbs.
 pub(crate) struct ControlClient {
-    inner: ClusterServiceClient<Transport>,
+    inner: Client,
     /// What people are told: the URL, or the storage root.
     pub(crate) label: String,
     /// Where losing data concerns nobody else.
     pub(crate) local: bool,
+    /// `grpc` or `grpcs` of a control plane somewhere else.
+    scheme: Option<&'static str>,
     token: Option<String>,
     timeout: Option<Duration>,
     embedded: Option<Embedded>,
+    output: Option<Output>,
 }
 
 impl ControlClient {
-    /// A control plane at `grpc(s)://host:port`.
+    /// A control plane at one of `grpc(s)://host:port,…`: the first that answers.
     pub(crate) async fn connect(
-        url: &str,
+        urls: &str,
         local: bool,
         token: Option<String>,
         timeout: Option<Duration>,
+        output: Output,
     ) -> Result<ControlClient> {
-        let channel = channel(url).await?;
+        let (url, channel) = first_channel(urls).await?;
         let service = channel.map_err(BoxError::from);
+        let secure = url.starts_with("grpcs://");
         Ok(ControlClient {
             inner: client(BoxCloneSyncService::new(service)),
-            label: url.to_owned(),
+            label: url,
             local,
+            scheme: Some(if secure { "grpcs" } else { "grpc" }),
             token,
             timeout,
             embedded: None,
+            output: Some(output),
         })
     }
 
@@ -65,9 +80,11 @@ impl ControlClient {
             inner: client(embedded.control()),
             label: embedded.label.clone(),
             local,
+            scheme: None,
             token: None,
             timeout: None,
             embedded: Some(embedded),
+            output: None,
         }
     }
 
@@ -77,10 +94,17 @@ impl ControlClient {
             inner: client(super::embedded::in_process(plane)),
             label,
             local: true,
+            scheme: None,
             token: None,
             timeout: None,
             embedded: None,
+            output: None,
         }
+    }
+
+    /// Whether changes run in this process.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
     }
 
     /// Ends what runs behind the client.
@@ -91,42 +115,166 @@ impl ControlClient {
     }
 
     pub(crate) async fn plan(&mut self, request: pb::PlanRequest) -> Result<pb::Plan> {
-        let request = self.request(request, CALL_TIMEOUT)?;
-        let answer = self
-            .inner
-            .plan(request)
+        let answer = self.describe_plan(request).await?;
+        answer.plan.ok_or_else(|| incomplete("plan"))
+    }
+
+    /// The plan and the cluster that it is for.
+    pub(crate) async fn describe_plan(
+        &mut self,
+        request: pb::PlanRequest,
+    ) -> Result<pb::PlanResponse> {
+        self.unary(request, async |client, request| client.plan(request).await)
             .await
-            .map_err(|s| self.refused(&s))?;
-        answer.into_inner().plan.ok_or_else(|| incomplete("plan"))
     }
 
     pub(crate) async fn status(&mut self) -> Result<pb::ClusterStatus> {
-        let request = self.request(pb::StatusRequest {}, CALL_TIMEOUT)?;
+        let request = pb::StatusRequest {};
         let answer = self
-            .inner
-            .status(request)
-            .await
-            .map_err(|s| self.refused(&s))?;
-        answer
-            .into_inner()
-            .status
-            .ok_or_else(|| incomplete("status"))
+            .unary(request, async |client, request| {
+                client.status(request).await
+            })
+            .await?;
+        answer.status.ok_or_else(|| incomplete("status"))
+    }
+
+    pub(crate) async fn import(&mut self, request: pb::ImportRequest) -> Result<pb::ClusterStatus> {
+        let answer = self
+            .unary(request, async |client, request| {
+                client.import(request).await
+            })
+            .await?;
+        answer.status.ok_or_else(|| incomplete("status"))
+    }
+
+    pub(crate) async fn refresh(
+        &mut self,
+        request: pb::RefreshRequest,
+    ) -> Result<pb::ClusterStatus> {
+        let answer = self
+            .unary(request, async |client, request| {
+                client.refresh(request).await
+            })
+            .await?;
+        answer.status.ok_or_else(|| incomplete("status"))
+    }
+
+    /// Rolls back and hands each event on as it comes, in the form of an apply's.
+    pub(crate) async fn rollback(
+        &mut self,
+        request: pb::RollbackRequest,
+        each: &mut (dyn FnMut(Event) -> Result<()> + Send),
+    ) -> Result<()> {
+        use pb::rollback_response::Event as Rollback;
+        self.stream(
+            request,
+            async |client, request| client.rollback(request).await,
+            |frame| {
+                frame.event.map(|event| match event {
+                    Rollback::Plan(plan) => Event::Plan(plan),
+                    Rollback::Step(step) => Event::Step(step),
+                    Rollback::Result(result) => Event::Result(result),
+                    Rollback::Rollout(rollout) => Event::Rollout(rollout),
+                    Rollback::Operation(operation) => Event::Operation(operation),
+                })
+            },
+            each,
+        )
+        .await
+    }
+
+    pub(crate) async fn approve(&mut self, request: pb::ApproveRequest) -> Result<pb::Approval> {
+        let answer = self
+            .unary(request, async |client, request| {
+                client.approve(request).await
+            })
+            .await?;
+        answer.approval.ok_or_else(|| incomplete("approval"))
     }
 
     pub(crate) async fn rollout(
         &mut self,
         request: pb::RolloutStatusRequest,
     ) -> Result<pb::Rollout> {
-        let request = self.request(request, CALL_TIMEOUT)?;
         let answer = self
-            .inner
-            .rollout_status(request)
-            .await
-            .map_err(|s| self.refused(&s))?;
-        answer
-            .into_inner()
-            .rollout
-            .ok_or_else(|| incomplete("rollout"))
+            .unary(request, async |client, request| {
+                client.rollout_status(request).await
+            })
+            .await?;
+        answer.rollout.ok_or_else(|| incomplete("rollout"))
+    }
+
+    pub(crate) async fn revisions(
+        &mut self,
+        request: pb::ListRevisionsRequest,
+    ) -> Result<pb::ListRevisionsResponse> {
+        self.unary(request, async |client, request| {
+            client.list_revisions(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn revision(&mut self, number: u64) -> Result<pb::GetRevisionResponse> {
+        let request = pb::GetRevisionRequest { revision: number };
+        self.unary(request, async |client, request| {
+            client.get_revision(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn unlock(
+        &mut self,
+        request: pb::ForceUnlockRequest,
+    ) -> Result<omnigraph_proto::common::v1::Lease> {
+        let answer = self
+            .unary(request, async |client, request| {
+                client.force_unlock(request).await
+            })
+            .await?;
+        answer.released.ok_or_else(|| incomplete("lease"))
+    }
+
+    pub(crate) async fn operations(&mut self, page_size: u32) -> Result<Vec<pb::Operation>> {
+        let request = pb::ListOperationsRequest { page_size };
+        let answer = self
+            .unary(request, async |client, request| {
+                client.list_operations(request).await
+            })
+            .await?;
+        Ok(answer.operations)
+    }
+
+    /// Follows an operation from its first event on.
+    pub(crate) async fn watch_operation(
+        &mut self,
+        id: &str,
+        each: &mut (dyn FnMut(Watched) -> Result<()> + Send),
+    ) -> Result<()> {
+        let request = pb::WatchOperationRequest {
+            operation_id: id.to_owned(),
+        };
+        self.stream(
+            request,
+            async |client, request| client.watch_operation(request).await,
+            |frame| frame.event,
+            each,
+        )
+        .await
+    }
+
+    /// Makes a graph of a backup. `each` hears of its operation first.
+    pub(crate) async fn restore(
+        &mut self,
+        request: pb::RestoreGraphRequest,
+        each: &mut (dyn FnMut(pb::restore_graph_response::Event) -> Result<()> + Send),
+    ) -> Result<()> {
+        self.stream(
+            request,
+            async |client, request| client.restore_graph(request).await,
+            |frame| frame.event,
+            each,
+        )
+        .await
     }
 
     /// Applies and hands each event on as it comes. An apply may take as long as its steps do.
@@ -135,19 +283,103 @@ impl ControlClient {
         request: pb::ApplyRequest,
         each: &mut (dyn FnMut(Event) -> Result<()> + Send),
     ) -> Result<()> {
-        let request = self.request(request, Duration::ZERO)?;
-        let answer = self
-            .inner
-            .apply(request)
-            .await
-            .map_err(|s| self.refused(&s))?;
-        let mut events = answer.into_inner();
-        while let Some(response) = events.message().await.map_err(|s| self.refused(&s))? {
-            if let Some(event) = response.event {
-                each(event)?;
-            }
+        self.stream(
+            request,
+            async |client, request| client.apply(request).await,
+            |frame| frame.event,
+            each,
+        )
+        .await
+    }
+
+    /// One call, sent once more to the leader if a standby says who that is.
+    async fn unary<M: Clone, T>(
+        &mut self,
+        message: M,
+        send: impl AsyncFn(&mut Client, tonic::Request<M>) -> std::result::Result<Response<T>, Status>,
+    ) -> Result<T> {
+        let request = self.request(message.clone(), CALL_TIMEOUT)?;
+        let mut answer = send(&mut self.inner, request).await;
+        if let Err(status) = &answer
+            && self.goes_to_leader(status).await?
+        {
+            let request = self.request(message, CALL_TIMEOUT)?;
+            answer = send(&mut self.inner, request).await;
         }
-        Ok(())
+        match answer {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => Err(self.refused(&status)),
+        }
+    }
+
+    /// A stream of events. One that a standby refuses is asked of the leader, once: nothing was
+    /// begun.
+    async fn stream<M: Clone, T, E>(
+        &mut self,
+        message: M,
+        send: impl AsyncFn(
+            &mut Client,
+            tonic::Request<M>,
+        ) -> std::result::Result<Response<Streaming<T>>, Status>,
+        event: impl Fn(T) -> Option<E>,
+        each: &mut (dyn FnMut(E) -> Result<()> + Send),
+    ) -> Result<()> {
+        let mut followed = false;
+        loop {
+            let request = self.request(message.clone(), Duration::ZERO)?;
+            let opened = send(&mut self.inner, request).await;
+            let first = match opened {
+                Ok(answer) => {
+                    let mut frames = answer.into_inner();
+                    frames.message().await.map(|first| (first, frames))
+                }
+                Err(status) => Err(status),
+            };
+            if let Err(status) = &first
+                && !followed
+                && self.goes_to_leader(status).await?
+            {
+                followed = true;
+                continue;
+            }
+            let (mut next, mut frames) = first.map_err(|status| self.refused(&status))?;
+            while let Some(frame) = next {
+                if let Some(event) = event(frame) {
+                    each(event)?;
+                }
+                next = frames.message().await.map_err(|s| self.refused(&s))?;
+            }
+            return Ok(());
+        }
+    }
+
+    /// Whether a standby has refused and named the leader: then this client speaks to that one
+    /// from now on.
+    async fn goes_to_leader(&mut self, status: &Status) -> Result<bool> {
+        let Some(scheme) = self.scheme else {
+            return Ok(false);
+        };
+        let wire = WireError::from(status);
+        let Some(Detail::LeaseHeld(lease)) = wire.detail.as_deref() else {
+            return Ok(false);
+        };
+        if wire.reason != ErrorReason::NotLeader || lease.address.is_empty() {
+            return Ok(false);
+        }
+        let url = format!("{scheme}://{}", lease.address);
+        if url == self.label {
+            return Ok(false);
+        }
+        let channel = channel(&url).await.map_err(|error| {
+            Error::unavailable(format!("{} is a standby: {}", self.label, error.message))
+                .with_hint("name the leader with --control by an address that is reached from here")
+        })?;
+        if let Some(output) = &self.output {
+            output.note(&format!("{} is a standby; the leader is {url}", self.label));
+        }
+        self.inner = client(BoxCloneSyncService::new(channel.map_err(BoxError::from)));
+        self.label = url;
+        Ok(true)
     }
 
     /// Adds token and bound. A zero default means none.
@@ -167,12 +399,32 @@ impl ControlClient {
         Ok(request)
     }
 
-    fn refused(&self, status: &tonic::Status) -> Error {
+    fn refused(&self, status: &Status) -> Error {
         if std::error::Error::source(status).is_some() && status.details().is_empty() {
             return Error::unavailable(format!("{}: {}", self.label, chain(status)));
         }
         Error::from_status(status)
     }
+}
+
+/// Connects to the first of several addresses that answers.
+async fn first_channel(urls: &str) -> Result<(String, tonic::transport::Channel)> {
+    let mut refused: Option<Error> = None;
+    for url in urls.split(',') {
+        match channel(url).await {
+            Ok(channel) => return Ok((url.to_owned(), channel)),
+            Err(error) => {
+                refused = Some(match refused {
+                    None => error,
+                    Some(mut earlier) => {
+                        earlier.message = format!("{}; {}", earlier.message, error.message);
+                        earlier
+                    }
+                });
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::usage("the address of the control plane is empty")))
 }
 
 /// Connects at once, so that a wrong address is named as such.
@@ -194,7 +446,7 @@ pub(crate) async fn channel(url: &str) -> Result<tonic::transport::Channel> {
     })
 }
 
-fn client(transport: Transport) -> ClusterServiceClient<Transport> {
+fn client(transport: Transport) -> Client {
     ClusterServiceClient::new(transport)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)

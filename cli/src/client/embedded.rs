@@ -22,7 +22,7 @@ use tower::{BoxError, ServiceExt};
 use super::control::Transport;
 use super::data::{Answer, Body, Door};
 use crate::address::Root;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, diagnostic_line};
 
 pub(crate) use omnigraph_control_plane::step_summary;
 pub(crate) use omnigraph_engine::STORAGE_FORMAT;
@@ -35,9 +35,25 @@ pub(crate) fn bundle(dir: &Path) -> Result<pb::ConfigBundle> {
     bundle::read_directory(dir).map_err(|e| control_error(&e))
 }
 
-/// Checks declarations; needs no cluster.
-pub(crate) fn validate(bundle: &pb::ConfigBundle) -> pb::ValidateResponse {
-    bundle::validate(bundle)
+/// Reads and checks the declarations of a directory; needs no cluster. What is wrong with the files
+/// themselves is a finding like any other.
+pub(crate) fn validate(dir: &Path) -> Result<(pb::ConfigBundle, pb::ValidateResponse)> {
+    let read = bundle::read(dir).map_err(|e| control_error(&e))?;
+    let mut response = bundle::validate(&read.bundle);
+    response.ok &= read.findings.is_empty();
+    // A file that may not be read is not missing besides.
+    let refused = |path: &str| {
+        let mut files = read.findings.iter().filter_map(|found| found.span.as_ref());
+        files.any(|place| place.file == path)
+    };
+    response.diagnostics.retain(|found| {
+        let quoted = found.message.split('\'').nth(1).unwrap_or_default();
+        found.code != "C107" || !refused(quoted)
+    });
+    response
+        .diagnostics
+        .splice(0..0, read.findings.iter().cloned());
+    Ok((read.bundle, response))
 }
 
 /// Opens the storage root behind a directory or URI.
@@ -112,23 +128,6 @@ impl Embedded {
         Ok(door(replica.upstream()))
     }
 
-    /// Makes a graph of a backup, under the lead.
-    pub(crate) async fn restore(
-        &self,
-        uri: &str,
-        id: &omnigraph_engine::GraphId,
-        patience: Duration,
-    ) -> Result<omnigraph_engine::Restored> {
-        let restored = self.plane.restore_graph(uri, id, patience).await;
-        restored.map_err(|error| {
-            let shown = Error::failed(error.message().to_owned());
-            match error.hint() {
-                Some(hint) => shown.with_hint(hint.to_owned()),
-                None => shown,
-            }
-        })
-    }
-
     /// Finishes admitted writes.
     pub(crate) async fn close(self) {
         if let Some(replica) = self.replica.into_inner() {
@@ -175,5 +174,15 @@ fn boot_error(label: &str, error: &omnigraph_data_plane::BootError) -> Error {
 
 /// A directory that cannot be read is a matter of arguments.
 pub(crate) fn control_error(error: &omnigraph_control_plane::Error) -> Error {
-    Error::usage(error.to_string())
+    let mut shown = match error.findings() {
+        [] => Error::usage(error.message()),
+        found => {
+            let mut shown = Error::failed("the directory cannot be used as it is");
+            shown.reason = "config_invalid".to_owned();
+            shown.details = found.iter().map(|d| diagnostic_line(&d.into())).collect();
+            shown
+        }
+    };
+    shown.hint = error.hint().map(str::to_owned);
+    shown
 }

@@ -16,6 +16,39 @@ pub(crate) fn lease(lease: &Lease) -> Value {
         "operation": lease.operation,
         "acquired_at": time(lease.acquired_at.map(|t| (t.seconds, t.nanos))),
         "expires_at": time(lease.expires_at.map(|t| (t.seconds, t.nanos))),
+        "operation_id": lease.operation_id,
+        "operation_since": time(lease.operation_since.map(|t| (t.seconds, t.nanos))),
+        "address": lease.address,
+    })
+}
+
+pub(crate) fn operation(operation: &pb::Operation) -> Value {
+    json!({
+        "operation_id": operation.operation_id,
+        "kind": operation.kind,
+        "state": operation.state().label(),
+        "actor_id": operation.actor_id,
+        "started_at": time(operation.started_at.map(|t| (t.seconds, t.nanos))),
+        "ended_at": time(operation.ended_at.map(|t| (t.seconds, t.nanos))),
+        "holder": operation.holder,
+        "message": operation.message,
+        "revision": operation.revision,
+        "pending_graphs": operation.pending_graphs,
+        "result": operation.result.as_ref().map(result),
+        "failure": operation.failure.as_ref().map(|d| json!(DiagnosticOutput::from(d))),
+        "restored": operation.restored.as_ref().map(restored),
+        "followable": operation.followable,
+    })
+}
+
+pub(crate) fn restored(made: &pb::RestoreResult) -> Value {
+    json!({
+        "graph_id": made.graph_id,
+        "graph_commit_id": made.graph_commit_id,
+        "incarnation": made.incarnation,
+        "objects": made.objects,
+        "bytes": made.bytes,
+        "uri": made.uri,
     })
 }
 
@@ -43,6 +76,8 @@ pub(crate) fn plan(plan: &pb::Plan) -> Value {
         })),
         "converged": plan.converged,
         "diagnostics": diagnostics(&plan.diagnostics),
+        "targets": plan.targets,
+        "omitted_changes": plan.omitted_changes,
     })
 }
 
@@ -149,6 +184,40 @@ pub(crate) fn status(status: &pb::ClusterStatus) -> Value {
         "diagnostics": diagnostics(&status.diagnostics),
         "leader": status.leader,
         "version": status.version,
+        "running": status.running.as_ref().map(operation),
+        "rollout": status.rollout.as_ref().map(rollout),
+        "role": status.role().label(),
+    })
+}
+
+pub(crate) fn revision(revision: &pb::RevisionSummary) -> Value {
+    json!({
+        "revision": revision.revision,
+        "created_at": time(revision.created_at.map(|t| (t.seconds, t.nanos))),
+        "actor_id": revision.actor_id,
+        "operation": revision.operation,
+        "operation_id": revision.operation_id,
+        "message": revision.message,
+        "converged": revision.converged,
+        "config_digest": revision.config_digest,
+        "serving_digest": revision.serving_digest,
+        "changes": list(&revision.changes, change),
+    })
+}
+
+pub(crate) fn shown_revision(shown: &pb::GetRevisionResponse) -> Value {
+    json!({
+        "summary": shown.summary.as_ref().map(revision),
+        "resources": list(&shown.resources, |r| json!({
+            "address": r.address, "kind": r.kind, "digest": r.digest,
+        })),
+        "graphs": list(shown.content.as_ref().map_or(&[][..], |c| c.graphs.as_slice()), |g| json!({
+            "graph_id": g.graph_id,
+            "incarnation": g.incarnation,
+            "root_uri": g.root_uri,
+            "schema_digest": g.schema_digest,
+            "queries": list(&g.queries, |q| json!({"name": q.name, "digest": q.digest})),
+        })),
     })
 }
 
@@ -165,7 +234,7 @@ fn sidecar(sidecar: &pb::Sidecar) -> Value {
     })
 }
 
-fn approval(approval: &pb::Approval) -> Value {
+pub(crate) fn approval(approval: &pb::Approval) -> Value {
     json!({
         "approval_id": approval.approval_id,
         "resource": approval.resource,

@@ -23,32 +23,76 @@ pub(crate) fn validated(response: &pb::ValidateResponse) -> String {
     }
 }
 
+/// `supply-chain at s3://acme/clusters/supply-chain`.
+pub(crate) fn place(answer: &pb::PlanResponse, label: &str) -> String {
+    let root = match answer.storage_root.as_str() {
+        "" => label,
+        root => root,
+    };
+    match answer.cluster_name.as_str() {
+        "" => root.to_owned(),
+        name => format!("{name} at {root}"),
+    }
+}
+
+/// `leader cp-0, idle`; nothing without a leader.
+pub(crate) fn leader(answer: &pb::PlanResponse) -> Option<String> {
+    let lease = answer.lease.as_ref()?;
+    let doing = match lease.operation.as_str() {
+        "" => "idle".to_owned(),
+        operation => format!("runs {operation} {}", lease.operation_id),
+    };
+    Some(format!("leader {}, {}", lease.holder, doing.trim_end()))
+}
+
 /// What apply would do. `place` says which cluster was compared.
-pub(crate) fn plan(plan: &pb::Plan, place: &str, sources: &Sources) -> String {
+pub(crate) fn plan(
+    plan: &pb::Plan,
+    place: &str,
+    leader: Option<&str>,
+    sources: &Sources,
+) -> String {
     let mut out = String::new();
     for diagnostic in &plan.diagnostics {
         let said = sources.explain(&diagnostic.into());
         let end = if said.contains('\n') { "\n\n" } else { "\n" };
         out.push_str(&format!("{said}{end}"));
     }
+    let graphs: Vec<&str> = targets(plan);
     if plan.changes.is_empty() {
         let revision = plan.base_revision;
+        let what = match graphs.as_slice() {
+            [] => "matches this directory".to_owned(),
+            graphs => format!("has {} as this directory says", graphs.join(", ")),
+        };
         out.push_str(&format!(
-            "no changes: {place} is at revision {revision} and matches this directory\n"
+            "no changes: {place} is at revision {revision} and {what}\n"
         ));
+        out.push_str(&omitted(plan));
         return out;
     }
-    out.push_str(&format!("{place} · revision {}\n\n", plan.base_revision));
+    out.push_str(&format!("{place} · revision {}", plan.base_revision));
+    if let Some(leader) = leader {
+        out.push_str(&format!(" · {leader}"));
+    }
+    out.push_str("\n\n");
+    if !graphs.is_empty() {
+        out.push_str(&format!(
+            "only {}, with what it needs: its schema and its queries\n\n",
+            graphs.join(", ")
+        ));
+    }
     let width = plan
         .changes
         .iter()
         .map(|c| c.resource.len())
         .max()
         .unwrap_or(0);
-    for change in &plan.changes {
+    for change in by_graph(plan) {
         out.push_str(&change_lines(change, width));
     }
     out.push_str(&format!("\nplan: {}\n", summary(plan)));
+    out.push_str(&omitted(plan));
     for approval in plan.approvals_required.iter().filter(|a| !a.satisfied) {
         out.push_str(&format!(
             "hint: {} needs an approval: {}\n",
@@ -58,10 +102,56 @@ pub(crate) fn plan(plan: &pb::Plan, place: &str, sources: &Sources) -> String {
     out
 }
 
+/// The graphs that the plan was narrowed to.
+fn targets(plan: &pb::Plan) -> Vec<&str> {
+    let graphs = plan.targets.iter().map(String::as_str);
+    graphs
+        .filter(|address| address.starts_with("graph."))
+        .collect()
+}
+
+fn omitted(plan: &pb::Plan) -> String {
+    match plan.omitted_changes {
+        0 => String::new(),
+        number => format!(
+            "note: {} left out by --target; apply without it to converge\n",
+            count(u64::from(number), "change")
+        ),
+    }
+}
+
+/// Changes of one graph beside each other, graphs in the order in which they come.
+fn by_graph(plan: &pb::Plan) -> Vec<&pb::PlanChange> {
+    let graph = |change: &pb::PlanChange| {
+        let mut parts = change.resource.splitn(3, '.');
+        let kind = parts.next().unwrap_or_default();
+        match kind {
+            "graph" | "schema" | "query" => parts.next().unwrap_or_default().to_owned(),
+            // What belongs to the cluster comes together, too.
+            _ => String::new(),
+        }
+    };
+    let mut order: Vec<String> = Vec::new();
+    for change in &plan.changes {
+        let graph = graph(change);
+        if !order.contains(&graph) {
+            order.push(graph);
+        }
+    }
+    let place: std::collections::BTreeMap<&str, usize> = order
+        .iter()
+        .enumerate()
+        .map(|(at, graph)| (graph.as_str(), at))
+        .collect();
+    let mut changes: Vec<&pb::PlanChange> = plan.changes.iter().collect();
+    changes.sort_by_key(|change| place.get(graph(change).as_str()).copied());
+    changes
+}
+
 fn change_lines(change: &pb::PlanChange, width: usize) -> String {
     let steps = change.migration.iter().flat_map(|m| &m.steps);
     let mut out = format!(
-        "  {} {:width$}  {}",
+        "{:>3} {:width$}  {}",
         mark(change),
         change.resource,
         what(change)
@@ -72,21 +162,38 @@ fn change_lines(change: &pb::PlanChange, width: usize) -> String {
         return out;
     }
     for step in steps {
-        let code = match step.code.as_str() {
-            "" => String::new(),
-            code => format!("{code}  "),
-        };
-        out.push_str(&format!("      {code}{}\n", step.summary));
+        out.push_str(&format!("      {}\n", step_line(step)));
     }
     out
 }
 
-fn mark(change: &pb::PlanChange) -> char {
+/// `+ property Package.license`, `~ rename property Package.a -> b`, `! M301  …`.
+fn step_line(step: &pb::MigrationStep) -> String {
+    if !step.code.is_empty() {
+        return format!("! {}  {}", step.code, step.summary);
+    }
+    let (verb, rest) = step.summary.split_once(' ').unwrap_or(("", &step.summary));
+    match (step.kind.as_str(), verb) {
+        ("", _) => step.summary.clone(),
+        (_, "add") => format!("+ {rest}"),
+        (_, "drop") => format!("- {rest}"),
+        _ => format!("~ {}", step.summary),
+    }
+}
+
+pub(super) fn mark(change: &pb::PlanChange) -> &'static str {
     match (change.disposition(), change.operation()) {
-        (pb::Disposition::Blocked, _) => '!',
-        (_, pb::ChangeOperation::Create) => '+',
-        (_, pb::ChangeOperation::Delete) => '-',
-        _ => '~',
+        (pb::Disposition::Blocked, _) => "!",
+        (_, operation) => mark_of(operation),
+    }
+}
+
+fn mark_of(operation: pb::ChangeOperation) -> &'static str {
+    match operation {
+        pb::ChangeOperation::Create => "+",
+        pb::ChangeOperation::Delete => "-",
+        pb::ChangeOperation::Recreate => "-/+",
+        pb::ChangeOperation::Update | pb::ChangeOperation::Unspecified => "~",
     }
 }
 
@@ -97,6 +204,7 @@ fn what(change: &pb::PlanChange) -> String {
         (_, pb::ChangeOperation::Create) if change.reason.is_empty() => "create".to_owned(),
         (_, pb::ChangeOperation::Create) => change.reason.clone(),
         (_, pb::ChangeOperation::Delete) => "delete".to_owned(),
+        (_, pb::ChangeOperation::Recreate) => "re-create: its root has vanished".to_owned(),
         _ => match (&change.migration, change.metadata_change.as_str()) {
             (Some(migration), _) if !migration.steps.is_empty() => {
                 count(migration.steps.len() as u64, "step")
@@ -119,9 +227,9 @@ fn summary(plan: &pb::Plan) -> String {
     };
     let mut text = format!(
         "{} to add, {} to change, {} to destroy",
-        of(pb::ChangeOperation::Create),
+        of(pb::ChangeOperation::Create) + of(pb::ChangeOperation::Recreate),
         of(pb::ChangeOperation::Update),
-        of(pb::ChangeOperation::Delete),
+        of(pb::ChangeOperation::Delete) + of(pb::ChangeOperation::Recreate),
     );
     let blocked = plan.changes.iter().filter(blocked).count();
     if blocked > 0 {
@@ -133,10 +241,8 @@ fn summary(plan: &pb::Plan) -> String {
 /// The line of a finished step; nothing for the phases before.
 pub(crate) fn step(step: &pb::StepEvent, width: usize) -> Option<String> {
     let mark = match (step.phase(), step.operation()) {
-        (Phase::Failed | Phase::Skipped, _) => '!',
-        (Phase::Done, pb::ChangeOperation::Create) => '+',
-        (Phase::Done, pb::ChangeOperation::Delete) => '-',
-        (Phase::Done, _) => '~',
+        (Phase::Failed | Phase::Skipped, _) => "!",
+        (Phase::Done, operation) => mark_of(operation),
         (Phase::Unspecified | Phase::Queued | Phase::Started, _) => return None,
     };
     let phase = step.phase().label();
@@ -149,7 +255,7 @@ pub(crate) fn step(step: &pb::StepEvent, width: usize) -> Option<String> {
         None => step.message.clone(),
     };
     let line = format!(
-        "  {mark} {:width$}  {phase:7}  {time:6}  {said}",
+        "{mark:>3} {:width$}  {phase:7}  {time:6}  {said}",
         step.resource
     );
     Some(line.trim_end().to_owned())
@@ -198,8 +304,9 @@ mod tests {
     }
 
     fn sample() -> pb::Plan {
-        let step = |code: &str, summary: &str| pb::MigrationStep {
+        let step = |code: &str, kind: &str, summary: &str| pb::MigrationStep {
             code: code.into(),
+            kind: kind.into(),
             summary: summary.into(),
             ..Default::default()
         };
@@ -207,8 +314,18 @@ mod tests {
         schema.migration = Some(pb::Migration {
             supported: true,
             steps: vec![
-                step("", "+ property Package.license: String?"),
-                step("", "~ extend enum Package.priority (+unknown)"),
+                step("", "add_property", "add property Package.license"),
+                step("", "extend_enum", "extend enum Package.priority (+unknown)"),
+                step(
+                    "",
+                    "drop_property",
+                    "drop property Package.homepage: history keeps it until cleanup",
+                ),
+                step(
+                    "M301",
+                    "unsupported_change",
+                    "node:Package.kb: I32 -> String",
+                ),
             ],
         });
         let mut query = change("query.debian.find_package", pb::ChangeOperation::Update);
@@ -244,8 +361,20 @@ mod tests {
             &plan(
                 &sample(),
                 "supply-chain at s3://acme/clusters/supply-chain",
+                Some("leader cp-0, idle"),
                 &Sources::default(),
             ),
+        );
+        let mut narrowed = sample();
+        narrowed.changes.truncate(2);
+        narrowed.changes.swap(0, 1);
+        narrowed.approvals_required.clear();
+        narrowed.targets = vec!["graph.debian".into(), "schema.debian".into()];
+        narrowed.omitted_changes = 3;
+        narrowed.changes[1].operation = pb::ChangeOperation::Recreate.into();
+        check(
+            "plan-target.txt",
+            &plan(&narrowed, "supply-chain", None, &Sources::default()),
         );
         let nothing = pb::Plan {
             base_revision: 17,
@@ -254,7 +383,7 @@ mod tests {
         };
         check(
             "plan-empty.txt",
-            &plan(&nothing, "supply-chain", &Sources::default()),
+            &plan(&nothing, "supply-chain", None, &Sources::default()),
         );
         let json = crate::render::json::plan(&sample()).to_string();
         check("plan.json", &crate::render::pretty::pretty(&json));

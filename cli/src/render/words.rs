@@ -62,6 +62,27 @@ pub(crate) fn utc(at_us: i64) -> String {
     }
 }
 
+/// `2026-11-22 14:02`, in UTC.
+pub(crate) fn minute(at: &prost_types::Timestamp) -> String {
+    utc(micros(at))
+        .get(..16)
+        .unwrap_or_default()
+        .replace('T', " ")
+}
+
+/// Epoch microseconds of a time on the wire.
+pub(crate) fn micros(at: &prost_types::Timestamp) -> i64 {
+    at.seconds * 1_000_000 + i64::from(at.nanos) / 1_000
+}
+
+#[cfg(test)]
+pub(crate) fn timestamp(micros: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: micros.div_euclid(1_000_000),
+        nanos: 0,
+    }
+}
+
 /// Wall clock in epoch microseconds.
 pub(crate) fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()

@@ -1,6 +1,6 @@
 //! `apply`: makes the cluster match a directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use omnigraph_proto::control::v1 as pb;
@@ -8,6 +8,7 @@ use omnigraph_proto::control::v1::apply_response::Event;
 use serde_json::{Value, json};
 
 use super::Context;
+use super::saved_plan::Named;
 use crate::args::{Format, parse_duration};
 use crate::client::control::ControlClient;
 use crate::client::embedded;
@@ -15,14 +16,18 @@ use crate::error::{Error, Exit, Result, diagnostic_line};
 use crate::output::Output;
 use crate::render;
 use crate::render::source::Sources;
+use crate::under_way::UnderWay;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory with cluster.yaml (default: the one of --cluster, or this one)
     dir: Option<PathBuf>,
-    /// Apply only if the plan still has this digest
-    #[arg(long, value_name = "DIGEST")]
+    /// Apply exactly this plan: a file of plan --out, or a digest as plan shows it
+    #[arg(long, value_name = "FILE|DIGEST")]
     plan: Option<String>,
+    /// Only this graph with its schema and queries, as graph.ID (repeat for more)
+    #[arg(long, value_name = "ADDRESS")]
+    target: Vec<String>,
     /// Apply only if the ledger is at this revision
     #[arg(long, value_name = "N")]
     expect_revision: Option<u64>,
@@ -43,10 +48,11 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     let dir = context.dir(args.dir.as_ref());
-    let bundle = embedded::bundle(&dir)?;
-    let sources = Sources::bundle(&bundle);
+    let wanted = Wanted::of(&args, &dir)?;
+    let sources = Sources::bundle(&wanted.bundle);
     let mut client = context.control(&dir).await?;
-    let outcome = apply(&args, bundle, context, &mut client).await;
+    let outcome = apply(&args, wanted, context, &mut client).await;
+    context.under_way.end();
     client.close().await;
     let (result, rollout) = outcome.map_err(|error| sources.show_in(error))?;
     let converged = result.converged;
@@ -74,18 +80,57 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     }
 }
 
+/// What is to be applied.
+struct Wanted {
+    bundle: pb::ConfigBundle,
+    targets: Vec<String>,
+    /// Empty: any plan.
+    plan_digest: String,
+}
+
+impl Wanted {
+    /// The directory, or what a plan file has kept of it.
+    fn of(args: &Args, dir: &Path) -> Result<Wanted> {
+        let named = args.plan.as_deref().map(Named::parse).transpose()?;
+        Ok(match named {
+            Some(Named::File(_)) if !args.target.is_empty() => {
+                return Err(Error::usage("a plan file has its targets already")
+                    .with_hint("leave --target out, or plan again with it"));
+            }
+            Some(Named::File(saved)) => Wanted {
+                bundle: saved.bundle(),
+                targets: saved.targets,
+                plan_digest: saved.plan_digest,
+            },
+            other => Wanted {
+                bundle: embedded::bundle(dir)?,
+                targets: args.target.clone(),
+                plan_digest: match other {
+                    Some(Named::Digest(digest)) => digest,
+                    _ => String::new(),
+                },
+            },
+        })
+    }
+}
+
 /// A destructive plan needs consent, bound to exactly that plan.
 async fn apply(
     args: &Args,
-    bundle: pb::ConfigBundle,
+    wanted: Wanted,
     context: &Context,
     client: &mut ControlClient,
 ) -> Result<(pb::ApplyResult, Option<pb::Rollout>)> {
-    let mut plan_digest = args.plan.clone().unwrap_or_default();
+    let Wanted {
+        bundle,
+        targets,
+        mut plan_digest,
+    } = wanted;
     if !client.local && !context.global.yes {
         let request = pb::PlanRequest {
             bundle: Some(bundle.clone()),
-            no_refresh: false,
+            targets: targets.clone(),
+            ..pb::PlanRequest::default()
         };
         let plan = client.plan(request).await?;
         let lost = destroyed(&plan);
@@ -105,21 +150,32 @@ async fn apply(
         lock_timeout_ms: args.lock_timeout.map(millis).unwrap_or(0),
         message: args.message.clone().unwrap_or_default(),
         expect_revision: args.expect_revision.unwrap_or(0),
+        targets,
     };
     context.output.note(&format!("→ apply to {}", client.label));
-    let mut view = View::new(context.output);
-    client
-        .apply(request, &mut |event| view.event(event))
-        .await?;
+    let began = Began {
+        under_way: context.under_way.clone(),
+        embedded: client.is_embedded(),
+    };
+    let mut view = View::new(context.output, Some(began));
+    let applied = client.apply(request, &mut |event| view.event(event)).await;
+    match (applied, context.under_way.get()) {
+        // The connection broke; the apply did not.
+        (Err(error), Some(begun)) if error.reason == "unavailable" && !begun.embedded => {
+            return Err(begun.left(error));
+        }
+        (applied, _) => applied?,
+    }
     view.end()
 }
 
-fn destroyed(plan: &pb::Plan) -> Vec<String> {
+/// What a plan would lose.
+pub(crate) fn destroyed(plan: &pb::Plan) -> Vec<String> {
     let mut lost = Vec::new();
     for change in &plan.changes {
-        if change.operation() == pb::ChangeOperation::Delete
-            && change.resource.starts_with("graph.")
-        {
+        let operation = change.operation();
+        let lossy = [pb::ChangeOperation::Delete, pb::ChangeOperation::Recreate];
+        if lossy.contains(&operation) && change.resource.starts_with("graph.") {
             lost.push(change.resource.clone());
         }
         let steps = change.migration.iter().flat_map(|m| &m.steps);
@@ -149,9 +205,16 @@ fn failure(result: &pb::ApplyResult) -> Error {
     error
 }
 
+/// Where an operation that is admitted is made known.
+pub(crate) struct Began {
+    pub(crate) under_way: UnderWay,
+    pub(crate) embedded: bool,
+}
+
 /// Shows events as they come and keeps the last ones.
 pub(crate) struct View {
     output: Output,
+    began: Option<Began>,
     width: usize,
     result: Option<pb::ApplyResult>,
     rollout: Option<pb::Rollout>,
@@ -160,9 +223,10 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn new(output: Output) -> View {
+    pub(crate) fn new(output: Output, began: Option<Began>) -> View {
         View {
             output,
+            began,
             width: 0,
             result: None,
             rollout: None,
@@ -174,6 +238,11 @@ impl View {
         if self.output.format == Format::Jsonl {
             self.output.data(&format!("{}\n", line(&event)))?;
         }
+        self.show(event)
+    }
+
+    /// Shows an event to people, and keeps it.
+    pub(crate) fn show(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Plan(plan) => {
                 self.width = plan
@@ -182,6 +251,15 @@ impl View {
                     .map(|c| c.resource.len())
                     .max()
                     .unwrap_or(0);
+                if plan.omitted_changes > 0 {
+                    let graphs = plan.targets.iter().filter(|t| t.starts_with("graph."));
+                    let graphs: Vec<_> = graphs.map(String::as_str).collect();
+                    self.output.note(&format!(
+                        "only {}, with schema and queries; {} left out",
+                        graphs.join(", "),
+                        render::words::count(u64::from(plan.omitted_changes), "change")
+                    ));
+                }
                 self.untold = plan.changes;
             }
             Event::Step(step) => {
@@ -208,9 +286,19 @@ impl View {
                         self.output.warn(&diagnostic_line(&diagnostic.into()));
                     }
                 }
+                if let Some(began) = &self.began {
+                    began.under_way.end();
+                }
                 self.result = Some(result);
             }
             Event::Rollout(rollout) => self.rollout = Some(rollout),
+            Event::Operation(operation) => {
+                let id = &operation.operation_id;
+                self.output.note(&format!("operation {id}"));
+                if let Some(began) = &self.began {
+                    began.under_way.begin(&operation, began.embedded);
+                }
+            }
         }
         Ok(())
     }
@@ -218,7 +306,7 @@ impl View {
     /// The result, after the last event.
     pub(crate) fn end(self) -> Result<(pb::ApplyResult, Option<pb::Rollout>)> {
         if let Some(rollout) = &self.rollout {
-            let text = render::status::rollout(rollout);
+            let text = render::status::rollout(rollout, render::words::now_us());
             self.people(Some(text.trim_end().to_owned()))?;
         }
         let result = self.result.ok_or_else(|| {
@@ -245,6 +333,7 @@ fn line(event: &Event) -> Value {
         Event::Step(step) => ("step", render::json::step(step)),
         Event::Result(result) => ("result", render::json::result(result)),
         Event::Rollout(rollout) => ("rollout", render::json::rollout(rollout)),
+        Event::Operation(operation) => ("operation", render::json::operation(operation)),
     };
     match &mut body {
         Value::Object(object) => {

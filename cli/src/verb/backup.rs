@@ -4,19 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use omnigraph_engine::{BackupInfo, GraphId, list_backups, verify_backup};
+use omnigraph_proto::control::v1 as pb;
+use omnigraph_proto::control::v1::restore_graph_response::Event;
 use serde_json::{Map, Value, json};
 
 use super::{Context, Session};
-use crate::address::{Address, Up};
+use crate::args::parse_duration;
 use crate::client::data::Call;
-use crate::client::embedded::Embedded;
 use crate::client::shapes::BackupOutput;
 use crate::error::{Error, Exit, Result};
 use crate::output::Rendered;
 use crate::render;
-
-/// How long a restoration waits for another operation of the cluster.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -34,10 +32,22 @@ pub(crate) enum Command {
         uri: String,
     },
     /// Make a graph of a backup, under an id that the cluster does not know
-    Restore {
-        /// As backup list shows it
-        uri: String,
-    },
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArgs {
+    /// As backup list shows it; the control plane opens it
+    uri: String,
+    /// Restore only if the ledger is at this revision
+    #[arg(long, value_name = "N")]
+    expect_revision: Option<u64>,
+    /// Wait for a running operation to end
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
+    lock_timeout: Duration,
+    /// Note for the graph's history
+    #[arg(long)]
+    message: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,7 +75,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         }
         Command::List { from } => list(&from).await?,
         Command::Verify { uri } => return verify(&uri, context).await,
-        Command::Restore { uri } => restore(&uri, context).await?,
+        Command::Restore(args) => restore(args, context).await?,
     };
     context.output.show(&rendered)
 }
@@ -137,44 +147,56 @@ async fn verify(uri: &str, context: &Context) -> Result<()> {
     }
 }
 
-/// Straight on storage and under the lead, because the ledger has to stay as it is meanwhile.
-async fn restore(uri: &str, context: &Context) -> Result<Rendered> {
+/// Under the lead, by the control plane or in this process.
+async fn restore(args: RestoreArgs, context: &Context) -> Result<Rendered> {
     let Some(id) = context.graph_name() else {
         return Err(Error::usage("under which id is the graph restored?")
             .with_hint("name one that the cluster does not know, with --graph"));
     };
     let id = GraphId::parse(&id).map_err(|e| Error::usage(e.message()))?;
-    let root = match context.given.data(Path::new("."), &Up::find)? {
-        Address::Embedded(root) => root,
-        Address::Remote { url, .. } => {
-            return Err(Error::usage(format!(
-                "a backup is restored on the storage itself, not through {url}"
-            ))
-            .with_hint("name the cluster's directory or storage root with --cluster"));
-        }
+    let mut client = context.control(Path::new(".")).await?;
+    let how = if client.is_embedded() {
+        "embedded"
+    } else {
+        "served"
     };
-    let embedded = Embedded::open(&root).await?;
-    let label = embedded.label.clone();
-    context
-        .output
-        .note(&format!("→ restore {id} at {label} (embedded)"));
-    let restored = embedded.restore(uri, &id, PATIENCE).await?;
-    let json = json!({
-        "graph_id": id.as_str(),
-        "graph_commit_id": restored.commit.to_string(),
-        "incarnation": restored.root.incarnation.to_string(),
-        "objects": restored.content.objects,
-        "bytes": restored.content.bytes,
-    });
+    let note = format!("→ restore {id} at {} ({how})", client.label);
+    context.output.note(&note);
+    let request = pb::RestoreGraphRequest {
+        uri: absolute(&args.uri)?,
+        graph_id: id.to_string(),
+        lock_timeout_ms: u32::try_from(args.lock_timeout.as_millis()).unwrap_or(u32::MAX),
+        expect_revision: args.expect_revision.unwrap_or(0),
+        message: args.message.unwrap_or_default(),
+    };
+    let embedded = client.is_embedded();
+    let mut made = None;
+    let restored = client
+        .restore(request, &mut |event| {
+            match event {
+                Event::Operation(operation) => context.under_way.begin(&operation, embedded),
+                Event::Result(result) => made = Some(result),
+            }
+            Ok(())
+        })
+        .await;
+    context.under_way.end();
+    client.close().await;
+    restored?;
+    let made = made.ok_or_else(|| {
+        Error::unavailable("the control plane ended the restoration without a result")
+            .with_hint("omnigraphctl operation list shows how it ended")
+    })?;
     let text = format!(
         "restored {id} at {}; the next apply that declares it with its schema adopts it",
-        restored.commit
+        made.graph_commit_id
     );
     let fields = [
         ("graph", id.to_string()),
-        ("commit", restored.commit.to_string()),
+        ("commit", made.graph_commit_id.clone()),
     ];
-    Ok(Rendered::record(text, &fields, &json.to_string()))
+    let json = render::json::restored(&made).to_string();
+    Ok(Rendered::record(text, &fields, &json))
 }
 
 fn failed(error: &omnigraph_engine::Error) -> Error {

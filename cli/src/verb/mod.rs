@@ -1,6 +1,7 @@
 //! One file per verb: its arguments and what it does.
 
 pub(crate) mod apply;
+pub(crate) mod approve;
 pub(crate) mod backup;
 pub(crate) mod blob;
 pub(crate) mod branch;
@@ -11,23 +12,31 @@ pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod fsck;
 pub(crate) mod graph;
+pub(crate) mod history;
+pub(crate) mod import;
 pub(crate) mod lint;
 pub(crate) mod load;
 pub(crate) mod mutate;
+pub(crate) mod operation;
 pub(crate) mod optimize;
 pub(crate) mod plan;
 pub(crate) mod queries;
 pub(crate) mod query;
+pub(crate) mod refresh;
 pub(crate) mod revert;
+pub(crate) mod rollback;
 pub(crate) mod rollout;
+pub(crate) mod saved_plan;
 pub(crate) mod schema;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod tag;
 pub(crate) mod target;
+pub(crate) mod unlock;
 pub(crate) mod up;
 pub(crate) mod validate;
 pub(crate) mod version;
+mod watching;
 
 use std::path::{Path, PathBuf};
 
@@ -40,12 +49,14 @@ use crate::client::shapes::GraphListResponse;
 use crate::consent::{self, Loss, Situation};
 use crate::error::{Error, Result};
 use crate::output::Output;
+use crate::under_way::UnderWay;
 
 /// What every verb gets.
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
     pub(crate) given: Given,
+    pub(crate) under_way: UnderWay,
 }
 
 /// Runs the verb that was asked for.
@@ -55,8 +66,15 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Validate(args) => validate::run(args, context).await,
         Command::Plan(args) => plan::run(args, context).await,
         Command::Apply(args) => apply::run(args, context).await,
+        Command::Import(args) => import::run(args, context).await,
+        Command::Refresh(args) => refresh::run(args, context).await,
+        Command::Rollback(args) => rollback::run(args, context).await,
+        Command::Approve(args) => approve::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Rollout(command) => rollout::run(command, context).await,
+        Command::History(args) => history::run(args, context).await,
+        Command::Operation(args) => operation::run(args, context).await,
+        Command::Unlock(args) => unlock::run(args, context).await,
         Command::Graph(command) => graph::run(command, context).await,
         Command::Snapshot(args) => snapshot::run(args, context).await,
         Command::Schema(command) => schema::run(command, context).await,
@@ -130,7 +148,8 @@ impl Context {
     pub(crate) async fn control(&self, dir: &Path) -> Result<ControlClient> {
         match self.given.control(dir, &Up::find)? {
             Address::Remote { url, local } => {
-                ControlClient::connect(&url, local, bearer_token(), self.global.timeout).await
+                let (token, timeout) = (bearer_token(), self.global.timeout);
+                ControlClient::connect(&url, local, token, timeout, self.output).await
             }
             Address::Embedded(root) => {
                 let embedded = Embedded::open(&root).await?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use omnigraph_proto::control::v1 as pb;
 
 use super::Context;
+use super::watching::{self, Look};
 use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::output::Rendered;
@@ -21,6 +22,9 @@ pub(crate) struct Args {
     /// Revision to look at (default: the newest)
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     revision: u64,
+    /// Show it again whenever it has changed, until every live replica serves the revision
+    #[arg(short, long)]
+    watch: bool,
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
@@ -35,12 +39,24 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     let mut client = context.control(Path::new(".")).await?;
     let request = pb::RolloutStatusRequest {
         revision: args.revision,
-        graph_id: String::new(),
+        graph_id: context.graph_name().unwrap_or_default(),
     };
-    let rollout = client.rollout(request).await;
+    let mut look = async || {
+        let rollout = client.rollout(request.clone()).await?;
+        let text = render::status::rollout(&rollout, render::words::now_us());
+        let json = render::json::rollout(&rollout).to_string();
+        Ok::<Look, Error>(Look {
+            rendered: Rendered::document(text, json),
+            shape: render::status::rollout_shape(&rollout),
+            done: rollout.complete,
+        })
+    };
+    let outcome = match args.watch {
+        false => look()
+            .await
+            .and_then(|found| watching::show(context.output, &found.rendered)),
+        true => watching::watch(context.output, look).await,
+    };
     client.close().await;
-    let rollout = rollout?;
-    let text = render::status::rollout(&rollout);
-    let json = render::json::rollout(&rollout).to_string();
-    context.output.show(&Rendered::document(text, json))
+    outcome
 }

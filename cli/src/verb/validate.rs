@@ -17,8 +17,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
-    let bundle = embedded::bundle(&args.dir)?;
-    let response = embedded::validate(&bundle);
+    let (bundle, response) = embedded::validate(&args.dir)?;
     let json = render::json::validate(&response);
     if !response.ok {
         let number = response.diagnostics.len();

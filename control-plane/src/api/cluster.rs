@@ -1,7 +1,5 @@
 //! `ClusterService`: for operators.
 
-use std::time::Duration;
-
 use omnigraph_policy::Credentials;
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterService;
@@ -10,14 +8,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::authenticate;
-use crate::apply::Events;
+use super::{authenticate, stream};
 use crate::bundle;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
+use crate::operation::parse_id;
 use crate::plane::ControlPlane;
-
-/// Events that may wait for a slow caller.
-const EVENTS: usize = 256;
 
 /// The service for operators.
 #[derive(Clone)]
@@ -40,7 +35,11 @@ impl ClusterService for ClusterApi {
     ) -> Result<Response<pb::ValidateResponse>, Status> {
         authenticate(&self.credentials, &request)?;
         let bundle = request.into_inner().bundle.unwrap_or_default();
-        Ok(Response::new(bundle::validate(&bundle)))
+        let validated = tokio::task::spawn_blocking(move || bundle::validate(&bundle)).await;
+        let validated = validated.map_err(|error| {
+            Error::internal("a configuration could not be checked").with_source(error)
+        })?;
+        Ok(Response::new(validated))
     }
 
     async fn plan(
@@ -49,11 +48,7 @@ impl ClusterService for ClusterApi {
     ) -> Result<Response<pb::PlanResponse>, Status> {
         authenticate(&self.credentials, &request)?;
         let request = request.into_inner();
-        let bundle = request.bundle.unwrap_or_default();
-        let planned = self.plane.plan_for(&bundle, !request.no_refresh).await?;
-        Ok(Response::new(pb::PlanResponse {
-            plan: Some(planned.plan),
-        }))
+        Ok(Response::new(self.plane.describe_plan(request).await?))
     }
 
     async fn apply(
@@ -61,24 +56,55 @@ impl ClusterService for ClusterApi {
         request: Request<pb::ApplyRequest>,
     ) -> Result<Response<BoxStream<pb::ApplyResponse>>, Status> {
         let actor = authenticate(&self.credentials, &request)?;
-        let request = request.into_inner();
-        let (to, from) = mpsc::channel(EVENTS);
-        let plane = self.plane.clone();
-        // The apply goes on when its caller goes away; it ends by itself, every step is bounded.
-        tokio::spawn(async move {
-            let events = Events::new(to, plane.clock().clone());
-            match plane.apply(&request, actor.name(), &events).await {
-                Err(error) => events.refuse(error.into()).await,
-                Ok(result) if request.wait && result.revision > 0 => {
-                    let limit = match request.wait_timeout_ms {
-                        0 => plane.options().wait_timeout,
-                        limit => Duration::from_millis(limit.into()),
-                    };
-                    plane.watch_rollout(result.revision, limit, &events).await;
-                }
-                Ok(_) => {}
-            }
-        });
+        let (to, from) = mpsc::channel(stream::FRAMES);
+        let (plane, actor) = (self.plane.clone(), actor.name().map(str::to_owned));
+        // It ends with the operation, or when the caller has gone.
+        tokio::spawn(stream::apply(plane, request.into_inner(), actor, to));
+        Ok(Response::new(Box::pin(ReceiverStream::new(from))))
+    }
+
+    async fn list_operations(
+        &self,
+        request: Request<pb::ListOperationsRequest>,
+    ) -> Result<Response<pb::ListOperationsResponse>, Status> {
+        authenticate(&self.credentials, &request)?;
+        let operations = self
+            .plane
+            .operations(request.into_inner().page_size)
+            .await?;
+        Ok(Response::new(pb::ListOperationsResponse { operations }))
+    }
+
+    async fn get_operation(
+        &self,
+        request: Request<pb::GetOperationRequest>,
+    ) -> Result<Response<pb::GetOperationResponse>, Status> {
+        authenticate(&self.credentials, &request)?;
+        let id = parse_id(&request.into_inner().operation_id)?;
+        let operation = self.plane.operation(id).await?;
+        Ok(Response::new(pb::GetOperationResponse {
+            operation: Some(operation),
+        }))
+    }
+
+    async fn watch_operation(
+        &self,
+        request: Request<pb::WatchOperationRequest>,
+    ) -> Result<Response<BoxStream<pb::WatchOperationResponse>>, Status> {
+        authenticate(&self.credentials, &request)?;
+        let (to, from) = mpsc::channel(stream::FRAMES);
+        tokio::spawn(stream::watch(self.plane.clone(), request.into_inner(), to));
+        Ok(Response::new(Box::pin(ReceiverStream::new(from))))
+    }
+
+    async fn restore_graph(
+        &self,
+        request: Request<pb::RestoreGraphRequest>,
+    ) -> Result<Response<BoxStream<pb::RestoreGraphResponse>>, Status> {
+        let actor = authenticate(&self.credentials, &request)?;
+        let (to, from) = mpsc::channel(stream::FRAMES);
+        let (plane, actor) = (self.plane.clone(), actor.name().map(str::to_owned));
+        tokio::spawn(stream::restore(plane, request.into_inner(), actor, to));
         Ok(Response::new(Box::pin(ReceiverStream::new(from))))
     }
 
@@ -116,7 +142,7 @@ impl ClusterService for ClusterApi {
         let request = request.into_inner();
         let page = self
             .plane
-            .revisions(request.page_size, &request.page_token)
+            .revisions(request.page_size, &request.page_token, request.with_changes)
             .await?;
         Ok(Response::new(page))
     }
@@ -149,39 +175,46 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<BoxStream<pb::RollbackResponse>>, Status> {
-        authenticate(&self.credentials, &request)?;
-        Err(unsupported("rollback", "apply the earlier configuration"))
+        let actor = authenticate(&self.credentials, &request)?;
+        let (to, from) = mpsc::channel(stream::FRAMES);
+        let (plane, actor) = (self.plane.clone(), actor.name().map(str::to_owned));
+        tokio::spawn(stream::rollback(plane, request.into_inner(), actor, to));
+        Ok(Response::new(Box::pin(ReceiverStream::new(from))))
     }
 
     async fn import(
         &self,
         request: Request<pb::ImportRequest>,
     ) -> Result<Response<pb::ImportResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        Err(unsupported(
-            "import",
-            "apply creates the graphs of an empty root",
-        ))
+        let actor = authenticate(&self.credentials, &request)?;
+        let request = request.into_inner();
+        let status = self.plane.import(&request, actor.name()).await?;
+        Ok(Response::new(pb::ImportResponse {
+            status: Some(status),
+        }))
     }
 
     async fn refresh(
         &self,
         request: Request<pb::RefreshRequest>,
     ) -> Result<Response<pb::RefreshResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        Err(unsupported("refresh", "plan looks at the living graphs"))
+        let actor = authenticate(&self.credentials, &request)?;
+        let request = request.into_inner();
+        let status = self.plane.refresh(&request, actor.name()).await?;
+        Ok(Response::new(pb::RefreshResponse {
+            status: Some(status),
+        }))
     }
 
     async fn approve(
         &self,
         request: Request<pb::ApproveRequest>,
     ) -> Result<Response<pb::ApproveResponse>, Status> {
-        authenticate(&self.credentials, &request)?;
-        Err(unsupported("approve", "graphs cannot be deleted yet"))
+        let actor = authenticate(&self.credentials, &request)?;
+        let request = request.into_inner();
+        let approval = self.plane.approve(&request, actor.name()).await?;
+        Ok(Response::new(pb::ApproveResponse {
+            approval: Some(approval),
+        }))
     }
-}
-
-fn unsupported(verb: &str, instead: &str) -> Status {
-    let message = format!("{verb} is not supported by this release: {instead}");
-    Error::new(ErrorKind::Unsupported, message).into()
 }

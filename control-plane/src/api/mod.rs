@@ -2,6 +2,7 @@
 
 mod cluster;
 mod replica;
+mod stream;
 
 use omnigraph_policy::{Actor, Credentials};
 use omnigraph_proto::common::v1::ErrorReason;

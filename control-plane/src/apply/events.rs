@@ -1,51 +1,57 @@
-//! What an apply tells its caller while it runs.
+//! What an apply tells while it runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use omnigraph_engine::Clock;
 use omnigraph_proto::common::v1::Diagnostic;
-use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::step_event::Phase;
-use omnigraph_proto::control::v1::{
-    ApplyResponse, ApplyResult, Disposition, Plan, PlanChange, Rollout, StepEvent,
-};
-use tokio::sync::mpsc;
-use tonic::Status;
+use omnigraph_proto::control::v1::{ApplyResult, Disposition, Plan, PlanChange, StepEvent};
+use parking_lot::Mutex;
 
-/// How long a caller may keep an apply waiting. One that is slower hears nothing more.
-const SLOW_CALLER: Duration = Duration::from_secs(10);
+use crate::operation::{Event, Operation};
 
-/// The way to the caller. An apply goes on when nobody listens any more.
+/// The way to those who listen. Nobody can hold up an apply: events are kept by its operation.
+#[derive(Debug)]
 pub(crate) struct Events {
-    to: mpsc::Sender<Result<ApplyResponse, Status>>,
-    clock: Arc<dyn Clock>,
-    gone: AtomicBool,
+    to: To,
+}
+
+#[derive(Debug)]
+enum To {
+    Operation(Arc<Operation>),
+    /// Nothing has to be done, so there is no operation.
+    Kept(Mutex<Vec<Event>>),
 }
 
 impl Events {
-    pub(crate) fn new(
-        to: mpsc::Sender<Result<ApplyResponse, Status>>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    /// Events of an operation.
+    pub(crate) fn of(operation: &Arc<Operation>) -> Self {
         Self {
-            to,
-            clock,
-            gone: AtomicBool::new(false),
+            to: To::Operation(Arc::clone(operation)),
         }
     }
 
-    pub(crate) async fn plan(&self, plan: &Plan) {
-        self.send(Event::Plan(plan.clone())).await;
+    /// Events that belong to no operation.
+    pub(crate) fn kept() -> Self {
+        Self {
+            to: To::Kept(Mutex::default()),
+        }
     }
 
-    pub(crate) async fn result(&self, result: &ApplyResult) {
-        self.send(Event::Result(result.clone())).await;
+    /// What was kept.
+    pub(crate) fn into_kept(self) -> Vec<Event> {
+        match self.to {
+            To::Operation(_) => Vec::new(),
+            To::Kept(events) => events.into_inner(),
+        }
     }
 
-    pub(crate) async fn rollout(&self, rollout: Rollout) {
-        self.send(Event::Rollout(rollout)).await;
+    pub(crate) fn plan(&self, plan: &Plan) {
+        self.tell(Event::Plan(plan.clone()));
+    }
+
+    pub(crate) fn result(&self, result: &ApplyResult) {
+        self.tell(Event::Result(result.clone()));
     }
 
     pub(crate) async fn step(
@@ -56,15 +62,14 @@ impl Events {
         message: &str,
         diagnostic: Option<Diagnostic>,
     ) {
-        self.send(Event::Step(StepEvent {
+        self.tell(Event::Step(StepEvent {
             resource: change.resource.clone(),
             operation: change.operation,
             phase: phase.into(),
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             message: message.to_owned(),
             diagnostic,
-        }))
-        .await;
+        }));
     }
 
     /// A skipped step for each change that cannot be made now.
@@ -81,25 +86,10 @@ impl Events {
         }
     }
 
-    /// The whole operation did not run.
-    pub(crate) async fn refuse(&self, status: Status) {
-        let told = self.to.send(Err(status));
-        let _ = self.clock.timeout(SLOW_CALLER, told).await;
-    }
-
-    /// Whether nobody listens any more.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed) || self.to.is_closed()
-    }
-
-    async fn send(&self, event: Event) {
-        if self.is_gone() {
-            return;
-        }
-        let response = ApplyResponse { event: Some(event) };
-        let told = self.to.send(Ok(response));
-        if !matches!(self.clock.timeout(SLOW_CALLER, told).await, Ok(Ok(()))) {
-            self.gone.store(true, Ordering::Relaxed);
+    fn tell(&self, event: Event) {
+        match &self.to {
+            To::Operation(operation) => operation.tell(event),
+            To::Kept(events) => events.lock().push(event),
         }
     }
 }

@@ -1,75 +1,125 @@
 //! Making the cluster match a configuration: stage everything → arm → check → act → ledger →
 //! disarm. Only a schema change of a living graph touches two logs, and only for it a sidecar is
 //! armed; for everything else the ledger entry *is* the act.
+//!
+//! An apply is admitted first: it has the turn, the plan is made under the lead and is the one that
+//! the caller expects. From then on it belongs to this process and not to its caller.
 
+mod content;
 mod events;
 mod publish;
+mod rollback;
 mod run;
 mod schema;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, Disposition};
+use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, ConfigBundle, Disposition};
 
+pub(crate) use content::{graph_content, providers};
 pub(crate) use events::Events;
 pub(crate) use publish::Publication;
+pub(crate) use run::of_error;
 
 use crate::declared::Declared;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::finding;
-use crate::plan::{Planned, check_expectations};
+use crate::lead::Turn;
+use crate::operation::{Event, Operation};
+use crate::plan::{Planned, Targets, check_expectations};
 use crate::plane::ControlPlane;
 use crate::sweep::Undecided;
 use run::Run;
 
+/// What becomes of a request.
+pub(crate) enum Admission {
+    /// There is nothing to do: nothing was written, the lead was not taken.
+    Settled(Vec<Event>, Box<ApplyResult>),
+    Admitted(Box<Admitted>),
+}
+
+/// An apply that may run.
+pub(crate) struct Admitted {
+    plane: ControlPlane,
+    turn: Turn,
+    declared: Declared,
+    planned: Planned,
+    actor: Option<String>,
+    request: ApplyRequest,
+    /// What the history calls it.
+    operation: &'static str,
+}
+
 impl ControlPlane {
-    /// Applies a configuration and tells `events` what happens. An error means that nothing was
-    /// begun; whatever fails later is in the result.
+    /// Applies a configuration. An error means that nothing was begun; whatever fails later is in
+    /// the result.
+    #[cfg(test)]
     pub(crate) async fn apply(
         &self,
         request: &ApplyRequest,
         actor: Option<&str>,
-        events: &Events,
-    ) -> Result<ApplyResult> {
-        let bundle = request.bundle.clone().unwrap_or_default();
-        let declared = Declared::of(&bundle);
-        if let Some(result) = self.settled(request, &declared, actor, events).await? {
-            return Ok(result);
+    ) -> Result<(ApplyResult, Vec<Event>)> {
+        Ok(self.admit(request.clone(), actor).await?.to_the_end().await)
+    }
+
+    /// Waits for the turn, plans, and checks that this is what the caller expects. An error means
+    /// that nothing was begun.
+    pub(crate) async fn admit(
+        &self,
+        mut request: ApplyRequest,
+        actor: Option<&str>,
+    ) -> Result<Admission> {
+        let bundle = request.bundle.take().unwrap_or_default();
+        let targets = Targets::parse(&request.targets)?;
+        let mut declared = declare(bundle).await?;
+        if let Some(settled) = self.settled(&request, &declared, &targets, actor).await? {
+            return Ok(settled);
         }
         let patience = Duration::from_millis(request.lock_timeout_ms.into());
         let turn = self.begin("apply", actor, patience).await?;
+        turn.operation.note(&request.message);
         let planned = async {
             let undecided = self.sweep(&turn.leader).await?;
             let planned = self.plan(&declared, &undecided, true).await?;
+            let planned = planned.narrow(&targets, &declared)?;
             check_expectations(&planned, &request.plan_digest, request.expect_revision)?;
             Ok(planned)
         };
         let planned = match planned.await {
             Ok(planned) => planned,
             Err(error) => {
-                turn.finish().await;
+                turn.give_back().await;
                 return Err(error);
             }
         };
-        events.plan(&planned.plan).await;
-        let result = Run::new(self, &turn, &declared, &planned, actor, request, events)
-            .run()
-            .await;
-        turn.finish().await;
-        events.result(&result).await;
-        Ok(result)
+        targets.narrow(&mut declared, &planned);
+        Ok(Admission::Admitted(Box::new(Admitted {
+            plane: self.clone(),
+            turn,
+            declared,
+            planned,
+            actor: actor.map(str::to_owned),
+            request,
+            operation: "apply",
+        })))
     }
 
-    /// The answer when there is nothing to do: nothing is written, the lead is not taken.
+    /// The answer when there is nothing to do.
     async fn settled(
         &self,
         request: &ApplyRequest,
         declared: &Declared,
+        targets: &Targets,
         actor: Option<&str>,
-        events: &Events,
-    ) -> Result<Option<ApplyResult>> {
+    ) -> Result<Option<Admission>> {
         let planned = self.plan(declared, &Undecided::new(), true).await?;
-        if !planned.is_settled(declared) || !self.shared().sidecars.list().await?.is_empty() {
+        let planned = planned.narrow(targets, declared)?;
+        let settled = match targets.is_everything() {
+            true => planned.is_settled(declared),
+            false => planned.is_settled_in_part(),
+        };
+        if !settled || !self.shared().sidecars.list().await?.is_empty() {
             return Ok(None);
         }
         check_expectations(&planned, &request.plan_digest, request.expect_revision)?;
@@ -85,19 +135,31 @@ impl ControlPlane {
             changes: planned.plan.changes.clone(),
             diagnostics: planned.plan.diagnostics.clone(),
         };
-        events.plan(&planned.plan).await;
+        let events = Events::kept();
+        events.plan(&planned.plan);
         events.held_back(&planned.plan).await;
-        events.result(&result).await;
-        Ok(Some(result))
+        events.result(&result);
+        Ok(Some(Admission::Settled(
+            events.into_kept(),
+            Box::new(result),
+        )))
+    }
+
+    /// The plan of a whole configuration.
+    #[cfg(test)]
+    pub(crate) async fn plan_for(&self, bundle: &ConfigBundle, refresh: bool) -> Result<Planned> {
+        self.plan_part(bundle, &[], refresh).await
     }
 
     /// The plan as a caller asks for it, without the right to change anything.
-    pub(crate) async fn plan_for(
+    pub(crate) async fn plan_part(
         &self,
-        bundle: &omnigraph_proto::control::v1::ConfigBundle,
+        bundle: &ConfigBundle,
+        targets: &[String],
         refresh: bool,
     ) -> Result<Planned> {
-        let declared = Declared::of(bundle);
+        let targets = Targets::parse(targets)?;
+        let declared = declare(bundle.clone()).await?;
         let mut warnings = Vec::new();
         for found in self.shared().sidecars.list().await? {
             match found {
@@ -111,10 +173,77 @@ impl ControlPlane {
                 }
             }
         }
-        let mut planned = self.plan(&declared, &Undecided::new(), refresh).await?;
+        let planned = self.plan(&declared, &Undecided::new(), refresh).await?;
+        let mut planned = planned.narrow(&targets, &declared)?;
         planned.plan.diagnostics.extend(warnings);
         Ok(planned)
     }
+}
+
+#[cfg(test)]
+impl Admission {
+    /// Runs what was admitted; its result and everything that it told.
+    pub(crate) async fn to_the_end(self) -> (ApplyResult, Vec<Event>) {
+        let admitted = match self {
+            Admission::Settled(events, result) => return (*result, events),
+            Admission::Admitted(admitted) => admitted,
+        };
+        let operation = Arc::clone(admitted.operation());
+        let result = admitted.run().await;
+        let mut events = Vec::new();
+        while let Some(event) = operation.event(events.len()).await {
+            events.push(event);
+        }
+        (result, events)
+    }
+}
+
+impl Admitted {
+    pub(crate) fn operation(&self) -> &Arc<Operation> {
+        &self.turn.operation
+    }
+
+    /// Runs to the end, whether or not anybody listens.
+    pub(crate) async fn run(self) -> ApplyResult {
+        let events = Events::of(&self.turn.operation);
+        events.plan(&self.planned.plan);
+        let actor = self.actor.as_deref();
+        let (plane, turn) = (&self.plane, &self.turn);
+        let run = Run::new(
+            plane,
+            turn,
+            &self.declared,
+            &self.planned,
+            actor,
+            &self.request,
+            &events,
+        );
+        let mut result = run.named(self.operation).run().await;
+        result.converged &= self.planned.plan.omitted_changes == 0;
+        events.result(&result);
+        self.turn.finish().await;
+        result
+    }
+
+    /// Nobody wants it any more: nothing was begun.
+    pub(crate) async fn give_back(self) {
+        self.turn.give_back().await;
+    }
+}
+
+/// Bundles of so many bytes are read in a thread of their own.
+const LARGE: usize = 64 << 10;
+
+/// Reads and checks a bundle. That takes a while for large ones, and must not keep a leader from
+/// showing that it lives.
+pub(crate) async fn declare(bundle: ConfigBundle) -> Result<Declared> {
+    let size: usize = bundle.files.iter().map(|file| file.content.len()).sum();
+    if size < LARGE {
+        return Ok(Declared::of(&bundle));
+    }
+    let declared = tokio::task::spawn_blocking(move || Declared::of(&bundle)).await;
+    declared
+        .map_err(|error| Error::internal("a configuration could not be read").with_source(error))
 }
 
 fn count_held(planned: &Planned) -> u32 {

@@ -19,6 +19,9 @@ pub(crate) struct Publication {
     pub(crate) operation: &'static str,
     pub(crate) operation_id: Ulid,
     pub(crate) message: String,
+    /// The highest epoch that graphs know which the revision takes over: who leads next must be
+    /// above it, or could not move them.
+    pub(crate) epoch_floor: u64,
 }
 
 impl ControlPlane {
@@ -52,7 +55,7 @@ impl ControlPlane {
             match self
                 .shared()
                 .ledger
-                .append(&state, state.epoch, same_leader, event)
+                .append(&state, state.epoch.max(new.epoch_floor), same_leader, event)
                 .await
             {
                 Ok(_) => {
@@ -72,6 +75,25 @@ impl ControlPlane {
                 Err(AppendFailure::Unknown(error)) => return Err(error),
             }
         }
+    }
+
+    /// Gives the lead up if graphs were taken over that know a higher epoch: whoever takes it next,
+    /// this process before all others, has a higher one.
+    pub(crate) async fn lead_above(&self, leader: &Leader, epoch: u64) -> Result<()> {
+        while epoch > leader.epoch {
+            let state = self.check_lead(leader).await?;
+            let event = Event::Released {
+                lease_id: leader.lease_id,
+                reason: Some(format!("graphs of epoch {epoch} were taken over")),
+            };
+            let ledger = &self.shared().ledger;
+            match ledger.append(&state, state.epoch, None, event).await {
+                Ok(_) => return Ok(()),
+                Err(AppendFailure::Conflict) => {}
+                Err(AppendFailure::Unknown(error)) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Tells replicas that a revision exists.

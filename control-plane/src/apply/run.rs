@@ -8,20 +8,23 @@ use omnigraph_engine::Authorship;
 use omnigraph_engine::graph::{GraphId, GraphRoot, Incarnation};
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::step_event::Phase;
-use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, Disposition, PlanChange};
+use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, PlanChange};
 
+use super::content::graph_content;
 use super::schema::Moved;
 use super::{Events, Publication, count_held};
+use crate::address::graph_of;
 use crate::catalog::BlobKind;
-use crate::declared::{Declared, DeclaredGraph};
+use crate::declared::{Declared, DeclaredSchema};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::Point;
 use crate::finding;
 use crate::lead::Turn;
-use crate::ledger::{Content, GraphContent};
-use crate::plan::Planned;
+use crate::ledger::Content;
+use crate::plan::{Planned, is_work};
 use crate::plane::{ControlPlane, authorship};
+use crate::roots::Waiting;
 
 /// Catalog objects written at the same time.
 const PARALLEL_WRITES: usize = 8;
@@ -31,18 +34,26 @@ pub(super) struct Run<'a> {
     pub(super) plane: &'a ControlPlane,
     pub(super) turn: &'a Turn,
     pub(super) actor: Option<&'a str>,
-    pub(super) request: &'a ApplyRequest,
+    /// `apply` or `rollback`.
+    pub(super) operation: &'static str,
+    pub(super) message: &'a str,
     pub(super) diagnostics: Vec<Diagnostic>,
-    declared: &'a Declared,
-    planned: &'a Planned,
+    pub(super) declared: &'a Declared,
+    pub(super) planned: &'a Planned,
+    /// Wall clock.
+    pub(super) turn_began: i64,
+    /// What is applied so far.
+    pub(super) content: Content,
+    pub(super) prepared: BTreeMap<GraphId, Incarnation>,
+    pub(super) failed: BTreeSet<GraphId>,
+    /// Of the newest revision that this run published.
+    pub(super) published: Option<u64>,
+    /// The highest epoch that adopted graphs know.
+    epoch_floor: u64,
     events: &'a Events,
     started: Duration,
-    /// What is applied so far.
-    content: Content,
-    prepared: BTreeMap<GraphId, Incarnation>,
-    failed: BTreeSet<GraphId>,
-    /// Of the newest revision that this run published.
-    published: Option<u64>,
+    /// Whether `content` says everything that is to be said.
+    complete: bool,
     applied: u32,
 }
 
@@ -60,18 +71,28 @@ impl<'a> Run<'a> {
             plane,
             turn,
             actor,
-            request,
+            operation: "apply",
+            message: &request.message,
             diagnostics: planned.plan.diagnostics.clone(),
             declared,
             planned,
             events,
             started: plane.store().clock().monotonic(),
+            turn_began: plane.store().clock().now_micros(),
+            complete: false,
+            epoch_floor: 0,
             content: planned.base_content(),
             prepared: BTreeMap::new(),
             failed: BTreeSet::new(),
             published: None,
             applied: 0,
         }
+    }
+
+    /// What the history calls it.
+    pub(super) fn named(mut self, operation: &'static str) -> Self {
+        self.operation = operation;
+        self
     }
 
     pub(super) async fn run(mut self) -> ApplyResult {
@@ -86,7 +107,7 @@ impl<'a> Run<'a> {
         ApplyResult {
             ok,
             revision: self.published.unwrap_or_else(|| self.planned.base_number()),
-            converged: ok && held == 0,
+            converged: ok && held == 0 && self.declared.carried.is_empty(),
             state_written: self.published.is_some(),
             applied_count: self.applied,
             blocked_count: held,
@@ -98,51 +119,60 @@ impl<'a> Run<'a> {
     }
 
     async fn steps(&mut self) -> Result<()> {
+        let plane = self.plane;
+        let failpoints = &plane.options().failpoints;
         self.stage_catalog().await?;
+        failpoints.hit(Point::Catalogued).await?;
         self.prepare_graphs().await;
+        failpoints.hit(Point::Prepared).await?;
         let last = self.planned.moves.last();
         for id in &self.planned.moves {
             self.report(id, Phase::Started, None).await;
-            match self.move_graph(id).await {
+            match self.move_graph(id, Some(id) == last).await {
                 Ok(moved) => self.record_move(id, &moved, Some(id) == last).await?,
                 Err(error) => {
-                    if error.kind() == crate::error::ErrorKind::NotLeader {
-                        self.fail(id, &error).await;
+                    self.fail(id, &error).await;
+                    if error.kind() == ErrorKind::NotLeader {
                         return Err(error);
                     }
-                    self.fail(id, &error).await;
                 }
             }
         }
         self.finish_content();
         if self.needs_publication() {
+            failpoints.hit(Point::Publishing).await?;
             self.publish(true).await?;
+            failpoints.hit(Point::Published).await?;
         }
+        self.end_graphs().await;
         self.report_rest().await;
-        Ok(())
+        plane.lead_above(&self.turn.leader, self.epoch_floor).await
     }
 
     /// Writes every source that the revision will name. Writing one again repairs it.
     async fn stage_catalog(&self) -> Result<()> {
-        let mut blobs: BTreeMap<Digest, (BlobKind, &str)> = BTreeMap::new();
+        let mut blobs: BTreeMap<(Digest, BlobKind), &str> = BTreeMap::new();
+        for (kind, text) in &self.planned.heals {
+            blobs.insert((Digest::of(text.as_bytes()), *kind), text);
+        }
         let touched = self.planned.creates.iter().chain(&self.planned.updates);
         for graph in touched.filter_map(|id| self.declared.graphs.get(id)) {
             if let Some(schema) = &graph.schema {
                 let digest = Digest::of(schema.source.as_bytes());
-                blobs.insert(digest, (BlobKind::Schema, &schema.source));
+                blobs.insert((digest, BlobKind::Schema), &schema.source);
             }
             let sound = graph
                 .queries
                 .values()
                 .filter(|query| query.problem.is_none());
             for query in sound {
-                blobs.insert(query.digest.clone(), (BlobKind::Query, &query.source));
+                blobs.insert((query.digest.clone(), BlobKind::Query), &query.source);
             }
         }
         let catalog = self.plane.shared().catalog.clone();
         let blobs = blobs
-            .into_values()
-            .map(|(kind, text)| (kind, text.to_owned()));
+            .into_iter()
+            .map(|((_, kind), text)| (kind, text.to_owned()));
         futures::stream::iter(blobs.collect::<Vec<_>>())
             .map(move |(kind, text)| {
                 let catalog = catalog.clone();
@@ -164,8 +194,8 @@ impl<'a> Run<'a> {
                 continue;
             };
             self.report(id, Phase::Started, None).await;
-            let by = authorship(self.actor, self.turn.leader.epoch, &self.request.message);
-            match self.prepare(id, &schema.source, &by).await {
+            let by = authorship(self.actor, self.turn.leader.epoch, self.message);
+            match self.prepare(id, schema, &by).await {
                 Ok(root) => {
                     self.prepared.insert(id.clone(), root.incarnation);
                 }
@@ -175,21 +205,42 @@ impl<'a> Run<'a> {
     }
 
     /// A graph that was restored under the id is taken over; the plan has compared its schema.
-    async fn prepare(&self, id: &GraphId, schema: &str, by: &Authorship) -> Result<GraphRoot> {
-        if let Some(waiting) = self.plane.waiting(id).await? {
-            return Ok(waiting.root);
+    async fn prepare(
+        &mut self,
+        id: &GraphId,
+        schema: &DeclaredSchema,
+        by: &Authorship,
+    ) -> Result<GraphRoot> {
+        match self.plane.waiting(id, &self.content).await? {
+            Waiting::Nothing => {
+                let engine = self.plane.engine();
+                Ok(engine.create_graph(id, &schema.source, by).await?)
+            }
+            Waiting::Restored(found) if found.schema == schema.digest => {
+                self.epoch_floor = self.epoch_floor.max(found.control_epoch);
+                Ok(found.root)
+            }
+            Waiting::Restored(found) | Waiting::Unknown(found) => {
+                let place = self.plane.place_of(&found.root);
+                let message = format!("{place} appeared while graph '{id}' was about to be made");
+                Err(Error::new(ErrorKind::PlanStale, message)
+                    .with_hint("plan again and look at it"))
+            }
         }
-        Ok(self.plane.engine().create_graph(id, schema, by).await?)
     }
 
-    async fn move_graph(&mut self, id: &GraphId) -> Result<Moved> {
+    async fn move_graph(&mut self, id: &GraphId, last: bool) -> Result<Moved> {
         let missing = || Error::internal(format!("graph '{id}' is planned and not declared"));
         let graph = self.declared.graphs.get(id).ok_or_else(missing)?;
         let before = self.content.graphs.get(id).cloned().ok_or_else(missing)?;
         let schema = graph.schema.as_ref().ok_or_else(missing)?;
         let after = graph_content(graph, before.incarnation, Some(&before));
+        let completes = match last {
+            true => self.completion(id, &after),
+            false => None,
+        };
         let moved = self
-            .move_schema(id, &schema.source, &before, &after)
+            .move_schema(id, &schema.source, &before, &after, completes)
             .await?;
         self.content.graphs.insert(id.clone(), after);
         Ok(moved)
@@ -210,27 +261,14 @@ impl<'a> Run<'a> {
         failpoints.hit(Point::Disarmed).await
     }
 
-    /// Takes over everything that needs no move.
     fn finish_content(&mut self) {
-        self.content
-            .cluster_name
-            .clone_from(&self.declared.cluster_name);
-        self.content.held_back.clone_from(&self.planned.held_back);
-        for (id, incarnation) in &self.prepared {
-            if let Some(graph) = self.declared.graphs.get(id) {
-                let made = graph_content(graph, *incarnation, None);
-                self.content.graphs.insert(id.clone(), made);
-            }
+        if self.complete {
+            return;
         }
-        for id in &self.planned.updates {
-            let waits = self.failed.contains(id) || self.planned.moves.contains(id);
-            if let Some(graph) = self.declared.graphs.get(id).filter(|_| !waits)
-                && let Some(before) = self.content.graphs.get(id)
-            {
-                let after = graph_content(graph, before.incarnation, Some(before));
-                self.content.graphs.insert(id.clone(), after);
-            }
-        }
+        let mut content = std::mem::replace(&mut self.content, Content::empty());
+        self.complete(&mut content);
+        self.content = content;
+        self.complete = true;
     }
 
     /// Whether the ledger does not say yet what was reached.
@@ -248,25 +286,51 @@ impl<'a> Run<'a> {
             None => true,
             Some(base) => {
                 base.content != self.content
+                    || !self.planned.heals.is_empty()
                     || base.record.config_digest != self.declared.config_digest
             }
         }
     }
 
     async fn publish(&mut self, last: bool) -> Result<()> {
-        let converged = last && self.failed.is_empty() && self.planned.held_back.is_empty();
+        let mut content = self.content.clone();
+        // What earlier revisions ended is done.
+        let approvals = &self.plane.shared().approvals;
+        content
+            .endings
+            .retain(|ending| !approvals.is_used(ending.approval));
+        let converged = last && self.failed.is_empty() && content.held_back.is_empty();
         let publication = Publication {
-            content: self.content.clone(),
+            content,
             config_digest: self.declared.config_digest.clone(),
             converged,
             actor: self.actor.map(str::to_owned),
-            operation: "apply",
+            operation: self.operation,
             operation_id: self.turn.operation_id,
-            message: self.request.message.clone(),
+            message: self.message.to_owned(),
+            epoch_floor: self.epoch_floor,
         };
         let revision = self.plane.publish(&self.turn.leader, publication).await?;
         self.published = Some(revision.record.number);
         Ok(())
+    }
+
+    /// The ledger has said so: the branches of deleted and replaced graphs end. What fails here is
+    /// done by the next sweep.
+    async fn end_graphs(&mut self) {
+        let own = self.turn.operation_id;
+        let endings = self.content.endings.iter();
+        let endings: Vec<_> = endings.filter(|e| e.operation_id == own).cloned().collect();
+        for ending in endings {
+            if let Err(error) = self.plane.end_graph(&self.turn.leader, &ending).await {
+                let graph = &ending.graph;
+                tracing::warn!(%graph, error = error.chain(), "a deleted graph has not ended yet");
+                let message = format!("deleted graph '{graph}' has not ended yet: {error}");
+                let warning = finding::warning("graph_ending_pending", message);
+                let hint = "the next change of the cluster ends it, or the leader by itself";
+                self.diagnostics.push(finding::hinted(warning, hint));
+            }
+        }
     }
 
     async fn fail(&mut self, id: &GraphId, error: &Error) {
@@ -302,19 +366,24 @@ impl<'a> Run<'a> {
     async fn report_rest(&mut self) {
         let moved: BTreeSet<_> = self.planned.moves.iter().collect();
         for change in &self.planned.plan.changes {
-            let Some(id) = graph_of(&change.resource) else {
-                continue;
-            };
+            let known = graph_of(&change.resource).and_then(|id| GraphId::parse(id).ok());
+            let of = |ids: &BTreeSet<GraphId>| known.as_ref().is_some_and(|id| ids.contains(id));
             let subject = !change.resource.starts_with("query.");
-            let known = GraphId::parse(id).ok();
-            let failed = known.as_ref().is_some_and(|id| self.failed.contains(id));
             let reported = subject && known.as_ref().is_some_and(|id| moved.contains(id));
-            if is_work(change) && !failed && !reported {
-                self.events
-                    .step(change, Phase::Done, self.elapsed(), "", None)
-                    .await;
-                self.applied += 1;
+            if !is_work(change) || of(&self.failed) || reported {
+                continue;
             }
+            let deleted = known
+                .as_ref()
+                .is_some_and(|id| self.planned.deletes.contains_key(id));
+            let (phase, message) = match deleted && self.postpones_deletions() {
+                true => (Phase::Skipped, "waits until nothing else fails"),
+                false => (Phase::Done, ""),
+            };
+            self.events
+                .step(change, phase, self.elapsed(), message, None)
+                .await;
+            self.applied += u32::from(phase == Phase::Done);
         }
     }
 
@@ -332,53 +401,12 @@ impl<'a> Run<'a> {
     }
 }
 
-fn is_work(change: &PlanChange) -> bool {
-    matches!(
-        change.disposition(),
-        Disposition::Applied | Disposition::Derived
-    )
-}
-
-/// `query.<graph>.<name>`, `graph.<graph>`, `schema.<graph>`.
-fn graph_of(resource: &str) -> Option<&str> {
-    resource.split('.').nth(1)
-}
-
-/// The declared graph as a part of a revision. Queries with problems keep what was applied before.
-fn graph_content(
-    graph: &DeclaredGraph,
-    incarnation: Incarnation,
-    before: Option<&GraphContent>,
-) -> GraphContent {
-    let mut queries = BTreeMap::new();
-    for query in graph.queries.values() {
-        let applied = before.and_then(|before| before.queries.get(&query.name));
-        let digest = match &query.problem {
-            None => Some(&query.digest),
-            Some(_) => applied,
-        };
-        queries.extend(digest.map(|digest| (query.name.clone(), digest.clone())));
-    }
-    let (schema, schema_source) = match (&graph.schema, before) {
-        (Some(schema), _) => (schema.digest.clone(), Digest::of(schema.source.as_bytes())),
-        (None, Some(before)) => (before.schema.clone(), before.schema_source.clone()),
-        (None, None) => (Digest::of(b""), Digest::of(b"")),
-    };
-    GraphContent {
-        incarnation,
-        schema,
-        schema_source,
-        queries,
-        retention: graph.retention.clone(),
-        external_blobs: graph.external_blobs.clone(),
-    }
-}
-
-fn of_error(error: &Error) -> Diagnostic {
+/// An error as a finding.
+pub(crate) fn of_error(error: &Error) -> Diagnostic {
     let code = match error.kind() {
-        crate::error::ErrorKind::NotLeader => "not_leader",
-        crate::error::ErrorKind::RecoveryPending => "recovery_pending",
-        crate::error::ErrorKind::Unavailable => "unavailable",
+        ErrorKind::NotLeader => "not_leader",
+        ErrorKind::RecoveryPending => "recovery_pending",
+        ErrorKind::Unavailable => "unavailable",
         _ => "apply_failed",
     };
     let diagnostic = finding::error(code, None, error.message());

@@ -10,7 +10,7 @@ use crate::failpoint::Point;
 use crate::finding;
 use crate::ledger::GraphContent;
 use crate::plane::authorship;
-use crate::sidecar::Sidecar;
+use crate::sidecar::{Completion, Sidecar};
 
 use super::run::Run;
 
@@ -32,20 +32,24 @@ impl Run<'_> {
         source: &str,
         before: &GraphContent,
         after: &GraphContent,
+        completes: Option<Completion>,
     ) -> Result<Moved> {
         let root = GraphRoot {
             id: id.clone(),
             incarnation: before.incarnation,
         };
         let graph = self.plane.graph(&root).await?;
-        let by = authorship(self.actor, self.turn.leader.epoch, &self.request.message);
+        let by = authorship(self.actor, self.turn.leader.epoch, self.message);
         let failpoints = &self.plane.options().failpoints;
         for _ in 0..TRIES {
             let commit_id = CommitId(self.plane.clock().fresh_id());
             // Everything that can be refused is refused here, before a sidecar exists.
             let staged = graph.stage_schema(source, commit_id, &by).await?;
             failpoints.hit(Point::Staged).await?;
-            let sidecar = self.sidecar(id, commit_id, staged.base_head(), before, after);
+            let sidecar = Sidecar {
+                completes: completes.clone(),
+                ..self.sidecar(id, commit_id, staged.base_head(), before, after)
+            };
             self.arm(&sidecar).await?;
             if let Err(error) = failpoints.hit(Point::Armed).await {
                 self.disarm(sidecar.id).await;
@@ -117,7 +121,7 @@ impl Run<'_> {
             format: Sidecar::current_format(),
             id: self.plane.clock().fresh_id(),
             operation_id: self.turn.operation_id,
-            operation: "apply".to_owned(),
+            operation: self.operation.to_owned(),
             graph: id.clone(),
             actor: self.actor.map(str::to_owned),
             epoch: self.turn.leader.epoch,
@@ -126,7 +130,8 @@ impl Run<'_> {
             expected_head,
             before: before.clone(),
             after: after.clone(),
-            message: self.request.message.clone(),
+            message: self.message.to_owned(),
+            completes: None,
         }
     }
 

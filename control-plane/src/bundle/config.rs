@@ -1,12 +1,17 @@
 //! `cluster.yaml`: what may stand in it, and every finding at once.
 
-use std::collections::BTreeMap;
+mod providers;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use omnigraph_proto::common::v1::Diagnostic;
 use serde_yaml::Value;
 
+pub(crate) use self::providers::EMBEDDING_PREFIX;
+pub use self::providers::{EmbeddingProfile, ProviderKind};
+
 use super::external::ExternalBlobs;
-use super::locate::locate;
+use super::locate::Index;
 use super::{CLUSTER_FILE, is_inside};
 use crate::finding::{self, Place};
 
@@ -32,6 +37,8 @@ const GRAPH_KEYS: [&str; 5] = [
 pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) storage: Option<String>,
+    /// Embedding providers by name.
+    pub(crate) providers: BTreeMap<String, EmbeddingProfile>,
     pub(crate) graphs: BTreeMap<String, GraphConfig>,
 }
 
@@ -41,6 +48,8 @@ pub(crate) struct GraphConfig {
     pub(crate) place: Place,
     pub(crate) schema: (String, Place),
     pub(crate) queries: Queries,
+    /// Name of the embedding provider.
+    pub(crate) embedding_provider: Option<(String, Place)>,
     pub(crate) retention: Option<Retention>,
     pub(crate) external_blobs: Vec<ExternalBlobs>,
 }
@@ -68,7 +77,9 @@ impl Config {
     pub(crate) fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
         let mut reader = Reader {
             text,
+            index: Index::new(CLUSTER_FILE, text),
             findings: Vec::new(),
+            declared_providers: BTreeSet::new(),
         };
         let config = reader.config();
         (config, reader.findings)
@@ -77,13 +88,16 @@ impl Config {
 
 struct Reader<'a> {
     text: &'a str,
+    index: Index<'a>,
     findings: Vec<Diagnostic>,
+    /// Those with errors too, so that who names them is not blamed for it.
+    declared_providers: BTreeSet<String>,
 }
 
 impl Reader<'_> {
     fn config(&mut self) -> Config {
         let mut config = Config::default();
-        let value: Value = match serde_yaml::from_str(self.text) {
+        let value: Value = match serde_yaml::from_str(&without_braces(self.text)) {
             Ok(value) => value,
             Err(error) => {
                 self.syntax(&error);
@@ -100,14 +114,9 @@ impl Reader<'_> {
                 self.report("C104", &[key], message);
             }
         }
-        for key in ["providers", "policies"] {
-            if top.get(key).is_some_and(|v| !v.is_null()) {
-                self.report(
-                    "C109",
-                    &[key],
-                    format!("{key} are not supported yet: remove them"),
-                );
-            }
+        if top.get("policies").is_some_and(|v| !v.is_null()) {
+            let message = "policies are not supported yet: remove them";
+            self.report("C109", &["policies"], message);
         }
         match top.get("version") {
             Some(Value::Number(number)) if number.as_u64() == Some(1) => {}
@@ -123,6 +132,9 @@ impl Reader<'_> {
         if let Some(storage) = top.get("storage") {
             config.storage = self.string(storage, &["storage"]);
         }
+        if let Some(providers) = top.get("providers") {
+            config.providers = self.providers(providers);
+        }
         if let Some(graphs) = top.get("graphs")
             && let Some(graphs) = self.mapping(graphs, &["graphs"], &[])
         {
@@ -132,6 +144,7 @@ impl Reader<'_> {
                 }
             }
         }
+        self.check_provider_references(&config);
         config
     }
 
@@ -141,10 +154,9 @@ impl Reader<'_> {
         if let Err(error) = omnigraph_engine::graph::GraphId::parse(id) {
             self.report("C110", &path, error.message());
         }
-        if keys.contains_key("embedding_provider") {
-            let message = "embedding providers are not supported yet: remove the key";
-            self.report("C109", &["graphs", id, "embedding_provider"], message);
-        }
+        let embedding_provider = keys.get("embedding_provider").and_then(|value| {
+            self.provider_reference(value, &["graphs", id, "embedding_provider"])
+        });
         let queries = match keys.get("queries") {
             Some(value) => self.queries(value, &["graphs", id, "queries"]),
             None => Queries::None,
@@ -165,6 +177,7 @@ impl Reader<'_> {
             place: self.place(&path),
             schema,
             queries,
+            embedding_provider,
             retention,
             external_blobs,
         })
@@ -299,7 +312,7 @@ impl Reader<'_> {
 
     fn string(&mut self, value: &Value, path: &[&str]) -> Option<String> {
         match value.as_str() {
-            Some(text) if !text.trim().is_empty() => Some(text.to_owned()),
+            Some(text) if !text.trim().is_empty() => Some(with_braces(text)),
             _ => {
                 let key = path.last().copied().unwrap_or_default();
                 self.report("C105", path, format!("'{key}' must be a text"));
@@ -346,7 +359,7 @@ impl Reader<'_> {
     }
 
     fn place(&self, path: &[&str]) -> Place {
-        locate(CLUSTER_FILE, self.text, path, 0)
+        self.index.locate(path, 0)
     }
 
     fn report(&mut self, code: &str, path: &[&str], message: impl Into<String>) {
@@ -364,7 +377,7 @@ impl Reader<'_> {
                 let mut path: Vec<&str> = before.trim_end_matches(": ").split('.').collect();
                 path.retain(|part| !part.is_empty());
                 path.push(key);
-                Some((key, locate(CLUSTER_FILE, self.text, &path, 1)))
+                Some((key, self.index.locate(&path, 1)))
             });
         if let Some((key, place)) = duplicate {
             let message = format!("key '{key}' is given twice");
@@ -388,6 +401,45 @@ impl Reader<'_> {
         self.findings
             .push(finding::error("C101", Some(place), message));
     }
+}
+
+/// Whether a text can be the name of an environment variable.
+fn is_variable(name: &str) -> bool {
+    let head = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    head && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// YAML allows no braces in a bare text inside of `{ … }`. So that `${NAME}` can be written there,
+/// the parser is shown `$(NAME)`, which is as long.
+fn without_braces(text: &str) -> String {
+    exchange(text, ("${", '}'), ("$(", ')'))
+}
+
+fn with_braces(text: &str) -> String {
+    exchange(text, ("$(", ')'), ("${", '}'))
+}
+
+fn exchange(text: &str, old: (&str, char), new: (&str, char)) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(old.0) {
+        out.push_str(before);
+        rest = after;
+        match after
+            .split_once(old.1)
+            .filter(|(name, _)| is_variable(name))
+        {
+            Some((name, after)) => {
+                out.push_str(new.0);
+                out.push_str(name);
+                out.push(new.1);
+                rest = after;
+            }
+            None => out.push_str(old.0),
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// `30d`, `12h`, `90m`, `45s`.

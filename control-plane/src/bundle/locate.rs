@@ -1,6 +1,8 @@
 //! Where a key stands in a YAML text. The YAML library tells the place of syntax errors only, so
 //! keys that it has read are looked up in the text again: by their path, through the indentation.
 
+use std::collections::HashMap;
+
 use crate::finding::Place;
 
 /// One line with content.
@@ -13,46 +15,91 @@ struct Line<'a> {
     content: &'a str,
 }
 
-/// The place of the key that `path` leads to, of its `nth` occurrence, or of the nearest key on
-/// the way.
-pub(super) fn locate(file: &str, text: &str, path: &[&str], nth: usize) -> Place {
-    let lines = lines(text);
-    let mut region: &[Line<'_>] = &lines;
-    let mut place = Place {
-        file: file.to_owned(),
-        line: 1,
-        column: 1,
-        ..Place::default()
-    };
-    for (depth, key) in path.iter().enumerate() {
-        let skip = if depth + 1 == path.len() { nth } else { 0 };
-        let Some(first) = region.first() else { break };
-        let level = first.indent;
-        let mut matches = region
-            .iter()
-            .enumerate()
-            .filter(|(_, line)| line.indent == level && key_of(line.content) == Some(*key));
-        if let Some((index, line)) = matches.nth(skip) {
-            place = span(file, text, line, 0, key.len());
-            let rest = &region[index + 1..];
-            let inner = rest.iter().take_while(|l| l.indent > level).count();
-            // A value on the same line, `{ … }`, is searched from there.
-            region = if inner == 0 {
-                &region[index..=index]
-            } else {
-                &rest[..inner]
-            };
-            continue;
+/// A text whose keys can be looked up. Built once, in one pass: a lookup costs its path only, so
+/// that large files are read in linear time.
+pub(super) struct Index<'a> {
+    file: &'a str,
+    text: &'a str,
+    lines: Vec<Line<'a>>,
+    /// Lines by the line that they are indented under and their key.
+    keys: HashMap<(Option<usize>, &'a str), Vec<usize>>,
+}
+
+/// Lines under a key that are searched for a flow mapping.
+const FLOW_LINES: usize = 64;
+
+impl<'a> Index<'a> {
+    pub(super) fn new(file: &'a str, text: &'a str) -> Self {
+        let lines = lines(text);
+        let mut keys: HashMap<_, Vec<usize>> = HashMap::new();
+        let mut above: Vec<usize> = Vec::new();
+        for (at, line) in lines.iter().enumerate() {
+            while above
+                .last()
+                .is_some_and(|last| lines[*last].indent >= line.indent)
+            {
+                above.pop();
+            }
+            if let Some(key) = key_of(line.content) {
+                let under = above.last().copied();
+                keys.entry((under, key)).or_default().push(at);
+            }
+            above.push(at);
         }
-        let flow = region
-            .iter()
-            .find_map(|line| Some((line, flow_key(line.content, key)?)));
-        match flow {
-            Some((line, at)) => place = span(file, text, line, at, key.len()),
-            None => break,
+        Self {
+            file,
+            text,
+            lines,
+            keys,
         }
     }
-    place
+
+    /// The place of the key that `path` leads to, of its `nth` occurrence, or of the nearest key on
+    /// the way.
+    pub(super) fn locate(&self, path: &[&str], nth: usize) -> Place {
+        let mut place = Place {
+            file: self.file.to_owned(),
+            line: 1,
+            column: 1,
+            ..Place::default()
+        };
+        let mut under = None;
+        for (depth, key) in path.iter().enumerate() {
+            let skip = if depth + 1 == path.len() { nth } else { 0 };
+            let found = self.keys.get(&(under, *key)).and_then(|at| at.get(skip));
+            if let Some(at) = found {
+                place = self.span(&self.lines[*at], 0, key.len());
+                under = Some(*at);
+                continue;
+            }
+            match self.flow(under, key) {
+                Some((at, column)) => {
+                    place = self.span(&self.lines[at], column, key.len());
+                    under = Some(at);
+                }
+                None => break,
+            }
+        }
+        place
+    }
+
+    /// A key in a flow mapping, on the line of the key above or on those below it.
+    fn flow(&self, under: Option<usize>, key: &str) -> Option<(usize, usize)> {
+        let first = under.unwrap_or(0);
+        let level = under.map(|at| self.lines[at].indent);
+        let inside = |(at, line): &(usize, &Line<'_>)| {
+            *at == first || level.is_none_or(|level| line.indent > level)
+        };
+        let mut lines = self.lines.iter().enumerate().skip(first).take(FLOW_LINES);
+        let lines = lines.by_ref().take_while(inside);
+        lines
+            .filter_map(|(at, line)| Some((at, flow_key(line.content, key)?)))
+            .next()
+    }
+
+    fn span(&self, line: &Line<'_>, at: usize, width: usize) -> Place {
+        span(self.file, self.text, line, at, width)
+    }
 }
 
 fn lines(text: &str) -> Vec<Line<'_>> {
@@ -113,7 +160,7 @@ mod tests {
     const TEXT: &str = "version: 1\n# graphs: no\ngraphs:\n  a:\n    schema: a.pg\n  \"b\":\n    schema: b.pg\n    retention: { commits: 5, age: 3d }\n  a:\n    x: 1\n";
 
     fn at(path: &[&str], nth: usize) -> (u32, u32) {
-        let place = locate("cluster.yaml", TEXT, path, nth);
+        let place = Index::new("cluster.yaml", TEXT).locate(path, nth);
         (place.line, place.column)
     }
 

@@ -10,8 +10,11 @@ use std::collections::BTreeMap;
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::{ConfigBundle, Dependency, ResourceSummary, ValidateResponse};
 
-pub(crate) use config::{Config, GraphConfig, Queries, Retention};
-pub use directory::{read_directory, resolve_cluster, storage_root, watched_files};
+pub(crate) use config::{Config, EMBEDDING_PREFIX, GraphConfig, Queries, Retention};
+pub use config::{EmbeddingProfile, ProviderKind};
+pub use directory::{
+    Directory, read, read_directory, resolve_cluster, storage_root, watched_files,
+};
 pub(crate) use external::ExternalBlobs;
 
 use crate::declared::Declared;
@@ -20,7 +23,11 @@ use crate::finding;
 /// The file that names all others.
 pub const CLUSTER_FILE: &str = "cluster.yaml";
 /// Bytes that a bundle may have in all.
-const BYTES_MAX: usize = 16 << 20;
+pub(crate) const BYTES_MAX: u64 = 16 << 20;
+/// Bytes that one file may have.
+pub(crate) const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Files that a bundle may have.
+pub(crate) const FILES_MAX: usize = 20_000;
 
 /// The files of a bundle as text.
 #[derive(Debug, Default)]
@@ -33,10 +40,22 @@ impl Files {
     pub(crate) fn of(bundle: &ConfigBundle) -> (Files, Vec<Diagnostic>) {
         let mut files = Files::default();
         let mut findings = Vec::new();
-        let size: usize = bundle.files.iter().map(|file| file.content.len()).sum();
+        let size: u64 = bundle
+            .files
+            .iter()
+            .map(|file| file.content.len() as u64)
+            .sum();
         if size > BYTES_MAX {
-            let message = format!("the bundle has {size} bytes, {BYTES_MAX} are allowed");
-            findings.push(finding::error("C105", None, message));
+            findings.push(finding::error("C111", None, too_many_bytes(size)));
+        }
+        if bundle.files.len() > FILES_MAX {
+            findings.push(finding::error(
+                "C111",
+                None,
+                too_many_files(bundle.files.len()),
+            ));
+        }
+        if !findings.is_empty() {
             return (files, findings);
         }
         for file in &bundle.files {
@@ -47,6 +66,16 @@ impl Files {
             if !is_inside(&file.path) {
                 let message = format!("path '{}' leaves the directory", file.path);
                 findings.push(finding::error("C106", Some(place), message));
+                continue;
+            }
+            if file.content.len() as u64 > FILE_BYTES_MAX {
+                let message = too_large(&file.path, file.content.len() as u64);
+                findings.push(finding::error("C111", Some(place), message));
+                continue;
+            }
+            if files.texts.contains_key(&file.path) {
+                let message = format!("the bundle has file '{}' twice", file.path);
+                findings.push(finding::error("C102", Some(place), message));
                 continue;
             }
             match std::str::from_utf8(&file.content) {
@@ -74,11 +103,28 @@ impl Files {
             "" | "." => String::new(),
             directory => format!("{directory}/"),
         };
-        self.texts.keys().map(String::as_str).filter(move |path| {
-            path.strip_prefix(prefix.as_str())
-                .is_some_and(|name| !name.contains('/') && name.ends_with(".gq"))
-        })
+        // Only what begins with the prefix is looked at, whatever else the bundle has.
+        let below = self.texts.range(prefix.clone()..);
+        below
+            .map(|(path, _)| path.as_str())
+            .map_while(move |path| Some((path, path.strip_prefix(prefix.as_str())?)))
+            .filter(|(_, name)| !name.contains('/') && name.ends_with(".gq"))
+            .map(|(path, _)| path)
     }
+}
+
+pub(crate) fn too_many_bytes(size: u64) -> String {
+    format!("the configuration has {size} bytes, {BYTES_MAX} are allowed: split the cluster")
+}
+
+pub(crate) fn too_many_files(files: usize) -> String {
+    format!(
+        "the configuration has {files} files, {FILES_MAX} are allowed: put several queries into one file"
+    )
+}
+
+pub(crate) fn too_large(path: &str, size: u64) -> String {
+    format!("file '{path}' has {size} bytes, {FILE_BYTES_MAX} are allowed")
 }
 
 /// Whether a path is relative and stays inside, with `/` and without detours.
@@ -115,9 +161,13 @@ pub fn validate(bundle: &ConfigBundle) -> ValidateResponse {
             path: graph.schema_path.clone(),
         });
         dependencies.push(Dependency {
-            from: graph_address,
+            from: graph_address.clone(),
             to: schema_address.clone(),
         });
+        dependencies.extend(graph.embedding.iter().map(|embedding| Dependency {
+            from: graph_address.clone(),
+            to: format!("{EMBEDDING_PREFIX}{}", embedding.provider),
+        }));
         for query in graph.queries.values() {
             let address = format!("query.{}.{}", graph.id, query.name);
             resources.push(ResourceSummary {
@@ -131,6 +181,14 @@ pub fn validate(bundle: &ConfigBundle) -> ValidateResponse {
                 to: schema_address.clone(),
             });
         }
+    }
+    for (name, profile) in &declared.providers {
+        resources.push(ResourceSummary {
+            address: format!("{EMBEDDING_PREFIX}{name}"),
+            kind: "provider".into(),
+            digest: profile.digest().to_string(),
+            path: CLUSTER_FILE.into(),
+        });
     }
     ValidateResponse {
         ok,

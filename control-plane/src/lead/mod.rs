@@ -1,34 +1,41 @@
 //! Leadership. The lead is an entry of the ledger, so an old leader's next append conflicts: state
 //! and lock cannot disagree. Heartbeats serve liveness only.
+//!
+//! | module | subject |
+//! |---|---|
+//! | here | the turn: the right to change the cluster, for one operation |
+//! | `term` | taking the lead, keeping it, losing it, giving it up |
+//! | `heartbeat` | one object per epoch; whether a leader still lives |
+//! | `process` | whether a process of this machine still lives |
+//! | `refusal` | what those are told who may not change the cluster |
 
 mod heartbeat;
 mod process;
+mod refusal;
+mod term;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use omnigraph_proto::common::v1::Lease;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
 use ulid::Ulid;
 
-pub(crate) use heartbeat::{Running, Watcher};
+pub(crate) use heartbeat::Running;
 pub(crate) use process::ProcessMark;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{AppendFailure, Event, Leader, State};
+use crate::error::{Error, Result};
+use crate::ledger::{Leader, State};
+use crate::operation::{End, Operation};
 use crate::plane::ControlPlane;
+use heartbeat::{Life, Watcher};
 
 /// How long a change waits for this process to take a lead that nobody has.
 const FREE_LEAD_WAIT: Duration = Duration::from_secs(5);
 /// How long a change waits while this process resolves what an earlier leader left.
 const TIDY_WAIT: Duration = Duration::from_secs(5);
-/// How long a stopping leader waits for the change that it runs.
-const STOP_WAIT: Duration = Duration::from_secs(20);
-/// Every so many heartbeats the leader looks for operations that nobody finished.
-const SWEEP_INTERVAL: u64 = 12;
 
 /// What this process is.
 #[derive(Clone, Debug)]
@@ -45,6 +52,8 @@ pub(crate) enum Role {
 pub(crate) struct Turn {
     pub(crate) leader: Leader,
     pub(crate) operation_id: Ulid,
+    /// What others see of it.
+    pub(crate) operation: Arc<Operation>,
     /// Set when the lead was taken for this operation alone.
     embedded: Option<(JoinHandle<()>, DropGuard)>,
     plane: ControlPlane,
@@ -68,22 +77,24 @@ impl ControlPlane {
         let Some(guard) = self.turn_within(patience).await else {
             return Err(self.busy().await);
         };
-        let operation_id = self.clock().fresh_id();
         let running = Running {
             kind: kind.to_owned(),
-            operation_id,
+            operation_id: self.clock().fresh_id(),
             actor: actor.map(str::to_owned),
             since: self.store().clock().now_micros(),
         };
-        *self.shared().running.lock() = Some(running);
+        *self.shared().running.lock() = Some(running.clone());
         match self.lead_for_change(until).await {
             Ok((leader, embedded)) => {
+                let operation = Arc::new(Operation::new(running, &self.options().holder));
+                self.shared().operations.add(&operation);
                 if embedded.is_none() {
                     self.show_life(&leader).await;
                 }
                 Ok(Turn {
                     leader,
-                    operation_id,
+                    operation_id: operation.id(),
+                    operation,
                     embedded,
                     plane: self.clone(),
                     _guard: guard,
@@ -117,15 +128,23 @@ impl ControlPlane {
     ) -> Result<(Leader, Option<(JoinHandle<()>, DropGuard)>)> {
         let role = self.shared().role.borrow().clone();
         match role {
-            Role::Leading(leader) => Ok((leader, None)),
+            Role::Leading(leader) => {
+                // A leader that slept learns here that it was replaced.
+                self.check_lead(&leader).await?;
+                Ok((leader, None))
+            }
             Role::Standby => Ok((self.await_lead(until).await?, None)),
             Role::Embedded => {
-                let leader = self.take_lead(Some(until), true).await?;
+                let leader = self.take_lead(Some(until)).await?;
                 let stop = CancellationToken::new();
                 let guard = stop.clone().drop_guard();
                 let (plane, of) = (self.clone(), leader.clone());
                 let beating = tokio::spawn(async move {
-                    plane.beat(&of, &stop).await;
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => {}
+                        () = plane.beat(&of) => {}
+                    }
                 });
                 Ok((leader, Some((beating, guard))))
             }
@@ -134,17 +153,17 @@ impl ControlPlane {
 
     /// A daemon that does not lead yet: if nobody else does, it is about to.
     async fn await_lead(&self, until: Instant) -> Result<Leader> {
-        let mut watcher = Watcher::default();
+        let mut watcher = Watcher::new(false);
         let state = self.shared().ledger.state().await?;
-        let free = match &state.leader {
-            Some(leader) => watcher.is_dead(self, leader, true).await?,
-            None => true,
+        let about_to = match &state.leader {
+            Some(leader) => match watcher.look(self, leader).await? {
+                Life::Alive => Duration::ZERO,
+                Life::Doubtful => self.options().takeover + FREE_LEAD_WAIT,
+                Life::Ended => FREE_LEAD_WAIT,
+            },
+            None => FREE_LEAD_WAIT,
         };
-        let until = if free {
-            until.max(self.clock().after(FREE_LEAD_WAIT))
-        } else {
-            until
-        };
+        let until = until.max(self.clock().after(about_to));
         let mut role = self.shared().role.subscribe();
         let leading = role.wait_for(|role| matches!(role, Role::Leading(_)));
         if let Ok(Ok(role)) = self.clock().timeout_at(until, leading).await
@@ -156,232 +175,46 @@ impl ControlPlane {
         Err(self.not_leader(state.leader.as_ref()).await)
     }
 
-    /// Takes the lead as soon as nobody alive has it; `None` waits for ever. Whoever runs one
-    /// command may trust the time that a heartbeat names; a daemon trusts its own clock only.
-    async fn take_lead(&self, until: Option<Instant>, trust: bool) -> Result<Leader> {
-        let mut watcher = Watcher::default();
-        loop {
-            let state = self.shared().ledger.state().await?;
-            if let Some(leader) = &state.leader
-                && !watcher.is_dead(self, leader, trust).await?
-            {
-                if until.is_some_and(|until| self.clock().instant() >= until) {
-                    return Err(self.held(leader).await);
-                }
-                let pause = (self.options().heartbeat / 5).max(Duration::from_millis(10));
-                self.clock().sleep(pause).await;
-                continue;
-            }
-            let options = self.options();
-            let leader = Leader {
-                epoch: state.epoch + 1,
-                lease_id: self.clock().fresh_id(),
-                holder: options.holder.clone(),
-                host: options.host.clone(),
-                address: options.address.clone(),
-                process: ProcessMark::own().filter(|_| options.watch_processes),
-                since: self.store().clock().now_micros(),
-            };
-            let taken = Some(leader.clone());
-            match self
-                .shared()
-                .ledger
-                .append(&state, leader.epoch, taken, Event::Leader)
-                .await
-            {
-                Ok(_) => {
-                    tracing::info!(epoch = leader.epoch, lease = %leader.lease_id, "leading");
-                    return Ok(leader);
-                }
-                Err(AppendFailure::Conflict) => {}
-                Err(AppendFailure::Unknown(error)) => return Err(error),
-            }
-        }
-    }
-
-    /// Gives the lead up, if it is still ours.
-    async fn release(&self, leader: &Leader) -> Result<()> {
-        loop {
-            let state = self.shared().ledger.state().await?;
-            if !leads(&state, leader) {
-                return Ok(());
-            }
-            let event = Event::Released {
-                lease_id: leader.lease_id,
-                reason: None,
-            };
-            match self
-                .shared()
-                .ledger
-                .append(&state, state.epoch, None, event)
-                .await
-            {
-                Ok(_) => {
-                    self.forget_heartbeat(leader).await;
-                    return Ok(());
-                }
-                Err(AppendFailure::Conflict) => {}
-                Err(AppendFailure::Unknown(error)) => return Err(error),
-            }
-        }
-    }
-
-    /// Leads, loses, stands by, leads again.
-    pub(crate) async fn lead_until(&self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            let taken = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                taken = self.take_lead(None, false) => taken,
-            };
-            let leader = match taken {
-                Ok(leader) => leader,
-                Err(error) => {
-                    tracing::warn!(error = error.chain(), "the lead could not be taken");
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => return,
-                        () = self.clock().sleep(self.options().heartbeat) => {}
-                    }
-                    continue;
-                }
-            };
-            {
-                // What an earlier leader left is resolved before anybody may change anything.
-                let _turn = self.shared().turn.lock().await;
-                if let Err(error) = self.sweep(&leader).await {
-                    tracing::warn!(error = error.chain(), "an operation could not be resolved");
-                }
-            }
-            self.shared()
-                .role
-                .send_replace(Role::Leading(leader.clone()));
-            let plane = self.clone();
-            let house =
-                AbortOnDropHandle::new(tokio::spawn(async move { plane.keep_house().await }));
-            self.beat(&leader, &stop).await;
-            drop(house);
-            self.shared().role.send_replace(Role::Standby);
-            if stop.is_cancelled() {
-                // The change that runs is finished first; whoever is slower is recovered.
-                let turn = self.shared().turn.lock();
-                let _ = self.clock().timeout(STOP_WAIT, turn).await;
-                if let Err(error) = self.release(&leader).await {
-                    tracing::warn!(error = error.chain(), "the lead could not be released");
-                }
-            } else {
-                tracing::warn!(
-                    epoch = leader.epoch,
-                    "another process leads now: standing by"
-                );
-            }
-        }
-    }
-
-    /// Shows life until `stop`, or until another process leads.
-    async fn beat(&self, leader: &Leader, stop: &CancellationToken) {
-        for count in 1_u64.. {
-            self.show_life(leader).await;
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = self.clock().sleep(self.options().heartbeat) => {}
-            }
-            if let Ok(state) = self.shared().ledger.state().await
-                && !leads(&state, leader)
-            {
-                return;
-            }
-            let daemon = matches!(*self.shared().role.borrow(), Role::Leading(_));
-            if daemon
-                && count.is_multiple_of(SWEEP_INTERVAL)
-                && let Ok(_turn) = self.shared().turn.try_lock()
-                && let Err(error) = self.sweep(leader).await
-            {
-                tracing::warn!(error = error.chain(), "an operation could not be resolved");
-            }
-        }
-    }
-
     /// Whether `leader` still leads, as the ledger says now.
     pub(crate) async fn check_lead(&self, leader: &Leader) -> Result<State> {
         let state = self.shared().ledger.state().await?;
         if leads(&state, leader) {
             return Ok(state);
         }
+        self.shared().lost.notify_waiters();
         Err(self.not_leader(state.leader.as_ref()).await)
-    }
-
-    /// The leader and what it does, as others see it.
-    pub(crate) async fn lease_of(&self, leader: &Leader) -> Lease {
-        let beat = self.read_heartbeat(leader).await.ok().flatten();
-        let at = beat.as_ref().map_or(leader.since, |beat| beat.at);
-        let running = beat.and_then(|beat| beat.operation);
-        let takeover = i64::try_from(self.options().takeover.as_micros()).unwrap_or(i64::MAX);
-        Lease {
-            lease_id: leader.lease_id.to_string(),
-            epoch: leader.epoch,
-            holder: leader.holder.clone(),
-            host: leader.host.clone(),
-            actor_id: running
-                .as_ref()
-                .and_then(|r| r.actor.clone())
-                .unwrap_or_default(),
-            operation: running.map(|r| r.kind).unwrap_or_default(),
-            acquired_at: Some(crate::timestamp(leader.since)),
-            expires_at: Some(crate::timestamp(at.saturating_add(takeover))),
-        }
-    }
-
-    async fn busy(&self) -> Error {
-        let running = self.shared().running.lock().clone();
-        let what = running.map_or_else(|| "another change runs".to_owned(), |r| r.to_string());
-        let role = self.shared().role.borrow().clone();
-        let lease = match &role {
-            Role::Leading(leader) => Some(self.lease_of(leader).await),
-            _ => None,
-        };
-        Error::new(ErrorKind::LeaseHeld, what)
-            .with_hint("wait for it with --lock-timeout")
-            .with_lease(lease)
-    }
-
-    async fn held(&self, leader: &Leader) -> Error {
-        let lease = self.lease_of(leader).await;
-        let doing = match lease.operation.as_str() {
-            "" => "leads".to_owned(),
-            operation => format!("runs {operation}"),
-        };
-        let message = format!("{} on {} {doing} this cluster", leader.holder, leader.host);
-        let hint = match &leader.address {
-            Some(address) => format!("send the change to {address}"),
-            None => "wait for it with --lock-timeout".to_owned(),
-        };
-        Error::new(ErrorKind::LeaseHeld, message)
-            .with_hint(hint)
-            .with_lease(Some(lease))
-    }
-
-    async fn not_leader(&self, leader: Option<&Leader>) -> Error {
-        let Some(leader) = leader else {
-            return Error::new(ErrorKind::NotLeader, "this control plane does not lead")
-                .with_hint("try again in some seconds");
-        };
-        let lease = self.lease_of(leader).await;
-        let at = leader.address.as_deref().unwrap_or("an embedded process");
-        let message = format!(
-            "{} on {} leads this cluster ({at})",
-            leader.holder, leader.host
-        );
-        Error::new(ErrorKind::NotLeader, message)
-            .with_hint(format!("send the change to {at}"))
-            .with_lease(Some(lease))
     }
 }
 
 impl Turn {
     /// Ends the operation: the next one may begin.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(self) {
+        self.end(End::Done).await;
+    }
+
+    /// Ends an operation with what it came to; one that was refused has not been one.
+    pub(crate) async fn conclude<T>(self, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Ok(_) => self.finish().await,
+            Err(_) => self.give_back().await,
+        }
+        outcome
+    }
+
+    /// Ends an operation that was refused as a whole.
+    pub(crate) async fn fail(self, error: Error) {
+        self.end(End::refused(error)).await;
+    }
+
+    /// Ends a turn in which nothing was begun: there was no operation.
+    pub(crate) async fn give_back(self) {
+        self.plane.shared().operations.remove(self.operation_id);
+        self.end(End::Done).await;
+    }
+
+    async fn end(mut self, end: End) {
+        let at = self.plane.store().clock().now_micros();
+        self.operation.end(at, end);
         *self.plane.shared().running.lock() = None;
         let Some((beating, guard)) = self.embedded.take() else {
             // Others see at once that nothing runs any more.
@@ -398,6 +231,8 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        let at = self.plane.store().clock().now_micros();
+        self.operation.end(at, End::Interrupted);
         *self.plane.shared().running.lock() = None;
     }
 }

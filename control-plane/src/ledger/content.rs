@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use omnigraph_engine::graph::{GraphId, GraphRoot, Incarnation};
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
-use crate::bundle::{ExternalBlobs, Retention};
+use crate::bundle::{EMBEDDING_PREFIX, EmbeddingProfile, ExternalBlobs, Retention};
+use crate::catalog::BlobKind;
 use crate::declared::graph_digest;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -19,9 +21,19 @@ pub(crate) struct Content {
     pub(crate) format: u32,
     pub(crate) cluster_name: String,
     pub(crate) graphs: BTreeMap<GraphId, GraphContent>,
+    /// Embedding providers by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) providers: BTreeMap<String, ProviderContent>,
     /// What is declared and was not applied, and why, by resource address.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) held_back: BTreeMap<String, String>,
+    /// What the last look at the storage found wrong, by resource address.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) observations: BTreeMap<String, Observation>,
+    /// Graphs that this revision deleted or replaced: until the next revision their leader makes
+    /// sure that their branches have ended and their approvals are marked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) endings: Vec<Ending>,
 }
 
 /// One applied graph.
@@ -34,16 +46,106 @@ pub(crate) struct GraphContent {
     pub(crate) schema_source: Digest,
     /// Stored queries: catalog objects by name.
     pub(crate) queries: BTreeMap<String, Digest>,
+    /// How texts in its queries become vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) embedding: Option<GraphEmbedding>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retention: Option<Retention>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) external_blobs: Vec<ExternalBlobs>,
 }
 
+/// The embedding of one graph, whole, so that a graph can be served from its own part alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GraphEmbedding {
+    /// Name of the provider.
+    pub(crate) provider: String,
+    /// `None` in what was written before profiles were recorded: the next apply fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<EmbeddingProfile>,
+}
+
+/// One applied embedding provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ProviderContent {
+    pub(crate) digest: Digest,
+    /// `None` in what was written before profiles were recorded: the next apply fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<EmbeddingProfile>,
+}
+
+/// What a look at the storage found wrong with a resource.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Observation {
+    pub(crate) verdict: Verdict,
+    /// A stable word: `root_vanished`, `schema_drifted`, `catalog_missing`, …
+    pub(crate) condition: String,
+    pub(crate) message: String,
+    /// What is there instead: a digest or an incarnation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) observed: Option<String>,
+    /// When it was first seen like this.
+    pub(crate) since: i64,
+}
+
+/// What an observation means for the resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// It differs from what was applied.
+    Drifted,
+    /// It could not be looked at; what is known of it stays.
+    Error,
+}
+
+/// An incarnation that a revision took out of use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ending {
+    pub(crate) graph: GraphId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) operation_id: Ulid,
+    /// Whose consent was used up for it.
+    pub(crate) approval: Ulid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) actor: Option<String>,
+    pub(crate) at: i64,
+}
+
+impl ProviderContent {
+    pub(crate) fn of(profile: &EmbeddingProfile) -> Self {
+        Self {
+            digest: profile.digest(),
+            profile: Some(profile.clone()),
+        }
+    }
+}
+
+impl Ending {
+    pub(crate) fn root(&self) -> GraphRoot {
+        GraphRoot {
+            id: self.graph.clone(),
+            incarnation: self.incarnation,
+        }
+    }
+}
+
 impl GraphContent {
     /// The state of the graph as a resource.
     pub(crate) fn settings_digest(&self) -> Digest {
-        graph_digest(self.retention.as_ref(), &self.external_blobs)
+        let provider = self.embedding.as_ref().map(|e| e.provider.as_str());
+        graph_digest(self.retention.as_ref(), &self.external_blobs, provider)
+    }
+
+    /// The state of the graph with everything that it has: what an approval is bound to.
+    pub(crate) fn whole_digest(&self) -> Digest {
+        let mut lines = vec![
+            format!("incarnation {}", self.incarnation),
+            format!("settings {}", self.settings_digest()),
+            format!("schema {}", self.schema),
+        ];
+        let queries = self.queries.iter();
+        lines.extend(queries.map(|(name, digest)| format!("query {name} {digest}")));
+        Digest::of_lines(lines.iter().map(String::as_str))
     }
 }
 
@@ -53,7 +155,10 @@ impl Content {
             format: FORMAT,
             cluster_name: String::new(),
             graphs: BTreeMap::new(),
+            providers: BTreeMap::new(),
             held_back: BTreeMap::new(),
+            observations: BTreeMap::new(),
+            endings: Vec::new(),
         }
     }
 
@@ -93,7 +198,25 @@ impl Content {
                 resources.insert(format!("query.{id}.{name}"), digest.clone());
             }
         }
+        for (name, provider) in &self.providers {
+            let address = format!("{EMBEDDING_PREFIX}{name}");
+            resources.insert(address, provider.digest.clone());
+        }
         resources
+    }
+
+    /// The catalog objects that the content names, each with the resource that needs it.
+    pub(crate) fn blobs(&self) -> Vec<(String, Digest, BlobKind)> {
+        let mut blobs = Vec::new();
+        for (id, graph) in &self.graphs {
+            let source = graph.schema_source.clone();
+            blobs.push((format!("schema.{id}"), source, BlobKind::Schema));
+            for (name, digest) in &graph.queries {
+                let address = format!("query.{id}.{name}");
+                blobs.push((address, digest.clone(), BlobKind::Query));
+            }
+        }
+        blobs
     }
 
     pub(crate) fn root(&self, id: &GraphId) -> Option<GraphRoot> {

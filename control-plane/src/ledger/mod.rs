@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use omnigraph_engine::Store;
-use omnigraph_engine::log::{AppendError, Log, Seq, Settled};
+use omnigraph_engine::log::{AppendError, Log, Seq, Settled, Truncated};
 use parking_lot::Mutex;
 
-pub(crate) use content::{Content, GraphContent};
+pub(crate) use content::{
+    Content, Ending, GraphContent, GraphEmbedding, Observation, ProviderContent, Verdict,
+};
 pub(crate) use entry::{Event, Leader, LedgerEntry, RevisionPointer, RevisionRecord};
 
 use crate::catalog::{BlobKind, Catalog};
@@ -128,14 +130,34 @@ impl Ledger {
         }
     }
 
+    /// The same; `None` when the history does not reach back so far any more.
+    pub(crate) async fn record_if_kept(
+        &self,
+        pointer: RevisionPointer,
+    ) -> Result<Option<RevisionRecord>> {
+        match self.log.get(pointer.seq).await? {
+            None => Ok(None),
+            Some(_) => self.record_at(pointer).await.map(Some),
+        }
+    }
+
     pub(crate) async fn revision_at(&self, pointer: RevisionPointer) -> Result<Revision> {
         let record = self.record_at(pointer).await?;
+        let content = self.content_of(&record).await?;
+        Ok(Revision { record, content })
+    }
+
+    pub(crate) async fn content_of(&self, record: &RevisionRecord) -> Result<Content> {
         let bytes = self
             .catalog
             .get(&record.content, BlobKind::Revision)
             .await?;
-        let content = Content::read(&bytes)?;
-        Ok(Revision { record, content })
+        Content::read(&bytes)
+    }
+
+    /// Deletes entries below a place that are old enough.
+    pub(crate) async fn truncate(&self, keep_from: Seq) -> Result<Truncated> {
+        Ok(self.log.truncate(keep_from).await?)
     }
 
     /// Appends after `state` whatever `event` says.

@@ -1,77 +1,38 @@
 //! The changes of one graph.
 
-use omnigraph_engine::graph::{BranchName, GraphId};
-use omnigraph_engine::{ReadOptions, Target};
-use omnigraph_lang::schema::MigrationPlan;
+use omnigraph_engine::graph::GraphId;
 use omnigraph_proto::control::v1::{ChangeOperation, Disposition};
 
+use super::look::Live;
+use super::provider::BACKFILL;
 use super::steps::{migration, refusals};
 use super::{Builder, Change};
+use crate::catalog::{BlobKind, BlobTrouble};
 use crate::declared::DeclaredGraph;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
 use crate::finding;
-use crate::ledger::{Content, GraphContent};
-use crate::plane::ControlPlane;
-use crate::restore::{Waiting, refusal};
-
-/// What was seen of a living graph.
-pub(super) enum Live {
-    /// Nothing was looked at.
-    Trusted,
-    Seen {
-        /// Digest of the meaning of the schema at the head of `main`.
-        schema: Digest,
-        /// The way to the declared schema, if that is another one.
-        plan: Option<MigrationPlan>,
-    },
-    Unreadable(Error),
-}
-
-impl ControlPlane {
-    pub(super) async fn look_at(
-        &self,
-        content: &Content,
-        id: &GraphId,
-        declared: &DeclaredGraph,
-        refresh: bool,
-    ) -> Live {
-        if !refresh {
-            return Live::Trusted;
-        }
-        match self.see(content, id, declared).await {
-            Ok(live) => live,
-            Err(error) => {
-                tracing::warn!(graph = %id, error = error.chain(), "a graph cannot be read");
-                Live::Unreadable(error)
-            }
-        }
-    }
-
-    async fn see(&self, content: &Content, id: &GraphId, declared: &DeclaredGraph) -> Result<Live> {
-        let missing = || Error::internal(format!("graph '{id}' is not in the ledger"));
-        let root = content.root(id).ok_or_else(missing)?;
-        let graph = self.graph(&root).await?;
-        let main = Target::Branch(BranchName::main());
-        let snapshot = graph.snapshot(&main, &ReadOptions::default()).await?;
-        let live = Digest::of_schema(&snapshot.schema().catalog);
-        let plan = match &declared.schema {
-            Some(desired) if desired.digest != live => {
-                Some(graph.plan_schema(&snapshot, &desired.source).await?.plan)
-            }
-            _ => None,
-        };
-        Ok(Live::Seen { schema: live, plan })
-    }
-}
+use crate::ledger::GraphContent;
+use crate::roots::Waiting;
 
 impl Builder {
-    pub(super) fn create_graph(&mut self, graph: &DeclaredGraph, waiting: Option<&Waiting>) {
+    /// A graph that the ledger does not have. `refused` says why it cannot be made now.
+    pub(super) fn create_graph(
+        &mut self,
+        graph: &DeclaredGraph,
+        waiting: &Waiting,
+        refused: Option<String>,
+    ) {
         let id = &graph.id;
         let create = ChangeOperation::Create;
         let broken = graph.schema.is_none().then(|| schema_errors(id));
-        let broken = broken.or_else(|| waiting.and_then(|found| refusal(found, graph)));
-        let adopted = waiting.map(|found| format!("adopts what was restored from {}", found.from));
+        let broken = broken.or(refused);
+        let adopted = match waiting {
+            Waiting::Restored(found) => {
+                let from = found.restored_from.as_deref().unwrap_or_default();
+                Some(format!("adopts what was restored from {from}"))
+            }
+            Waiting::Nothing | Waiting::Unknown(_) => None,
+        };
         let settings = graph.digest();
         let schema = graph.schema.as_ref().map(|s| &s.digest);
         let waits = broken.as_ref().map(|_| format!("waits for schema.{id}"));
@@ -112,6 +73,14 @@ impl Builder {
         self.push(change.blocked(reason));
     }
 
+    /// The same for a graph that is not declared any more.
+    pub(super) fn pending_deletion(&mut self, id: &GraphId, applied: &GraphContent, reason: &str) {
+        let settings = applied.settings_digest();
+        let resource = format!("graph.{id}");
+        let change = Change::new(resource, ChangeOperation::Delete, Some(&settings), None);
+        self.push(change.blocked(format!("recovery_pending: {reason}")));
+    }
+
     pub(super) fn change_graph(
         &mut self,
         graph: &DeclaredGraph,
@@ -122,16 +91,45 @@ impl Builder {
         let before = self.changes.len();
         let held = self.change_schema(graph, applied, live);
         let waits = held.then(|| format!("waits for schema.{id}"));
-        let (old, new) = (applied.settings_digest(), graph.digest());
-        if old != new {
-            let resource = format!("graph.{id}");
-            let change = Change::new(resource, ChangeOperation::Update, Some(&old), Some(&new));
-            self.push(change.blocked_if(waits.as_ref()));
-        }
+        let moved = self.change_settings(graph, applied, waits.as_ref());
         self.change_queries(graph, applied, waits.as_ref());
-        if !held && self.changes.len() > before {
+        if !held && (moved || self.changes.len() > before) {
             self.updates.insert(id.clone());
         }
+    }
+
+    /// Everything that is neither schema nor query; whether the graph's part has to be taken over
+    /// although no change of its own says so.
+    fn change_settings(
+        &mut self,
+        graph: &DeclaredGraph,
+        applied: &GraphContent,
+        waits: Option<&String>,
+    ) -> bool {
+        let resource = format!("graph.{}", graph.id);
+        let (old, new) = (applied.settings_digest(), graph.digest());
+        let mut change = Change::new(resource, ChangeOperation::Update, Some(&old), Some(&new));
+        if old != new {
+            change.metadata_change = settings(graph, applied);
+            self.push(change.blocked_if(waits));
+            return false;
+        }
+        let (Some(before), Some(after)) = (&applied.embedding, &graph.embedding) else {
+            return false;
+        };
+        if before.profile == after.profile {
+            return false;
+        }
+        // The change of the provider tells of it, except where an earlier release left it out or
+        // the graph cannot follow now.
+        if before.profile.is_none() || waits.is_some() {
+            change.metadata_change = BACKFILL.to_owned();
+            if before.profile.is_some() {
+                change.metadata_change = "embedding profile".to_owned();
+            }
+            self.push(change.blocked_if(waits));
+        }
+        true
     }
 
     /// The schema's change, if there is one; whether it holds up the rest of the graph.
@@ -163,12 +161,21 @@ impl Builder {
                 }
                 false
             }
+            // Planned elsewhere.
+            Live::Vanished(_) => true,
             Live::Seen { schema, plan } => {
                 change.drift = schema != applied.schema;
                 let Some(plan) = plan else {
                     // The graph has it already; only the ledger may not know.
                     if desired.digest != applied.schema {
                         change.disposition = Disposition::Derived;
+                        self.push(change);
+                    } else if let Some(found) =
+                        self.trouble(&applied.schema_source, BlobKind::Schema)
+                    {
+                        self.heals.push((BlobKind::Schema, desired.source.clone()));
+                        change.metadata_change = found;
+                        change.drift = true;
                         self.push(change);
                     }
                     return false;
@@ -205,12 +212,23 @@ impl Builder {
                 None => ChangeOperation::Create,
                 Some(_) => ChangeOperation::Update,
             };
-            let unchanged = before == Some(&query.digest) && query.problem.is_none();
-            if unchanged {
+            let same = before == Some(&query.digest);
+            let found = before
+                .filter(|_| same)
+                .and_then(|digest| self.trouble(digest, BlobKind::Query));
+            let mut change = Change::new(resource, operation, before, Some(&query.digest));
+            if let Some(found) = found {
+                // The text is at hand, whatever else keeps the query from being applied.
+                self.heals.push((BlobKind::Query, query.source.clone()));
+                change.metadata_change = found;
+                change.drift = true;
+                self.push(change);
+                continue;
+            }
+            if same && query.problem.is_none() {
                 continue;
             }
             let reason = query.problem.as_ref().or(waits);
-            let change = Change::new(resource, operation, before, Some(&query.digest));
             self.push(change.blocked_if(reason));
         }
         for (name, digest) in &applied.queries {
@@ -222,16 +240,45 @@ impl Builder {
         }
     }
 
-    pub(super) fn delete_graph(&mut self, id: &GraphId, applied: &GraphContent) {
-        let settings = applied.settings_digest();
-        let resource = format!("graph.{id}");
-        let mut change = Change::new(resource, ChangeOperation::Delete, Some(&settings), None);
-        change.disposition = Disposition::ApprovalRequired;
-        change.reason = "deleting a graph needs an approval, which this release cannot record: declare the graph again".to_owned();
-        self.push(change);
+    /// What is wrong with a catalog object that can be published again. One that could not be read
+    /// is said to be so, and stays.
+    fn trouble(&mut self, digest: &Digest, kind: BlobKind) -> Option<String> {
+        match self.blobs.get(&(digest.clone(), kind))? {
+            BlobTrouble::Missing => Some("catalog object is missing".to_owned()),
+            BlobTrouble::Tampered => Some("catalog object is not what its digest says".to_owned()),
+            BlobTrouble::Unreadable(error) => {
+                let message = format!("catalog object {digest} cannot be read: {error}");
+                let found = finding::warning("catalog_unreadable", message);
+                self.diagnostics.push(found);
+                None
+            }
+        }
     }
 }
 
-fn schema_errors(id: &GraphId) -> String {
+/// Which settings of a graph change, for people.
+fn settings(graph: &DeclaredGraph, applied: &GraphContent) -> String {
+    let provider = |embedding: &Option<crate::ledger::GraphEmbedding>| {
+        embedding
+            .as_ref()
+            .map(|embedding| embedding.provider.clone())
+    };
+    let respects = [
+        ("retention", graph.retention != applied.retention),
+        (
+            "external_blobs",
+            graph.external_blobs != applied.external_blobs,
+        ),
+        (
+            "embedding_provider",
+            provider(&graph.embedding) != provider(&applied.embedding),
+        ),
+    ];
+    let differing = respects.iter().filter(|(_, differs)| *differs);
+    let names: Vec<_> = differing.map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+pub(super) fn schema_errors(id: &GraphId) -> String {
     format!("the schema of graph '{id}' has errors")
 }

@@ -1,25 +1,41 @@
 //! Desired against ledger against living graphs. Reads only.
 
+mod consent;
+mod describe;
 mod graph;
+mod look;
+mod provider;
 mod single;
 mod steps;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::StreamExt;
 use omnigraph_engine::graph::GraphId;
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1 as pb;
 use omnigraph_proto::control::v1::{ChangeOperation, Disposition, PlanChange};
 
+pub(crate) use self::look::{Live, Sight};
 pub use self::steps::summary;
+pub(crate) use self::target::Targets;
+use crate::address::graph_of;
+use crate::approval::Consent;
+use crate::catalog::{BlobKind, BlobTrouble};
 use crate::declared::Declared;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding;
-use crate::ledger::{Content, Revision};
+use crate::ledger::{Content, Observation, Revision};
 use crate::plane::ControlPlane;
+use crate::roots::{Waiting, refusal};
 use crate::sweep::Undecided;
+use ulid::Ulid;
+
+/// Ids under which the storage is looked at at the same time.
+const PARALLEL_LOOKS: usize = 8;
 
 /// A plan, and what apply has to do for it.
 pub(crate) struct Planned {
@@ -27,6 +43,16 @@ pub(crate) struct Planned {
     pub(crate) base: Option<Arc<Revision>>,
     /// Graphs to prepare.
     pub(crate) creates: Vec<GraphId>,
+    /// Those of them that take the place of a vanished one, and whose consent that needs.
+    pub(crate) replaces: BTreeMap<GraphId, Ulid>,
+    /// Graphs to delete, and whose consent that needs.
+    pub(crate) deletes: BTreeMap<GraphId, Ulid>,
+    /// Changes that need somebody's consent, given or not.
+    pub(crate) consents: Vec<Consent>,
+    /// Texts of the catalog that have to be published again.
+    pub(crate) heals: Vec<(BlobKind, String)>,
+    /// What is wrong with the storage, by resource.
+    pub(crate) seen: BTreeMap<String, Observation>,
     /// Living graphs whose schema has to move.
     pub(crate) moves: Vec<GraphId>,
     /// Graphs whose declared part is taken over as it is: queries, settings, a schema that the
@@ -42,14 +68,9 @@ impl Planned {
         let Some(base) = &self.base else {
             return false;
         };
-        let busy = |change: &PlanChange| {
-            matches!(
-                change.disposition(),
-                Disposition::Applied | Disposition::Derived
-            )
-        };
-        !self.plan.changes.iter().any(busy)
+        !self.plan.changes.iter().any(is_work)
             && base.content.held_back == self.held_back
+            && base.content.observations == self.seen
             && base.record.config_digest == declared.config_digest
             && base.content.cluster_name == declared.cluster_name
     }
@@ -61,16 +82,44 @@ impl Planned {
             .map_or_else(Content::empty, |base| base.content.clone())
     }
 
+    /// What stays wrong when the changes have been made, except those of `failed` graphs.
+    pub(crate) fn unrepaired(&self, failed: &BTreeSet<GraphId>) -> BTreeMap<String, Observation> {
+        let done = |address: &str| {
+            let is_failed = graph_of(address)
+                .and_then(|id| GraphId::parse(id).ok())
+                .is_some_and(|id| failed.contains(&id));
+            let mut changes = self.plan.changes.iter();
+            !is_failed && changes.any(|c| c.resource == address && is_work(c))
+        };
+        let mut seen = self.seen.clone();
+        seen.retain(|address, _| !done(address));
+        seen
+    }
+
     pub(crate) fn base_number(&self) -> u64 {
         self.base.as_ref().map_or(0, |base| base.record.number)
     }
 }
 
+/// Whether apply makes a change.
+pub(crate) fn is_work(change: &PlanChange) -> bool {
+    matches!(
+        change.disposition(),
+        Disposition::Applied | Disposition::Derived
+    )
+}
+
 /// Collects changes.
+#[derive(Default)]
 struct Builder {
     changes: Vec<PlanChange>,
     diagnostics: Vec<Diagnostic>,
+    blobs: BTreeMap<(Digest, BlobKind), BlobTrouble>,
     creates: Vec<GraphId>,
+    replaces: BTreeMap<GraphId, Ulid>,
+    deletes: BTreeMap<GraphId, Ulid>,
+    consents: Vec<Consent>,
+    heals: Vec<(BlobKind, String)>,
     moves: Vec<GraphId>,
     updates: BTreeSet<GraphId>,
 }
@@ -91,31 +140,79 @@ impl ControlPlane {
         let base = self.shared().ledger.newest().await?;
         let empty = Content::empty();
         let content = base.as_ref().map_or(&empty, |base| &base.content);
-        let mut builder = Builder {
-            changes: Vec::new(),
-            diagnostics: declared.findings.clone(),
-            creates: Vec::new(),
-            moves: Vec::new(),
-            updates: BTreeSet::new(),
+        let mut sight = Sight::default();
+        if refresh {
+            sight = self.look(content, &declared.graphs, undecided).await?;
+        }
+        let seen = sight.observations(content, self.store().clock().now_micros());
+        let waiting = self.all_waiting(declared, content).await;
+        // Read only where somebody's consent is needed at all.
+        let lossy = content.graphs.keys().any(|id| {
+            let vanished = matches!(sight.graphs.get(id), Some(Live::Vanished(_)));
+            vanished || !declared.graphs.contains_key(id)
+        });
+        let approvals = match lossy {
+            true => self.shared().approvals.usable().await?,
+            false => Vec::new(),
         };
+        let mut builder = Builder {
+            diagnostics: declared.findings.clone(),
+            blobs: std::mem::take(&mut sight.blobs),
+            ..Builder::default()
+        };
+        let unborn = content.graphs.is_empty();
         for (id, graph) in &declared.graphs {
-            match content.graphs.get(id) {
-                None => builder.create_graph(graph, self.waiting(id).await?.as_ref()),
-                Some(applied) => match undecided.get(id) {
-                    Some(reason) => builder.pending_graph(graph, applied, reason),
-                    None => {
-                        let live = self.look_at(content, id, graph, refresh).await;
-                        builder.change_graph(graph, applied, live);
-                    }
-                },
+            let Some(applied) = content.graphs.get(id) else {
+                let waiting = waiting.get(id);
+                let refused = match waiting {
+                    Some(Ok(found)) => refusal(found, graph, unborn, |r| self.place_of(r)),
+                    Some(Err(error)) => Some(format!("graph_unreadable: {error}")),
+                    None => None,
+                };
+                let found = waiting.and_then(|w| w.as_ref().ok());
+                builder.create_graph(graph, found.unwrap_or(&Waiting::Nothing), refused);
+                continue;
+            };
+            if let Some(reason) = undecided.get(id) {
+                builder.pending_graph(graph, applied, reason);
+                continue;
+            }
+            match sight.graphs.remove(id).unwrap_or(Live::Trusted) {
+                Live::Vanished(others) => {
+                    builder.vanished_graph(graph, applied, &others, &approvals);
+                }
+                live => builder.change_graph(graph, applied, live),
             }
         }
         for (id, applied) in &content.graphs {
-            if !declared.graphs.contains_key(id) {
-                builder.delete_graph(id, applied);
+            if declared.graphs.contains_key(id) {
+                continue;
+            }
+            match undecided.get(id) {
+                Some(reason) => builder.pending_deletion(id, applied, reason),
+                None => builder.delete_graph(id, applied, &approvals),
             }
         }
-        Ok(builder.finish(declared, base))
+        builder.change_providers(declared, content);
+        Ok(builder.finish(declared, base, seen))
+    }
+
+    /// What lies under the ids of graphs that are to be made.
+    async fn all_waiting(
+        &self,
+        declared: &Declared,
+        content: &Content,
+    ) -> BTreeMap<GraphId, Result<Waiting>> {
+        let fresh = declared.graphs.keys();
+        let fresh = fresh.filter(|id| !content.graphs.contains_key(*id));
+        futures::stream::iter(fresh.cloned().collect::<Vec<_>>())
+            .map(|id| async move {
+                let waiting = self.waiting(&id, content).await;
+                (id, waiting)
+            })
+            .buffer_unordered(PARALLEL_LOOKS)
+            .collect()
+            .await
     }
 }
 
@@ -128,14 +225,19 @@ impl Builder {
             after_digest: change.after.map(|d| d.to_string()).unwrap_or_default(),
             disposition: change.disposition.into(),
             reason: change.reason,
-            metadata_change: String::new(),
+            metadata_change: change.metadata_change,
             migration: change.migration,
             drift: change.drift,
-            affects: Vec::new(),
+            affects: change.affects,
         });
     }
 
-    fn finish(self, declared: &Declared, base: Option<Arc<Revision>>) -> Planned {
+    fn finish(
+        self,
+        declared: &Declared,
+        base: Option<Arc<Revision>>,
+        seen: BTreeMap<String, Observation>,
+    ) -> Planned {
         let held = |change: &&PlanChange| {
             let disposition = change.disposition();
             matches!(
@@ -147,17 +249,7 @@ impl Builder {
         let held_back: BTreeMap<_, _> = held_back
             .map(|change| (change.resource.clone(), change.reason.clone()))
             .collect();
-        let approvals_required = self
-            .changes
-            .iter()
-            .filter(|change| change.disposition() == Disposition::ApprovalRequired)
-            .map(|change| pb::ApprovalRequirement {
-                resource: change.resource.clone(),
-                reason: change.reason.clone(),
-                satisfied: false,
-                approval_id: String::new(),
-            })
-            .collect();
+        let approvals_required = self.approvals_required();
         let base_revision = base.as_ref().map_or(0, |base| base.record.number);
         let plan = pb::Plan {
             plan_digest: plan_digest(&self.changes, base_revision, declared).to_string(),
@@ -167,11 +259,17 @@ impl Builder {
             changes: self.changes,
             approvals_required,
             diagnostics: self.diagnostics,
+            ..pb::Plan::default()
         };
         Planned {
             plan,
             base,
             creates: self.creates,
+            replaces: self.replaces,
+            deletes: self.deletes,
+            consents: self.consents,
+            heals: self.heals,
+            seen,
             moves: self.moves,
             updates: self.updates,
             held_back,
@@ -187,8 +285,11 @@ struct Change {
     after: Option<Digest>,
     disposition: Disposition,
     reason: String,
+    /// What changes besides the content, for people.
+    metadata_change: String,
     migration: Option<pb::Migration>,
     drift: bool,
+    affects: Vec<String>,
 }
 
 impl Change {
@@ -205,8 +306,10 @@ impl Change {
             after: after.cloned(),
             disposition: Disposition::Applied,
             reason: String::new(),
+            metadata_change: String::new(),
             migration: None,
             drift: false,
+            affects: Vec::new(),
         }
     }
 
@@ -235,13 +338,14 @@ fn plan_digest(changes: &[PlanChange], base: u64, declared: &Declared) -> Digest
     let mut lines = vec![format!("{base} {}", declared.config_digest)];
     for change in changes {
         lines.push(format!(
-            "{} {} {} {} {} {}",
+            "{} {} {} {} {} {} {}",
             change.resource,
             change.operation,
             change.before_digest,
             change.after_digest,
             change.disposition,
-            change.reason
+            change.reason,
+            change.metadata_change
         ));
         let steps = change
             .migration
@@ -252,6 +356,24 @@ fn plan_digest(changes: &[PlanChange], base: u64, declared: &Declared) -> Digest
     Digest::of_lines(lines.iter().map(String::as_str))
 }
 
+/// So much of a plan's digest names it.
+const DIGEST_MIN: usize = 8;
+
+/// Refuses a change whose caller has seen another revision; 0 is any.
+pub(crate) fn expect_revision(expected: u64, actual: u64) -> Result<()> {
+    if expected == 0 || expected == actual {
+        return Ok(());
+    }
+    let stale = omnigraph_proto::common::v1::PlanStale {
+        ledger_revision: actual,
+        ..Default::default()
+    };
+    let message = format!("the ledger is at revision {actual}, not {expected}");
+    Err(Error::new(ErrorKind::PlanStale, message)
+        .with_hint("look at what happened meanwhile, and decide again")
+        .with_stale(stale))
+}
+
 /// Refuses when the world is not the one that the caller planned for.
 pub(crate) fn check_expectations(
     planned: &Planned,
@@ -259,7 +381,9 @@ pub(crate) fn check_expectations(
     expect_revision: u64,
 ) -> Result<()> {
     let actual = planned.base_number();
-    let other_plan = !plan_digest.is_empty() && plan_digest != planned.plan.plan_digest;
+    let same_plan = plan_digest == planned.plan.plan_digest
+        || plan_digest.len() >= DIGEST_MIN && planned.plan.plan_digest.starts_with(plan_digest);
+    let other_plan = !plan_digest.is_empty() && !same_plan;
     let other_revision = expect_revision != 0 && expect_revision != actual;
     if !other_plan && !other_revision {
         return Ok(());

@@ -1,6 +1,8 @@
 //! The sidecar rules: steps × (fails, crashes) × (the same process goes on, a new leader takes
 //! over).
 
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::error::ErrorKind;
 
@@ -11,6 +13,7 @@ fn after_stop(point: Point) -> (bool, bool) {
         Point::Armed | Point::Checked => (false, true),
         Point::Acted | Point::Recorded => (true, true),
         Point::Disarmed => (true, false),
+        other => unreachable!("{other:?} is no step of a move"),
     }
 }
 
@@ -203,7 +206,12 @@ async fn a_sidecar_of_unknown_reach_stops_every_change_and_is_shown() {
 }
 
 /// The process stops at a point and never comes back.
-async fn crash(world: &World, point: Point) {
+pub(super) async fn crash(world: &World, point: Point) {
+    crash_with(world, point, shop(WIDER, COLOURS)).await;
+}
+
+/// The same in an apply of this configuration, when the point is hit for the first time.
+pub(super) async fn crash_with(world: &World, point: Point, bundle: ConfigBundle) {
     let (hit, mut seen) = mpsc::channel::<()>(1);
     let decide = move |at| {
         (at == point).then(|| {
@@ -212,7 +220,7 @@ async fn crash(world: &World, point: Point) {
         })
     };
     let dying = world.plane_with("dying", Failpoints::new(decide));
-    let running = tokio::spawn(async move { apply(&dying, shop(WIDER, COLOURS)).await });
+    let running = tokio::spawn(async move { apply(&dying, bundle).await });
     let bound = Duration::from_secs(20);
     tokio::time::timeout(bound, seen.recv())
         .await

@@ -7,15 +7,15 @@ use super::*;
 use crate::error::ErrorKind;
 
 /// A place for backups that is gone with the test.
-struct Place(std::path::PathBuf);
+pub(super) struct Place(std::path::PathBuf);
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let name = format!("omnigraph-backups-{}", ulid::Ulid::new());
         Self(std::env::temp_dir().join(name))
     }
 
-    fn uri(&self) -> &str {
+    pub(super) fn uri(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -31,7 +31,7 @@ fn id(text: &str) -> GraphId {
 }
 
 /// The URI of a backup of the shop.
-async fn backed_up(world: &World, place: &Place) -> String {
+pub(super) async fn backed_up(world: &World, place: &Place) -> String {
     let plane = world.plane("a");
     apply(&plane, shop(SCHEMA, QUERIES)).await.unwrap();
     let revision = plane.shared().ledger.newest().await.unwrap().unwrap();

@@ -3,10 +3,12 @@
 use omnigraph_policy::{Actor, Credentials};
 use omnigraph_proto::common::v1::GraphState;
 use omnigraph_proto::control::v1 as pb;
+use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::cluster_service_client::ClusterServiceClient;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterServiceServer;
 use omnigraph_proto::control::v1::replica_service_client::ReplicaServiceClient;
 use omnigraph_proto::control::v1::{fetch_revision_response, sync_request, sync_response};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -99,6 +101,7 @@ async fn in_process_calls_bring_their_actor() {
     let mut kinds = Vec::new();
     while let Some(event) = events.message().await.unwrap() {
         match event.event.unwrap() {
+            Event::Operation(_) => kinds.push("operation"),
             Event::Plan(_) => kinds.push("plan"),
             Event::Step(_) => {
                 if kinds.last() != Some(&"step") {
@@ -115,7 +118,7 @@ async fn in_process_calls_bring_their_actor() {
             }
         }
     }
-    assert_eq!(kinds, ["plan", "step", "result", "rollout"]);
+    assert_eq!(kinds, ["operation", "plan", "step", "result", "rollout"]);
     let history = client
         .list_revisions(pb::ListRevisionsRequest::default())
         .await

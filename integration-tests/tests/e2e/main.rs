@@ -2,6 +2,10 @@
 //!
 //! | module | what it shows |
 //! |---|---|
+//! | `leadership` | two control planes: `kill -9`, SIGSTOP at each step of an apply, `unlock`, a store that is away |
+//! | `operations` | an apply whose caller has gone, followed again; before and after a restart |
+//! | `plans` | plans in files, of some graphs, that are stale; what validation says of a directory |
+//! | `resources` | deletion with consent, drift, import, rollback from the terminal |
 //! | `rollout` | apply, load, change, all under steady reads; `kill -9` of the control plane; clean stop |
 //! | `embedded` | the whole round without a daemon, with exit codes and every form of output |
 //! | `up` | one process for everything, found by other commands; the same answers through each door |
@@ -12,6 +16,10 @@
 mod doors;
 mod embedded;
 mod generic;
+mod leadership;
+mod operations;
+mod plans;
+mod resources;
 mod rollout;
 mod up;
 mod writers;

@@ -71,7 +71,7 @@ async fn edit(dir: &Path, control: &mut ControlClient) -> Result<Option<u64>> {
     let declared = embedded::bundle(dir)?;
     let request = pb::PlanRequest {
         bundle: Some(declared.clone()),
-        no_refresh: false,
+        ..pb::PlanRequest::default()
     };
     let plan = control.plan(request).await?;
     let against = objections(&plan);
