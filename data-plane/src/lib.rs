@@ -9,6 +9,7 @@
 //! | `generation` | one graph, ready to serve |
 //! | `authorize` | who may do what |
 //! | `embedding` | whether its embedding provider can be used from here |
+//! | `link` | the way to a control plane: the network, or a stand-in |
 //! | [`revision_source`] | where revisions come from |
 //! | `sync` | the stream to the control plane |
 //! | `upkeep` | automatic maintenance of the graphs |
@@ -23,6 +24,7 @@
 mod authorize;
 mod embedding;
 mod generation;
+mod link;
 mod loader;
 mod options;
 mod replica;

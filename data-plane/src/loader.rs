@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use omnigraph_control_plane::serving::{PolicyText, Serving, ServingPolicy, ServingQuery};
-use omnigraph_engine::{Engine, EngineOptions, Store, StoreOptions};
+use omnigraph_engine::{Clock, Engine, EngineOptions, Store, StoreOptions};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::authorize::{self, Gate};
 use crate::generation::{Generation, build};
@@ -16,7 +16,6 @@ use crate::options::{Control, Options};
 use crate::replica::{BootError, Inner};
 use crate::revision_source::{ControlSource, RevisionSource, SourceError, StorageSource};
 use crate::state::{BUILDS_MAX, Board, Job, ReasonCode, Trouble, View};
-use crate::sync;
 
 type Views = BTreeMap<String, View<Generation>>;
 
@@ -60,8 +59,9 @@ impl Loader {
         let control = match control {
             None => None,
             Some(control) => {
-                let (channel, credential) = sync::connect(control)?;
-                Some(ControlSource::new(channel, credential, replica_id))
+                let link = inner.options.dial.dial(control)?;
+                let clock = Arc::clone(&inner.clock);
+                Some(ControlSource::new(link, clock, replica_id))
             }
         };
         if control.is_none() && engine.is_none() {
@@ -151,23 +151,25 @@ impl Loader {
     /// Runs until the replica is stopped.
     pub(crate) async fn run(mut self) {
         let stop = self.inner.stop.clone();
-        let mut look_at = Instant::now();
+        let clock = Arc::clone(&self.inner.clock);
+        let mut look_at = clock.instant();
         loop {
             self.start_builds();
             self.publish();
-            let due = self.board.next_due().map(Instant::from_std);
+            let due = self.board.next_due();
             let woken = tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
-                () = self.inner.wake.notified() => true,
-                () = tokio::time::sleep_until(look_at) => true,
                 Some(built) = self.builds.join_next(), if !self.builds.is_empty() => {
                     self.built(built);
                     false
                 }
-                () = sleep_until(due), if self.has_room() => false,
+                () = self.inner.wake.notified() => true,
+                () = clock.sleep_until(look_at) => true,
+                () = sleep_until(&clock, due), if self.has_room() => false,
             };
             if woken {
-                look_at = Instant::now() + self.look().await;
+                look_at = clock.after(self.look().await);
             }
         }
         self.builds.shutdown().await;
@@ -200,7 +202,7 @@ impl Loader {
     }
 
     async fn newest_in_time(&self) -> Result<Option<Arc<Serving>>, SourceError> {
-        match timeout(LOOK_MAX, self.newest()).await {
+        match self.inner.clock.timeout(LOOK_MAX, self.newest()).await {
             Ok(newest) => newest,
             Err(_) => Err(SourceError::Unreachable("no answer in time".to_owned())),
         }
@@ -238,7 +240,7 @@ impl Loader {
     async fn take_up(&mut self, serving: &Serving) -> Result<(), SourceError> {
         self.open_storage().await?;
         self.decide_about_server(serving).await;
-        let now = std::time::Instant::now();
+        let now = self.inner.clock.instant();
         if self.board.adopt(serving, now) {
             tracing::info!(
                 revision = serving.revision,
@@ -295,10 +297,11 @@ impl Loader {
         let Some(engine) = &self.engine else {
             return;
         };
-        for job in self.board.take_jobs(std::time::Instant::now()) {
+        for job in self.board.take_jobs(self.inner.clock.instant()) {
             let engine = engine.clone();
             let sources = self.sources.clone();
             let access = self.inner.options.access.clone();
+            let clock = Arc::clone(&self.inner.clock);
             let environment = self.inner.options.environment.clone();
             self.builds.spawn(async move {
                 let gate = match job.gate.clone() {
@@ -311,7 +314,7 @@ impl Loader {
                 };
                 let previous = job.previous.as_deref();
                 let building = build(&engine, &sources, &job.spec, previous, &environment);
-                let outcome = match timeout(BUILD_MAX, building).await {
+                let outcome = match clock.timeout(BUILD_MAX, building).await {
                     Ok(outcome) => outcome,
                     Err(_) => Err(Trouble {
                         code: ReasonCode::GraphUnreadable,
@@ -328,7 +331,7 @@ impl Loader {
             Ok(built) => built,
             Err(error) => {
                 tracing::error!(%error, "a build was lost");
-                self.board.forget_builds(std::time::Instant::now());
+                self.board.forget_builds(self.inner.clock.instant());
                 return;
             }
         };
@@ -348,7 +351,7 @@ impl Loader {
             self.board.gated(&job, gate);
         }
         self.board
-            .finished(&job, outcome, std::time::Instant::now());
+            .finished(&job, outcome, self.inner.clock.instant());
     }
 
     fn publish(&self) {
@@ -391,9 +394,9 @@ fn same(old: &Views, new: &Views) -> bool {
 }
 
 /// Never comes without a time.
-async fn sleep_until(due: Option<Instant>) {
+async fn sleep_until(clock: &Arc<dyn Clock>, due: Option<Instant>) {
     match due {
-        Some(due) => tokio::time::sleep_until(due).await,
+        Some(due) => clock.sleep_until(due).await,
         None => std::future::pending().await,
     }
 }

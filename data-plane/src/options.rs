@@ -1,12 +1,14 @@
 //! What a replica is given.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use omnigraph_engine::Engine;
+use omnigraph_engine::{Clock, Engine, SystemClock};
 use omnigraph_policy::{Actor, Credentials};
 use ulid::Ulid;
 
 use crate::embedding::Environment;
+use crate::link::{Dial, Network};
 
 /// Settings of a replica. Start from [`Options::embedded`] or [`Options::served`].
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct Options {
     pub grpc_address: String,
     /// Where other processes reach the embedded gateway; told to the control plane.
     pub http_address: String,
+    /// How control planes are reached.
+    pub(crate) dial: Arc<dyn Dial>,
 }
 
 /// The control plane that a replica follows.
@@ -107,6 +111,15 @@ impl Options {
             environment: Environment::process(),
             grpc_address: String::new(),
             http_address: String::new(),
+            dial: Arc::new(Network),
+        }
+    }
+
+    /// The clock of the storage, else the machine's.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        match &self.engine {
+            Some(engine) => Arc::clone(engine.store().clock()),
+            None => Arc::new(SystemClock::default()),
         }
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use omnigraph_engine::Clock;
 use omnigraph_gateway::Upstream;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
-use ulid::Ulid;
 
 use crate::authorize::Gate;
 use crate::generation::Generation;
@@ -34,6 +34,8 @@ pub struct Replica {
 /// What all parts of a replica share.
 pub(crate) struct Inner {
     pub(crate) options: Options,
+    /// Where time, pauses and fresh ids come from.
+    pub(crate) clock: Arc<dyn Clock>,
     /// Names this life of the replica.
     pub(crate) session_id: String,
     pub(crate) status: watch::Sender<Status>,
@@ -96,8 +98,10 @@ impl Replica {
     /// revision is loaded and at least one graph is healthy.
     pub async fn start(options: Options) -> Result<Replica, BootError> {
         let boot = options.boot;
+        let clock = options.clock();
         let inner = Arc::new(Inner {
-            session_id: Ulid::new().to_string(),
+            session_id: clock.fresh_id().to_string(),
+            clock,
             status: watch::Sender::new(Status::new(&options.access)),
             wake: Notify::new(),
             stop: CancellationToken::new(),
@@ -285,14 +289,15 @@ impl Inner {
             if !Arc::ptr_eq(&now, seen) {
                 return Some(now);
             }
-            if Instant::now() >= until {
+            if self.clock.instant() >= until {
                 return None;
             }
             self.wake.notify_one();
-            let look_again = until.min(Instant::now() + pause);
+            let look_again = until.min(self.clock.after(pause));
             tokio::select! {
+                biased;
                 changed = status.changed() => changed.ok()?,
-                () = tokio::time::sleep_until(look_again) => {
+                () = self.clock.sleep_until(look_again) => {
                     pause = (pause * 2).min(Duration::from_secs(1));
                 }
             }

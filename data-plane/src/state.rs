@@ -8,9 +8,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use omnigraph_control_plane::serving::{Serving, ServingGraph, ServingPolicy};
+use tokio::time::Instant;
 
 use crate::authorize::Gate;
 

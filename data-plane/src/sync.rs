@@ -4,20 +4,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use omnigraph_proto::control::v1::replica_service_client::ReplicaServiceClient;
+use futures::TryStreamExt as _;
+use omnigraph_engine::Clock;
 use omnigraph_proto::control::v1::{
     Draining, GraphReport, Heartbeat, Register, ReplicaGraph, SyncRequest, SyncResponse,
     sync_request, sync_response,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Status as RpcStatus, Streaming};
+use tonic::Status as RpcStatus;
+use ulid::Ulid;
 
+use crate::link::{Frames, Link};
 use crate::options::Control;
-use crate::replica::{BootError, Inner, Status};
+use crate::replica::{Inner, Status};
 use crate::service::convert::graph_state;
 
 const BACK_OFF_FIRST: Duration = Duration::from_millis(200);
@@ -29,80 +29,29 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Frames that wait to be sent.
 const FRAMES_MAX: usize = 16;
 
-/// The bearer token for the control plane.
-#[derive(Clone, Default)]
-pub struct Credential(Option<MetadataValue<Ascii>>);
-
-impl Credential {
-    fn new(token: Option<&str>) -> Option<Self> {
-        match token {
-            None => Some(Credential(None)),
-            Some(token) => {
-                let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
-                value.set_sensitive(true);
-                Some(Credential(Some(value)))
-            }
-        }
-    }
-
-    /// A request with the token.
-    pub(crate) fn attach<T>(&self, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        if let Some(token) = &self.0 {
-            request
-                .metadata_mut()
-                .insert("authorization", token.clone());
-        }
-        request
-    }
-}
-
-/// A channel to the control plane; the connection is made when it is first needed.
-pub(crate) fn connect(control: &Control) -> Result<(Channel, Credential), BootError> {
-    let refuse = |message: String| BootError {
-        code: "control_plane_address",
-        message,
-        remedy: "write host:port or grpc://host:port, and a token of visible ascii",
-    };
-    let address = control.address.as_str();
-    let uri = match address.split_once("://") {
-        None => format!("http://{address}"),
-        Some(("grpc", rest)) => format!("http://{rest}"),
-        Some(("grpcs", rest)) => format!("https://{rest}"),
-        Some(_) => address.to_owned(),
-    };
-    let endpoint = Endpoint::from_shared(uri)
-        .map_err(|error| refuse(format!("'{address}' is no control plane address: {error}")))?
-        .connect_timeout(Duration::from_secs(5))
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .keep_alive_while_idle(true);
-    let credential = Credential::new(control.token.as_deref())
-        .ok_or_else(|| refuse("the token for the control plane cannot be sent".to_owned()))?;
-    Ok((endpoint.connect_lazy(), credential))
-}
-
 /// Keeps a stream to the control plane until the replica stops.
 pub(crate) async fn follow(inner: Arc<Inner>, control: Control) {
-    let Ok((mut channel, credential)) = connect(&control) else {
+    let dial = Arc::clone(&inner.options.dial);
+    let Ok(mut link) = dial.dial(&control) else {
         return;
     };
+    let clock = Arc::clone(&inner.clock);
     let mut pause = BACK_OFF_FIRST;
     while !inner.stop.is_cancelled() {
-        let begun = Instant::now();
-        let ended = session(&inner, channel.clone(), &credential).await;
+        let begun = clock.instant();
+        let ended = session(&inner, &link).await;
         let was_connected = inner
             .status
             .send_if_modified(|status| std::mem::replace(&mut status.control_connected, false));
         match ended {
             Ok(End::Stopped) => return,
             Ok(End::Elsewhere(leader)) => {
-                let address = Control {
+                let elsewhere = Control {
                     address: leader,
-                    token: None,
+                    token: control.token.clone(),
                 };
-                if let Ok((leader, _)) = connect(&address) {
-                    channel = leader;
+                if let Ok(leader) = dial.dial(&elsewhere) {
+                    link = leader;
                 }
             }
             Err(status) => {
@@ -111,17 +60,19 @@ pub(crate) async fn follow(inner: Arc<Inner>, control: Control) {
                 } else {
                     tracing::debug!(error = status.message(), "no control plane");
                 }
-                if let Ok((configured, _)) = connect(&control) {
-                    channel = configured;
+                if let Ok(configured) = dial.dial(&control) {
+                    link = configured;
                 }
             }
         }
-        if begun.elapsed() > BACK_OFF_MAX {
+        if clock.instant() - begun > BACK_OFF_MAX {
             pause = BACK_OFF_FIRST;
         }
+        let wait = jittered(pause, clock.fresh_id());
         tokio::select! {
+            biased;
             () = inner.stop.cancelled() => return,
-            () = tokio::time::sleep(jittered(pause)) => pause = (pause * 2).min(BACK_OFF_MAX),
+            () = clock.sleep(wait) => pause = (pause * 2).min(BACK_OFF_MAX),
         }
     }
 }
@@ -133,24 +84,19 @@ enum End {
     Elsewhere(String),
 }
 
-async fn session(
-    inner: &Arc<Inner>,
-    channel: Channel,
-    credential: &Credential,
-) -> Result<End, RpcStatus> {
+async fn session(inner: &Arc<Inner>, link: &Arc<dyn Link>) -> Result<End, RpcStatus> {
     let (frames, receiver) = mpsc::channel(FRAMES_MAX);
     let mut status = inner.status.subscribe();
     let now = status.borrow_and_update().clone();
-    send(&frames, register(inner, &now)).await?;
-    let mut client = ReplicaServiceClient::new(channel);
-    let request = credential.attach(ReceiverStream::new(receiver));
+    send(&inner.clock, &frames, register(inner, &now)).await?;
+    let answer = link.sync(ReceiverStream::new(receiver));
     let answer = tokio::select! {
+        biased;
         () = inner.stop.cancelled() => return Ok(End::Stopped),
-        answer = tokio::time::timeout(SILENCE_MAX, client.sync(request)) => answer,
+        answer = inner.clock.timeout(SILENCE_MAX, answer) => answer,
     };
-    let mut answers = answer
-        .map_err(|_| RpcStatus::deadline_exceeded("the control plane did not answer"))??
-        .into_inner();
+    let mut answers =
+        answer.map_err(|_| RpcStatus::deadline_exceeded("the control plane did not answer"))??;
     let mut session = Session {
         inner,
         frames,
@@ -172,24 +118,28 @@ struct Session<'a> {
 impl Session<'_> {
     async fn run(
         &mut self,
-        answers: &mut Streaming<SyncResponse>,
+        answers: &mut Frames<SyncResponse>,
         status: &mut watch::Receiver<Status>,
     ) -> Result<End, RpcStatus> {
-        let mut heard = Instant::now();
-        let mut beat = ticker(self.heartbeat);
+        let clock = Arc::clone(&self.inner.clock);
+        let mut heard = clock.instant();
+        let mut beat_at = heard + self.heartbeat;
         loop {
             tokio::select! {
+                biased;
                 () = self.inner.stop.cancelled() => {
                     self.say_goodbye().await?;
                     return Ok(End::Stopped);
                 }
-                answer = answers.message() => {
-                    heard = Instant::now();
+                answer = answers.try_next() => {
+                    heard = clock.instant();
                     let frame = answer?.and_then(|answer| answer.frame);
                     let heartbeat = self.heartbeat;
                     match self.heed(frame)? {
                         Some(leader) => return Ok(End::Elsewhere(leader)),
-                        None if heartbeat != self.heartbeat => beat = ticker(self.heartbeat),
+                        None if heartbeat != self.heartbeat => {
+                            beat_at = clock.after(self.heartbeat);
+                        }
                         None => {}
                     }
                 }
@@ -198,8 +148,9 @@ impl Session<'_> {
                     let now = status.borrow_and_update().clone();
                     self.report(now).await?;
                 }
-                _ = beat.tick() => {
-                    if heard.elapsed() > SILENCE_MAX.max(self.heartbeat * 3) {
+                () = clock.sleep_until(beat_at) => {
+                    beat_at = clock.after(self.heartbeat);
+                    if clock.instant() - heard > SILENCE_MAX.max(self.heartbeat * 3) {
                         return Err(RpcStatus::deadline_exceeded("the control plane is silent"));
                     }
                     self.beat().await?;
@@ -255,7 +206,12 @@ impl Session<'_> {
                 revision: now.revision,
                 graphs,
             };
-            send(&self.frames, sync_request::Frame::Report(report)).await?;
+            send(
+                &self.inner.clock,
+                &self.frames,
+                sync_request::Frame::Report(report),
+            )
+            .await?;
         }
         self.reported = now;
         Ok(())
@@ -272,7 +228,12 @@ impl Session<'_> {
             revision,
             storage_reachable,
         };
-        send(&self.frames, sync_request::Frame::Heartbeat(heartbeat)).await
+        send(
+            &self.inner.clock,
+            &self.frames,
+            sync_request::Frame::Heartbeat(heartbeat),
+        )
+        .await
     }
 
     async fn say_goodbye(&self) -> Result<(), RpcStatus> {
@@ -280,14 +241,13 @@ impl Session<'_> {
             reason: "stopping".to_owned(),
             grace_ms: 0,
         };
-        send(&self.frames, sync_request::Frame::Draining(draining)).await
+        send(
+            &self.inner.clock,
+            &self.frames,
+            sync_request::Frame::Draining(draining),
+        )
+        .await
     }
-}
-
-fn ticker(every: Duration) -> tokio::time::Interval {
-    let mut ticker = tokio::time::interval_at(Instant::now() + every, every);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticker
 }
 
 fn register(inner: &Inner, status: &Status) -> sync_request::Frame {
@@ -324,18 +284,19 @@ fn replica_graphs(status: &Status) -> Vec<ReplicaGraph> {
 
 /// The control plane takes frames quickly; one that does not is as good as gone.
 async fn send(
+    clock: &Arc<dyn Clock>,
     frames: &mpsc::Sender<SyncRequest>,
     frame: sync_request::Frame,
 ) -> Result<(), RpcStatus> {
     let frame = SyncRequest { frame: Some(frame) };
-    match frames.send_timeout(frame, SILENCE_MAX).await {
-        Ok(()) => Ok(()),
-        Err(_) => Err(RpcStatus::unavailable("the control plane takes no frames")),
+    match clock.timeout(SILENCE_MAX, frames.send(frame)).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(RpcStatus::unavailable("the control plane takes no frames")),
     }
 }
 
 /// Between half and all of a pause, so that replicas do not come back in step.
-fn jittered(pause: Duration) -> Duration {
-    let random = u32::try_from(ulid::Ulid::new().random() & 0xffff).unwrap_or(0);
+fn jittered(pause: Duration, random: Ulid) -> Duration {
+    let random = u32::try_from(random.random() & 0xffff).unwrap_or(0);
     pause / 2 + pause.mul_f64(f64::from(random) / f64::from(0x1_0000_u32) / 2.0)
 }

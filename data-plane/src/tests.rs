@@ -7,6 +7,7 @@ mod policies;
 mod reclaiming;
 mod repeats;
 mod requests;
+mod simulation;
 
 use std::time::Duration;
 

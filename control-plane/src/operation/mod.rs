@@ -130,6 +130,7 @@ impl Operation {
         let mut at = 0;
         loop {
             let event = tokio::select! {
+                biased;
                 event = self.event(at) => event,
                 () = to.closed() => return,
             };

@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use omnigraph_control_plane::serving::{
     PolicyText, Serving, ServingPolicy, ServingQuery, verify_blob,
 };
-use omnigraph_proto::control::v1::replica_service_client::ReplicaServiceClient;
+use omnigraph_engine::Clock;
 use omnigraph_proto::control::v1::{
     FetchRevisionRequest, FetchRevisionResponse, ServingRevision, fetch_revision_response,
 };
 use parking_lot::Mutex;
-use tonic::Streaming;
-use tonic::transport::Channel;
 
 use super::{RevisionSource, SourceError};
-use crate::sync::Credential;
+use crate::link::{Frames, Link};
 
 /// A whole fetch takes no longer.
 const FETCH_MAX: Duration = Duration::from_secs(60);
@@ -31,8 +30,8 @@ pub struct ControlSource {
 
 struct Shared {
     replica_id: String,
-    channel: Channel,
-    credential: Credential,
+    link: Arc<dyn Link>,
+    clock: Arc<dyn Clock>,
     known: Mutex<Known>,
 }
 
@@ -45,13 +44,13 @@ struct Known {
 }
 
 impl ControlSource {
-    /// A source behind a channel.
-    pub fn new(channel: Channel, credential: Credential, replica_id: &str) -> Self {
+    /// A source behind a link.
+    pub(crate) fn new(link: Arc<dyn Link>, clock: Arc<dyn Clock>, replica_id: &str) -> Self {
         ControlSource {
             shared: Arc::new(Shared {
                 replica_id: replica_id.to_owned(),
-                channel,
-                credential,
+                link,
+                clock,
                 known: Mutex::default(),
             }),
         }
@@ -68,11 +67,8 @@ impl ControlSource {
             revision: 0,
             have_digests: self.shared.known.lock().blobs.keys().cloned().collect(),
         };
-        let mut client = ReplicaServiceClient::new(self.shared.channel.clone())
-            .max_decoding_message_size(omnigraph_gateway::MESSAGE_BYTES_MAX);
-        let request = self.shared.credential.attach(request);
-        let mut frames = match client.fetch_revision(request).await {
-            Ok(answer) => answer.into_inner(),
+        let mut frames = match self.shared.link.fetch_revision(request).await {
+            Ok(frames) => frames,
             Err(status) if status.code() == tonic::Code::NotFound => return Ok(None),
             Err(status) => return Err(unreachable(&status)),
         };
@@ -150,10 +146,8 @@ fn digests(serving: &Serving) -> impl Iterator<Item = &str> {
     queries.chain(policies.flat_map(ServingPolicy::digests))
 }
 
-async fn first(
-    frames: &mut Streaming<FetchRevisionResponse>,
-) -> Result<ServingRevision, SourceError> {
-    let message = frames.message().await.map_err(|s| unreachable(&s))?;
+async fn first(frames: &mut Frames<FetchRevisionResponse>) -> Result<ServingRevision, SourceError> {
+    let message = frames.try_next().await.map_err(|s| unreachable(&s))?;
     match message.and_then(|message| message.frame) {
         Some(fetch_revision_response::Frame::Revision(revision)) => Ok(revision),
         _ => Err(SourceError::Unreachable(
@@ -164,10 +158,10 @@ async fn first(
 
 /// The content, if the stream ends in order: nothing is loaded from one that broke off.
 async fn collect(
-    frames: &mut Streaming<FetchRevisionResponse>,
+    frames: &mut Frames<FetchRevisionResponse>,
 ) -> Result<Vec<(String, Bytes)>, SourceError> {
     let mut blobs = Vec::new();
-    while let Some(message) = frames.message().await.map_err(|s| unreachable(&s))? {
+    while let Some(message) = frames.try_next().await.map_err(|s| unreachable(&s))? {
         if let Some(fetch_revision_response::Frame::Blob(blob)) = message.frame {
             blobs.push((blob.digest, blob.content));
         }
@@ -185,7 +179,7 @@ fn unreachable(status: &tonic::Status) -> SourceError {
 #[async_trait]
 impl RevisionSource for ControlSource {
     async fn newest(&self) -> Result<Option<Arc<Serving>>, SourceError> {
-        match tokio::time::timeout(FETCH_MAX, self.fetch()).await {
+        match self.shared.clock.timeout(FETCH_MAX, self.fetch()).await {
             Ok(fetched) => fetched,
             Err(_) => Err(SourceError::Unreachable(
                 "the control plane did not answer in time".to_owned(),

@@ -112,8 +112,8 @@ fn graph(id: &str, view: &View<Generation>) -> GraphReadiness {
         served_revision: view.served.as_ref().map_or(0, |(revision, _)| *revision),
         target_revision: view.target_revision,
         attempt: view.attempt,
-        retry_at_us: view.retry_at.map_or(0, epoch_us),
-        since_us: epoch_us(view.since),
+        retry_at_us: view.retry_at.map_or(0, |at| epoch_us(at.into_std())),
+        since_us: epoch_us(view.since.into_std()),
     }
 }
 
@@ -159,6 +159,7 @@ impl HealthBoard {
             let now = status.borrow_and_update().clone();
             known = inner.health.update(&inner, &now, known).await;
             tokio::select! {
+                biased;
                 changed = status.changed() => if changed.is_err() { return },
                 () = inner.stop.cancelled() => {
                     let now = status.borrow_and_update().clone();

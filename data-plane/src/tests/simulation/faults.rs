@@ -1,0 +1,188 @@
+//! What may go wrong, and how often.
+
+use std::time::Duration;
+
+use super::rng::Rng;
+
+/// A request's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    Get,
+    Head,
+    Put,
+    List,
+    Delete,
+}
+
+impl Op {
+    fn changes(self) -> bool {
+        matches!(self, Op::Put | Op::Delete)
+    }
+}
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    /// Carried out when it reaches the store; the answer takes its time, too.
+    Answer { reach: Duration, back: Duration },
+    /// Carried out twice, as by a client library that lost the first answer.
+    Twice {
+        reach: Duration,
+        again: Duration,
+        back: Duration,
+    },
+    /// An error, and nothing is carried out.
+    Error { back: Duration },
+    /// An error; the effect comes before or after it.
+    ErrorAfter { reach: Duration, back: Duration },
+    /// Lost on the way there: the client gives up at last.
+    Silence,
+}
+
+/// What happens to the process at a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strike {
+    /// Before the request is sent; otherwise when its answer comes.
+    pub(super) before: bool,
+    /// The process stands still for so long; none: it dies.
+    pub(super) pause: Option<Duration>,
+}
+
+/// How often things go wrong in a run: of 1,000 requests, or of 1,000 moments of the chaos.
+#[derive(Clone, Debug)]
+pub(super) struct Profile {
+    pub(super) error: u64,
+    pub(super) slow: u64,
+    pub(super) late: u64,
+    pub(super) twice: u64,
+    pub(super) silence: u64,
+    /// Of the requests that change something.
+    pub(super) crash: u64,
+    pub(super) pause: u64,
+    /// Crashes, pauses and stops at no request in particular.
+    pub(super) chaos: u64,
+    /// Connections between replicas and control planes that break or fall silent.
+    pub(super) cut: u64,
+    /// Wall clocks that are wrong, and jump.
+    pub(super) skew: bool,
+    /// One graph whose storage fails for a while, and nothing else.
+    pub(super) outage: bool,
+}
+
+impl Profile {
+    /// Each seed has its own mixture: some kinds often, some never.
+    pub(super) fn of(rng: &Rng) -> Self {
+        let often = |most: u64| match rng.below(3) {
+            0 => 0,
+            1 => most / 4,
+            _ => most,
+        };
+        if rng.below(8) == 0 {
+            return Profile {
+                outage: true,
+                ..Self::calm()
+            };
+        }
+        Profile {
+            error: often(30),
+            slow: often(40),
+            late: often(30),
+            twice: often(30),
+            silence: often(10),
+            crash: often(15),
+            pause: often(20),
+            chaos: often(600),
+            cut: often(100),
+            skew: rng.below(2) == 0,
+            outage: rng.below(4) == 0,
+        }
+    }
+
+    /// Nothing goes wrong.
+    pub(super) fn calm() -> Self {
+        Profile {
+            error: 0,
+            slow: 0,
+            late: 0,
+            twice: 0,
+            silence: 0,
+            crash: 0,
+            pause: 0,
+            chaos: 0,
+            cut: 0,
+            skew: false,
+            outage: false,
+        }
+    }
+
+    /// Whether outages are all that goes wrong.
+    pub(super) fn isolates(&self) -> bool {
+        let rates = [self.error, self.slow, self.late, self.twice, self.silence];
+        let more = [self.crash, self.pause, self.chaos, self.cut];
+        self.outage && !self.skew && rates.iter().chain(&more).all(|rate| *rate == 0)
+    }
+
+    pub(super) fn fate(&self, rng: &Rng, op: Op) -> Fate {
+        let quick = || rng.between(Duration::from_micros(200), Duration::from_millis(8));
+        let long = || rng.long_tailed(Duration::from_secs(50));
+        let dice = rng.below(1000);
+        let mut bound = self.error;
+        if dice < bound {
+            return Fate::Error { back: quick() };
+        }
+        bound += self.slow;
+        if dice < bound {
+            return match rng.below(2) {
+                0 => Fate::Answer {
+                    reach: long(),
+                    back: quick(),
+                },
+                _ => Fate::Answer {
+                    reach: quick(),
+                    back: long(),
+                },
+            };
+        }
+        bound += self.silence;
+        if dice < bound {
+            return Fate::Silence;
+        }
+        if op.changes() {
+            bound += self.late;
+            if dice < bound {
+                return Fate::ErrorAfter {
+                    reach: long(),
+                    back: long(),
+                };
+            }
+            bound += self.twice;
+            if dice < bound {
+                return Fate::Twice {
+                    reach: quick(),
+                    again: quick(),
+                    back: quick(),
+                };
+            }
+        }
+        Fate::Answer {
+            reach: quick(),
+            back: quick(),
+        }
+    }
+
+    pub(super) fn strike(&self, rng: &Rng, op: Op) -> Option<Strike> {
+        let scale = if op.changes() { 1 } else { 4 };
+        let dice = rng.below(1000 * scale);
+        let pause = match dice {
+            dice if dice < self.crash => None,
+            dice if dice < self.crash + self.pause => {
+                Some(rng.long_tailed(Duration::from_secs(70)))
+            }
+            _ => return None,
+        };
+        Some(Strike {
+            before: rng.below(2) == 0,
+            pause,
+        })
+    }
+}
