@@ -45,7 +45,9 @@ impl Place {
         place.write("shop.pg", SHOP);
         place.write(
             "cluster.yaml",
-            &format!("version: 1\nmetadata:\n  name: shop\ngraphs:\n  shop:\n    schema: shop.pg\n{more}"),
+            &format!(
+                "version: 1\nmetadata:\n  name: shop\ngraphs:\n  shop:\n    schema: shop.pg\n{more}"
+            ),
         );
         match remote {
             None => place.separate(),

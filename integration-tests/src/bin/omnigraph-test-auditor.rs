@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use omnigraph_engine::{
-    Authorship, BranchName, Clock, CollectOptions, Engine, EngineOptions, FsckOptions, FsckSeverity, Graph, GraphId,
-    GraphRoot, QueryLimits, ReadOptions, Retention, Snapshot, Store, StoreOptions, SystemClock,
-    Target, WriteOptions, rows_to_json,
+    Authorship, BranchName, Clock, CollectOptions, Engine, EngineOptions, FsckOptions,
+    FsckSeverity, Graph, GraphId, GraphRoot, QueryLimits, ReadOptions, Retention, Snapshot, Store,
+    StoreOptions, SystemClock, Target, WriteOptions, rows_to_json,
 };
 use omnigraph_integration_tests::writers::SCHEMA;
 use serde_json::{Map, Value, json};

@@ -12,9 +12,11 @@ async fn python_calls_what_a_graph_offers() {
     let place = Place::shop(None, "");
     place.ctl(&["apply"]).await.ok();
     let replica = Replica::start(&place, "dp-0", None);
-    until("the replica is ready", Duration::from_secs(60), async || {
-        replica.is_ready().await.then_some(())
-    })
+    until(
+        "the replica is ready",
+        Duration::from_secs(60),
+        async || replica.is_ready().await.then_some(()),
+    )
     .await;
     let backups = place.logs().join("backups");
     let (address, backups) = (replica.grpc.to_string(), backups.display().to_string());
@@ -30,5 +32,8 @@ async fn python_calls_what_a_graph_offers() {
         String::from_utf8_lossy(&run.stdout),
         String::from_utf8_lossy(&run.stderr),
     );
-    assert!(run.status.success() && said.trim() == "OK", "{said}\n{errors}");
+    assert!(
+        run.status.success() && said.trim() == "OK",
+        "{said}\n{errors}"
+    );
 }

@@ -45,7 +45,8 @@ impl Site {
     }
 
     async fn names(&self, args: &[&str]) -> Vec<String> {
-        let source = "query q() { match { $i: Item } return { $i.name as name } order { name asc } }";
+        let source =
+            "query q() { match { $i: Item } return { $i.name as name } order { name asc } }";
         let args = [&["query", "-e", source, "--json"], args].concat();
         let read = self.ctl(&args).await.ok().json();
         let rows = read["rows"].as_array().expect("rows").iter();
@@ -62,7 +63,9 @@ fn head(change: &Value) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blobs_tags_and_checks() {
     let site = Site::new().await;
-    let picture: String = (0..4000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+    let picture: String = (0..4000)
+        .map(|n| char::from(b'a' + (n % 26) as u8))
+        .collect();
     site.server
         .put("media/large", vec![b'x'; (16 << 20) + 5])
         .await;
@@ -154,7 +157,9 @@ async fn backups_are_verified_restored_and_adopted() {
     assert_eq!(applied["converged"], true, "{applied}");
     let again = ["export", "--graph", "again"];
     assert_eq!(site.ctl(&again).await.ok().stdout, exported);
-    let blob = ["blob", "get", "node", "Item", "a", "image", "--graph", "again"];
+    let blob = [
+        "blob", "get", "node", "Item", "a", "image", "--graph", "again",
+    ];
     assert_eq!(site.ctl(&blob).await.ok().stdout, "hello");
     let branches = ["branch", "list", "--graph", "again"];
     let branches = site.ctl(&branches).await.ok().stdout;

@@ -115,7 +115,11 @@ async fn replicas_that_maintain_one_graph_at_once_lose_nothing() {
     }
     let of = |kind: &str| history.iter().filter(|c| c["kind"] == kind).count();
     assert_eq!(of("mutate"), REPLICAS * WRITES, "nothing landed twice");
-    assert!(of("maintenance") > 3, "{} of maintenance", of("maintenance"));
+    assert!(
+        of("maintenance") > 3,
+        "{} of maintenance",
+        of("maintenance")
+    );
     println!("{} commits of maintenance", of("maintenance"));
     for replica in &mut replicas {
         replica.daemon.terminate(BOUND);

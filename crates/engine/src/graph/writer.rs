@@ -69,6 +69,8 @@ pub(crate) struct Base {
     /// Whether the branch will be created by this write.
     pub(crate) forks: bool,
     place: Place,
+    /// When its head was read, by the store's clock.
+    read_at: Duration,
 }
 
 /// Where the commit goes.
@@ -264,6 +266,7 @@ impl Graph {
 
     async fn base(&self, request: &CommitRequest<'_>, state: BranchState) -> Result<Base> {
         let name = request.branch;
+        let read_at = self.store().clock().monotonic();
         let place = match (state, request.fork_from) {
             (BranchState::Living(head), _) => Place::On(head),
             (target, Some(source)) => Place::Fork {
@@ -280,6 +283,7 @@ impl Graph {
             forks: matches!(place, Place::Fork { .. }),
             snapshot,
             place,
+            read_at,
         })
     }
 
@@ -316,6 +320,12 @@ impl Graph {
                 let head = living(request.branch, state)?;
                 self.shared.commits.put(&head.commit);
                 if base.forks {
+                    // A branch that did not live was told of no collection.
+                    if self.slept_since(base.read_at) {
+                        self.withdraw(request.branch, &head, &request.options.by)
+                            .await?;
+                        return Err(too_late(request.branch));
+                    }
                     self.shared.branches.mark_live(request.branch).await;
                 }
                 return Ok(Landing::Landed(head.commit));
@@ -461,6 +471,16 @@ fn outcome_unknown(branch: &BranchName, until: Instant) -> Error {
         ),
     )
     .with_hint("with an idempotency key, repeat it; without one, look at the branch's commits first")
+}
+
+fn too_late(branch: &BranchName) -> Error {
+    Error::new(
+        ErrorKind::WriteConflict,
+        format!(
+            "the write took more than half a day, so that its files may have been collected: branch '{branch}' was withdrawn"
+        ),
+    )
+    .with_hint("repeat it")
 }
 
 fn deadline(branch: &BranchName) -> Error {

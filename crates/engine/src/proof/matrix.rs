@@ -139,6 +139,7 @@ impl Operation {
 
 /// Runs the whole matrix of one operation on forks of its seed.
 pub(super) async fn check(name: &str, operation: &Operation) {
+    let began = std::time::Instant::now();
     let before = operation.seed.state().await;
     let (writes, after) = undisturbed(name, operation).await;
     assert!(writes > 0, "{name}: writes nothing");
@@ -164,6 +165,7 @@ pub(super) async fn check(name: &str, operation: &Operation) {
         let faults = pair(&mut dice, writes);
         case.check(faults).await;
     }
+    println!("{name}: {writes} writes, {:?}", began.elapsed());
 }
 
 /// Two faults, the first of which the process survives. What it does after the first one may be
@@ -241,10 +243,12 @@ impl Case<'_> {
 }
 
 /// Runs an operation under every fault and then again, twice, in a fresh process: it has to have
-/// happened once, so that `main` has one commit more.
+/// happened once, so that `main` has as many commits as after one run.
 pub(super) async fn repeated(name: &str, operation: &Operation) {
-    let commits = operation.seed.history().await + 1;
     let (writes, after) = undisturbed(name, operation).await;
+    let once = operation.seed.fork().await;
+    (operation.run)(&once).await.unwrap();
+    let commits = once.history().await;
     for at in 0..writes {
         for trouble in TROUBLES {
             let case = format!("{name}: write {at} of {writes}, {trouble:?}");

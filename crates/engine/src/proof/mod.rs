@@ -8,6 +8,7 @@
 //! | `operations` | the operations of the matrix |
 //! | `doors` | every public operation is in the matrix, or only reads |
 //! | `reads` | what only reads writes nothing |
+//! | `rules` | the rules of the storage protocol, and the tests that break simpler ones |
 //! | `model` | random operations against a model |
 //! | `flat` | request counts over long histories and many types |
 //! | `dice` | seeds that are handed in |
@@ -19,4 +20,5 @@ mod matrix;
 mod model;
 mod operations;
 mod reads;
+mod rules;
 mod world;

@@ -14,7 +14,7 @@ mod schemas;
 mod upkeep;
 mod writes;
 
-use super::matrix::{Operation, check, repeated};
+use super::matrix::{check, repeated};
 use super::world::{SCHEMA, World};
 use crate::graph::{BranchName, Graph, WriteOptions};
 use crate::write::LoadMode;
