@@ -1,4 +1,4 @@
-//! A copy of the shipped example, and the daemons that serve it.
+//! A copy of the shipped example or a small graph, and the daemons that serve it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,33 +8,69 @@ use serde_json::{Value, json};
 use crate::cli::{Run, omnigraphctl};
 use crate::process::Daemon;
 
-/// A temporary place with the example's declarations, a storage root and the daemons' logs.
+/// The schema of a small graph, whose items have images.
+const SHOP: &str = "
+node Item { name: String @key  size: I32?  image: Blob? }
+edge Needs: Item -> Item { @key(src, dst) }
+";
+
+/// A temporary place with declarations, a storage root and the daemons' logs.
 pub struct Place {
     dir: tempfile::TempDir,
+    /// Where the storage is, if not beside the declarations.
+    remote: Option<String>,
 }
 
 impl Place {
     /// The example with a storage root of its own.
     pub fn new() -> Place {
         let place = Place::declared();
-        let storage = place.storage();
-        std::fs::create_dir(&storage).expect("a storage root");
-        place.edit("cluster.yaml", |text| {
-            format!("{text}storage: {}\n", storage.display())
-        });
+        place.separate();
         place
     }
 
     /// The example as it is shipped: its directory is its storage root.
     pub fn declared() -> Place {
+        let place = Place::empty(None);
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/debian");
+        copy(&example, &place.config());
+        place
+    }
+
+    /// A graph `shop` without data, on a storage root of its own: a directory, or that URI. `more`
+    /// goes into the graph's declaration.
+    pub fn shop(remote: Option<String>, more: &str) -> Place {
+        let place = Place::empty(remote.clone());
+        std::fs::create_dir_all(place.config()).expect("a directory can be made");
+        place.write("shop.pg", SHOP);
+        place.write(
+            "cluster.yaml",
+            &format!(
+                "version: 1\nmetadata:\n  name: shop\ngraphs:\n  shop:\n    schema: shop.pg\n{more}"
+            ),
+        );
+        match remote {
+            None => place.separate(),
+            Some(uri) => place.edit("cluster.yaml", |text| format!("{text}storage: {uri}\n")),
+        }
+        place
+    }
+
+    fn empty(remote: Option<String>) -> Place {
         let dir = tempfile::Builder::new()
             .prefix("omnigraph-e2e-")
             .tempdir()
             .expect("a directory");
-        let place = Place { dir };
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/debian");
-        copy(&example, &place.config());
-        place
+        Place { dir, remote }
+    }
+
+    /// Puts the storage root beside the declarations.
+    fn separate(&self) {
+        let storage = self.storage();
+        std::fs::create_dir(&storage).expect("a storage root");
+        self.edit("cluster.yaml", |text| {
+            format!("{text}storage: {}\n", storage.display())
+        });
     }
 
     /// The directory of declarations.
@@ -42,9 +78,21 @@ impl Place {
         self.dir.path().join("debian")
     }
 
-    /// Where daemons and `--cluster` find the storage.
+    /// Where daemons and `--cluster` find the storage, where it is local.
     pub fn storage(&self) -> PathBuf {
         self.dir.path().join("storage")
+    }
+
+    /// The storage root, wherever it is.
+    pub fn root(&self) -> String {
+        let local = self.storage();
+        let local = local.to_str().expect("a temporary path is UTF-8");
+        self.remote.clone().unwrap_or_else(|| local.to_owned())
+    }
+
+    /// Writes a declared file.
+    pub fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.config().join(file), text).expect("a declared file can be written");
     }
 
     /// Where daemons log.
@@ -63,7 +111,7 @@ impl Place {
         let text = std::fs::read_to_string(&path).expect("a declared file");
         let changed = change(&text);
         assert_ne!(text, changed, "the edit of {file} changes nothing");
-        std::fs::write(&path, changed).expect("a declared file can be written");
+        self.write(file, &changed);
     }
 
     /// Adds an optional text property to Package.
@@ -110,11 +158,10 @@ fn copy(from: &Path, to: &Path) {
 
 /// A control plane on the storage of a place.
 pub fn control_plane(place: &Place, name: &str, bind: &str, env: &[(&str, &str)]) -> Daemon {
-    let storage = place.storage();
-    let storage = storage.to_str().expect("a temporary path is UTF-8");
+    let storage = place.root();
     let args = [
         "--cluster",
-        storage,
+        &storage,
         "--grpc-bind",
         bind,
         "--unauthenticated",
@@ -143,10 +190,9 @@ impl Replica {
         more: &[&str],
         env: &[(&str, &str)],
     ) -> Replica {
-        let storage = place.storage();
-        let storage = storage.to_str().expect("a temporary path is UTF-8");
+        let storage = place.root();
         let control = control.map(|address| format!("grpc://{address}"));
-        let mut args = vec!["--cluster", storage, "--replica-id", name];
+        let mut args = vec!["--cluster", &storage, "--replica-id", name];
         args.extend(more);
         args.extend(["--bind", "127.0.0.1:0", "--grpc-bind", "127.0.0.1:0"]);
         if let Some(control) = &control {

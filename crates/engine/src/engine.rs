@@ -17,6 +17,8 @@ use crate::table::Tables;
 /// Bytes that Lance may keep of indexes and of file metadata.
 const LANCE_INDEX_CACHE: usize = 256 << 20;
 const LANCE_METADATA_CACHE: usize = 128 << 20;
+/// How often an object that only we write is put before its outcome counts as unknown.
+const PUT_TRIES: u32 = 3;
 /// Checked queries that are kept.
 const PLANS: usize = 1024;
 
@@ -162,7 +164,6 @@ impl Engine {
         let schemas = schema_of(&self.shared.store, &root);
         let schema = schemas.put(schema_source, catalog).await?;
         let now = self.shared.store.clock().now_micros();
-        self.put_graph_file(&root, now).await?;
         let commit_id = CommitId(self.shared.store.clock().fresh_id());
         let first = model::Commit {
             id: commit_id,
@@ -183,6 +184,8 @@ impl Engine {
         };
         let graph = Graph::new(self.shared.clone(), root.clone());
         graph.begin(first, by).await?;
+        // Last: without it there is no graph, and what was begun is removed some time.
+        self.put_graph_file(&root, now).await?;
         Ok(root)
     }
 
@@ -259,20 +262,43 @@ impl Engine {
         };
         let bytes = serde_json::to_vec(&file)
             .map_err(|error| Error::internal("graph.json cannot be written").with_source(error))?;
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
         let path = self
             .shared
             .store
             .path(&format!("{}/graph.json", root.path()));
-        self.shared
-            .store
-            .object_store()
-            .put_opts(&path, PutPayload::from(bytes), options)
-            .await?;
-        Ok(())
+        self.put_once(&path, bytes).await
+    }
+
+    /// Creates an object that only we would write. After an answer that leaves it open, the object
+    /// itself tells; not found is no answer, because the first put may still land.
+    async fn put_once(&self, path: &object_store::path::Path, bytes: Vec<u8>) -> Result<()> {
+        let objects = self.shared.store.object_store();
+        let bytes = bytes::Bytes::from(bytes);
+        let mut tries = 1;
+        loop {
+            let options = PutOptions {
+                mode: PutMode::Create,
+                ..PutOptions::default()
+            };
+            let put = objects.put_opts(path, PutPayload::from(bytes.clone()), options);
+            let Err(error) = put.await else {
+                return Ok(());
+            };
+            let found = match objects.get(path).await {
+                Ok(found) => found.bytes().await.ok(),
+                Err(_) => None,
+            };
+            match found {
+                Some(found) if found == bytes => return Ok(()),
+                None if tries < PUT_TRIES => tries += 1,
+                Some(_) | None => {
+                    let message = format!(
+                        "outcome unknown: the object store did not say whether {path} was written"
+                    );
+                    return Err(Error::new(ErrorKind::Unavailable, message).with_source(error));
+                }
+            }
+        }
     }
 }
 

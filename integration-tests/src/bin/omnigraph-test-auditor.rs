@@ -3,12 +3,16 @@
 //!
 //! `create ROOT BRANCH…` says the graph's incarnation. `tell ROOT INCARNATION BRANCH` says one JSON
 //! object: the history, the rows of each type, the counter, the seats. `check ROOT INCARNATION` says
-//! what a full check finds wrong: nothing.
+//! what a full check finds wrong: nothing. `collect ROOT INCARNATION KEEP HOURS` collects as if it
+//! were so many hours later, and says one JSON object.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use omnigraph_engine::{
-    Authorship, BranchName, Engine, EngineOptions, FsckOptions, FsckSeverity, Graph, GraphId,
-    GraphRoot, QueryLimits, ReadOptions, Snapshot, Store, StoreOptions, Target, WriteOptions,
-    rows_to_json,
+    Authorship, BranchName, Clock, CollectOptions, Engine, EngineOptions, FsckOptions,
+    FsckSeverity, Graph, GraphId, GraphRoot, QueryLimits, ReadOptions, Retention, Snapshot, Store,
+    StoreOptions, SystemClock, Target, WriteOptions, rows_to_json,
 };
 use omnigraph_integration_tests::writers::SCHEMA;
 use serde_json::{Map, Value, json};
@@ -21,8 +25,11 @@ async fn main() {
         ["create", root, branches @ ..] => create(root, branches).await,
         ["tell", root, incarnation, branch] => tell(root, incarnation, branch).await,
         ["check", root, incarnation] => check(root, incarnation).await,
+        ["collect", root, incarnation, keep, hours] => {
+            collect(root, incarnation, keep, hours).await;
+        }
         _ => panic!(
-            "usage: omnigraph-test-auditor create ROOT BRANCH… | tell ROOT INCARNATION BRANCH | check ROOT INCARNATION"
+            "usage: omnigraph-test-auditor create ROOT BRANCH… | tell ROOT INCARNATION BRANCH | check ROOT INCARNATION | collect ROOT INCARNATION KEEP HOURS"
         ),
     }
 }
@@ -62,6 +69,53 @@ fn at(incarnation: &str) -> GraphRoot {
         id: graph_id(),
         incarnation: incarnation.parse().expect("an incarnation"),
     }
+}
+
+/// The system's clock, some hours ahead.
+#[derive(Debug)]
+struct Ahead {
+    clock: SystemClock,
+    by: Duration,
+}
+
+impl Clock for Ahead {
+    fn now_micros(&self) -> i64 {
+        let by = i64::try_from(self.by.as_micros()).expect("some hours");
+        self.clock.now_micros() + by
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic() + self.by
+    }
+}
+
+async fn collect(root: &str, incarnation: &str, keep: &str, hours: &str) {
+    let hours: u64 = hours.parse().expect("a number");
+    let clock = Ahead {
+        clock: SystemClock::default(),
+        by: Duration::from_secs(hours * 3600),
+    };
+    let options = StoreOptions {
+        clock: Arc::new(clock),
+        ..StoreOptions::default()
+    };
+    let store = Store::open(root, options).await.expect("a storage root");
+    let engine = Engine::new(store, EngineOptions::default());
+    let graph = engine.open_graph(&at(incarnation)).await.expect("a graph");
+    let options = CollectOptions {
+        retention: Retention {
+            commits: Some(keep.parse().expect("a number")),
+            age: None,
+        },
+        ..CollectOptions::default()
+    };
+    let done = graph.collect(&options).await.expect("a collection");
+    let told = json!({
+        "condemned": done.condemned.objects,
+        "removed": done.removed.objects,
+        "log_entries": done.log_entries,
+    });
+    println!("{told}");
 }
 
 async fn check(root: &str, incarnation: &str) {

@@ -31,6 +31,7 @@ impl Graph {
         from: &Target,
         by: &Authorship,
     ) -> Result<BranchInfo> {
+        let begun = self.store().clock().monotonic();
         let (base, commit) = match from {
             Target::Branch(source) => {
                 let head = self.shared.branches.head(source).await?;
@@ -76,7 +77,7 @@ impl Graph {
             {
                 Appended::Landed(BranchState::Living(head)) => {
                     self.shared.branches.mark_live(name).await;
-                    if old {
+                    if old || self.slept_since(begun) {
                         self.withdraw_if_reclaimed(name, &head, &commit, by).await?;
                     }
                     return Ok(BranchInfo::of(name, &head));
@@ -89,9 +90,10 @@ impl Graph {
         }
     }
 
-    /// A head is kept for a day after it was one. An older commit may have been reclaimed between
-    /// the look at it and the append, so that it is looked at again: then the branch is withdrawn,
-    /// because what it stands on may be gone in a day.
+    /// A head is kept for a day after it was one. An older commit, or one whose head was read before
+    /// this machine slept, may have been reclaimed between the look at it and the append, so that it
+    /// is looked at again: then the branch is withdrawn, because what it stands on may be gone in a
+    /// day.
     async fn withdraw_if_reclaimed(
         &self,
         name: &BranchName,
@@ -99,20 +101,51 @@ impl Graph {
         base: &Commit,
         by: &Authorship,
     ) -> Result<()> {
-        let Err(reclaimed) = self.refuse_reclaimed(base).await else {
-            return Ok(());
-        };
-        let event = BranchEvent::Deleted {
-            incarnation: head.incarnation,
-            last: head.at.clone(),
-            control_epoch: head.control_epoch,
-            actor: by.actor.clone(),
-            created_at: self.store().clock().now_micros(),
-        };
-        self.append_event(name, Some(head.seq), event, append_deadline())
-            .await?;
+        match self.refuse_reclaimed(base).await {
+            Ok(()) => Ok(()),
+            Err(reclaimed) => {
+                self.withdraw(name, head, by).await?;
+                Err(reclaimed)
+            }
+        }
+    }
+
+    /// Whether what was read then may be condemned by now, with time to spare for an answer.
+    pub(super) fn slept_since(&self, then: std::time::Duration) -> bool {
+        let now = self.store().clock().monotonic();
+        now.saturating_sub(then) > super::collect::GRACE / 2
+    }
+
+    /// Ends a branch that was just made and must not be.
+    pub(super) async fn withdraw(
+        &self,
+        name: &BranchName,
+        made: &Head,
+        by: &Authorship,
+    ) -> Result<()> {
+        let mut head = made.clone();
+        while head.incarnation == made.incarnation {
+            let event = BranchEvent::Deleted {
+                incarnation: head.incarnation,
+                last: head.at.clone(),
+                control_epoch: head.control_epoch,
+                actor: by.actor.clone(),
+                created_at: self.store().clock().now_micros(),
+            };
+            let appended = self
+                .append_event(name, Some(head.seq), event, append_deadline())
+                .await?;
+            if matches!(appended, Appended::Landed(_)) {
+                break;
+            }
+            // Somebody was faster, and builds on what it must not.
+            match self.shared.branches.state(name).await? {
+                BranchState::Living(moved) => head = moved,
+                BranchState::Absent | BranchState::Deleted { .. } => break,
+            }
+        }
         self.shared.branches.unmark_live(name).await;
-        Err(reclaimed)
+        Ok(())
     }
 
     /// Ends a branch. Its history stays reachable where others inherited it.

@@ -88,6 +88,8 @@ pub(crate) struct Base {
     /// Whether the write may give up its turn.
     pub(crate) may_yield: bool,
     place: Place,
+    /// When its head was read, by the store's clock.
+    read_at: Duration,
 }
 
 /// Where the commit goes.
@@ -348,6 +350,7 @@ impl Graph {
 
     async fn base(&self, request: &CommitRequest<'_>, state: BranchState) -> Result<Base> {
         let name = request.branch;
+        let read_at = self.store().clock().monotonic();
         let place = match (state, request.fork_from) {
             (BranchState::Living(head), _) => Place::On(head),
             (target, Some(source)) => Place::Fork {
@@ -365,6 +368,7 @@ impl Graph {
             may_yield: false,
             snapshot,
             place,
+            read_at,
         })
     }
 
@@ -402,6 +406,12 @@ impl Graph {
                 let head = living(request.branch, state)?;
                 self.shared.commits.put(&head.commit);
                 if base.forks {
+                    // A branch that did not live was told of no collection.
+                    if self.slept_since(base.read_at) {
+                        self.withdraw(request.branch, &head, &request.options.by)
+                            .await?;
+                        return Err(too_late(request.branch));
+                    }
                     self.shared.branches.mark_live(request.branch).await;
                 }
                 return Ok(Landing::Landed(head.commit));
@@ -558,6 +568,16 @@ fn outcome_unknown(branch: &BranchName, late: bool) -> Error {
         ),
     )
     .with_hint("with an idempotency key, repeat it; without one, look at the branch's commits first")
+}
+
+fn too_late(branch: &BranchName) -> Error {
+    Error::new(
+        ErrorKind::WriteConflict,
+        format!(
+            "the write took more than half a day, so that its files may have been collected: branch '{branch}' was withdrawn"
+        ),
+    )
+    .with_hint("repeat it")
 }
 
 fn deadline(branch: &BranchName) -> Error {

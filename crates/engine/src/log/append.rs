@@ -61,7 +61,7 @@ impl<T: Entry> Log<T> {
     }
 
     /// Finds out whether the entry `id` landed at `seq`, and makes sure that it never will if it
-    /// has not: a void takes the place. Two requests as a rule. `seq` must be the position of an
+    /// has not: a void takes the place. Three requests as a rule. `seq` must be the position of an
     /// append that was tried, so that its predecessor exists.
     pub async fn settle(
         &self,
@@ -82,8 +82,9 @@ impl<T: Entry> Log<T> {
                 }
             }
         };
-        // The append may be as old as one likes: what was at its place may be truncated.
-        if settled == Settled::Excluded && seq > Seq::FIRST {
+        // The append may be as old as one likes: what was at its place may be truncated, and what
+        // is there now may lie in the hole, where nobody reads it.
+        if seq > Seq::FIRST {
             self.refuse_below_floor(seq).await?;
         }
         Ok(settled)

@@ -14,7 +14,7 @@ use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use parking_lot::Mutex;
 
@@ -111,6 +111,18 @@ impl FaultStore {
         }
     }
 
+    /// The same clock and the same ages of objects over a copy of the store; no faults.
+    pub(crate) fn fork(&self, inner: Arc<dyn ObjectStore>) -> Self {
+        let forked = Self::new(inner);
+        *forked.shared.shift.lock() = *self.shared.shift.lock();
+        forked
+            .shared
+            .shifts
+            .lock()
+            .clone_from(&self.shared.shifts.lock());
+        forked
+    }
+
     /// The next request of this kind to a path that contains `path_part` suffers `fault`.
     pub(crate) fn on(&self, op: Op, path_part: &str, fault: Fault) {
         self.on_nth(op, path_part, 0, fault);
@@ -162,6 +174,13 @@ impl FaultStore {
         counts
     }
 
+    /// Requests since the last call to this or to [`FaultStore::take_counts`] that change the store.
+    pub(crate) fn take_writes(&self) -> usize {
+        let counts = self.take_counts();
+        let writes = counts.iter().filter(|(op, _)| op.changes());
+        writes.map(|(_, count)| *count as usize).sum()
+    }
+
     /// Objects put from now on are younger by so much.
     pub(crate) fn advance(&self, by: Duration) {
         *self.shared.shift.lock() += by;
@@ -183,6 +202,12 @@ impl FaultStore {
             rule.skip -= 1;
         }
         hit.map(|index| rules.remove(index).fault)
+    }
+
+    /// Notes when an object was put.
+    fn stamp(&self, path: &Path) {
+        let shift = *self.shared.shift.lock();
+        self.shared.shifts.lock().insert(path.clone(), shift);
     }
 
     fn restamp(&self, mut meta: ObjectMeta) -> ObjectMeta {
@@ -282,8 +307,7 @@ impl ObjectStore for FaultStore {
             let (payload, opts) = (payload.clone(), opts.clone());
             async move {
                 let put = store.shared.inner.put_opts(&path, payload, opts).await?;
-                let shift = *store.shared.shift.lock();
-                store.shared.shifts.lock().insert(path, shift);
+                store.stamp(&path);
                 Ok(put)
             }
             .boxed()
@@ -296,10 +320,21 @@ impl ObjectStore for FaultStore {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.take(Op::Put, location);
-        let shift = *self.shared.shift.lock();
-        self.shared.shifts.lock().insert(location.clone(), shift);
-        self.shared.inner.put_multipart_opts(location, opts).await
+        let fault = self.take(Op::Put, location);
+        let send = || {
+            let (store, path, opts) = (self.clone(), location.clone(), opts.clone());
+            async move {
+                let inner = store.shared.inner.put_multipart_opts(&path, opts).await?;
+                let upload = FaultUpload {
+                    store,
+                    path,
+                    inner: Arc::new(Mutex::new(Some(inner))),
+                };
+                Ok(Box::new(upload) as Box<dyn MultipartUpload>)
+            }
+            .boxed()
+        };
+        self.request(fault, location, missing, send).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -355,13 +390,111 @@ impl ObjectStore for FaultStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.take(Op::List, &prefix.cloned().unwrap_or_default());
-        self.shared.inner.list_with_delimiter(prefix).await
+        let path = prefix.cloned().unwrap_or_default();
+        let fault = self.take(Op::List, &path);
+        let send = || {
+            let (store, prefix) = (self.clone(), prefix.cloned());
+            async move {
+                let inner = &store.shared.inner;
+                inner.list_with_delimiter(prefix.as_ref()).await
+            }
+            .boxed()
+        };
+        self.request(fault, &path, missing, send).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.take(Op::Copy, to);
-        self.shared.inner.copy_opts(from, to, options).await
+        let fault = self.take(Op::Copy, to);
+        let send = || {
+            let (store, from, to) = (self.clone(), from.clone(), to.clone());
+            let options = options.clone();
+            async move {
+                store.shared.inner.copy_opts(&from, &to, options).await?;
+                store.stamp(&to);
+                Ok(())
+            }
+            .boxed()
+        };
+        self.request(fault, to, exists, send).await
+    }
+}
+
+/// An object that comes in parts. Each part is a request, and so is the end, which alone makes the
+/// object appear.
+struct FaultUpload {
+    store: FaultStore,
+    path: Path,
+    /// Gone once it was ended.
+    inner: Arc<Mutex<Option<Box<dyn MultipartUpload>>>>,
+}
+
+impl fmt::Debug for FaultUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FaultUpload({})", self.path)
+    }
+}
+
+fn ended() -> object_store::Error {
+    object_store::Error::Generic {
+        store: "fault",
+        source: "the upload was ended already".into(),
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for FaultUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let fault = self.store.take(Op::Put, &self.path);
+        let never_sent = matches!(
+            fault,
+            Some(Fault::FailBefore | Fault::Late | Fault::Hang | Fault::Deny)
+        );
+        // The order of the calls is that of the parts, so it is sent now, or never.
+        let sent = match (never_sent, self.inner.lock().as_mut()) {
+            (true, _) => None,
+            (false, Some(upload)) => Some(upload.put_part(data)),
+            (false, None) => return futures::future::ready(Err(ended())).boxed(),
+        };
+        async move {
+            let answer = match sent {
+                Some(sent) => sent.await,
+                None => Err(failed()),
+            };
+            match fault {
+                Some(Fault::FailAfter) => Err(failed()),
+                Some(Fault::Hang) => futures::future::pending().await,
+                Some(Fault::Before(hook) | Fault::After(hook)) => {
+                    hook().await;
+                    answer
+                }
+                _ => answer,
+            }
+        }
+        .boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let fault = self.store.take(Op::Put, &self.path);
+        let send = || {
+            let (store, path) = (self.store.clone(), self.path.clone());
+            let inner = Arc::clone(&self.inner);
+            async move {
+                let upload = inner.lock().take();
+                let put = upload.ok_or_else(ended)?.complete().await?;
+                store.stamp(&path);
+                Ok(put)
+            }
+            .boxed()
+        };
+        self.store.request(fault, &self.path, exists, send).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        let upload = self.inner.lock().take();
+        match upload {
+            Some(mut upload) => upload.abort().await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -400,6 +533,14 @@ pub(crate) struct TestClock {
 }
 
 impl TestClock {
+    /// Another clock that shows the same.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            wall: AtomicI64::new(self.wall.load(Ordering::SeqCst)),
+            monotonic: AtomicU64::new(self.monotonic.load(Ordering::SeqCst)),
+        }
+    }
+
     pub(crate) fn advance(&self, by: Duration) {
         let micros = by.as_micros() as u64;
         self.monotonic.fetch_add(micros, Ordering::SeqCst);

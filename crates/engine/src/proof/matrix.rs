@@ -1,15 +1,26 @@
 //! One operation, every durable write of it, every fault: afterwards the graph is exactly as before
 //! or exactly as after, sound, and can be written to; an operation that was acknowledged has
-//! happened, and one that failed has not, unless it said that it does not know.
+//! happened, and one that failed has not, unless it said that it does not know. Two collections
+//! then remove what is left over and nothing else.
+//!
+//! Beside every single fault, some pairs of faults are tried, which a seeded generator chooses:
+//! `OMNIGRAPH_TEST_SEED` chooses others, `OMNIGRAPH_PROOF_PAIRS` more (0 for none).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::dice::{Dice, number, seed};
 use super::world::{State, World};
 use crate::error::Result;
-use crate::graph::Graph;
 use crate::log::fault::{Fault, hook};
+
+/// Pairs of faults that are tried for each operation, where the environment does not say otherwise.
+const PAIRS: usize = 6;
 
 /// How one write fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +46,19 @@ const TROUBLES: [Trouble; 5] = [
 ];
 
 impl Trouble {
-    fn fault(self) -> Fault {
+    /// A crash says so when it comes.
+    fn fault(self, died: &Arc<AtomicBool>) -> Fault {
+        let died = Arc::clone(died);
+        let death = hook(async move {
+            died.store(true, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        });
         match self {
             Self::Before => Fault::FailBefore,
             Self::After => Fault::FailAfter,
             Self::Late => Fault::Late,
-            Self::CrashBefore => Fault::Hang,
-            Self::CrashAfter => Fault::After(hook(std::future::pending())),
+            Self::CrashBefore => Fault::Before(death),
+            Self::CrashAfter => Fault::After(death),
         }
     }
 
@@ -50,101 +67,230 @@ impl Trouble {
     }
 }
 
-/// Runs on a graph that was prepared for it.
-pub(super) type Run = fn(Graph) -> BoxFuture<'static, Result<()>>;
+/// Faults of one run, each with the number of the write that suffers it.
+type Faults = Vec<(usize, Trouble)>;
 
-/// What a run under a fault ended with.
+/// Begins an operation on a world that was prepared for it.
+pub(super) type Run = Arc<dyn Fn(&World) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// What has to hold afterwards beside what holds for every operation.
+pub(super) type Then = fn(World, String) -> BoxFuture<'static, World>;
+
+/// States that are legal beside those before and after.
+pub(super) enum Between {
+    /// There is none: the operation is one step.
+    Nothing,
+    /// These.
+    States(Vec<State>),
+    /// Part of what was there before has ended.
+    PartOfBefore,
+}
+
+/// What a run under faults ended with.
 enum Ended {
     Acknowledged,
     Failed(String),
     Killed,
 }
 
-/// An operation and what may be seen of it.
+/// An operation, what it runs on, and what may be seen of it.
 pub(super) struct Operation {
-    pub(super) name: &'static str,
+    pub(super) seed: World,
     pub(super) run: Run,
-    /// States between before and after that are legal: the operation is several commits.
-    pub(super) between: Vec<State>,
+    pub(super) between: Between,
+    pub(super) then: Option<Then>,
+    /// It ends the graph, so that nothing can be written to it afterwards.
+    pub(super) is_end: bool,
 }
 
-/// Runs the whole matrix of one operation on forks of `seed`. Gives the number of cases.
-pub(super) async fn check(seed: &World, operation: &Operation) -> usize {
-    let before = seed.state().await;
-    let (writes, after) = undisturbed(seed, operation).await;
-    assert!(writes > 0, "{}: writes nothing", operation.name);
+impl Operation {
+    /// An operation that is one step and leaves a graph that lives on.
+    pub(super) fn new<F>(seed: World, run: impl Fn(&World) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        Self {
+            seed,
+            run: Arc::new(move |world| run(world).boxed()),
+            between: Between::Nothing,
+            then: None,
+            is_end: false,
+        }
+    }
+
+    pub(super) fn between(self, between: Between) -> Self {
+        Self { between, ..self }
+    }
+
+    pub(super) fn then(self, then: Then) -> Self {
+        Self {
+            then: Some(then),
+            ..self
+        }
+    }
+
+    pub(super) fn ends_the_graph(self) -> Self {
+        Self {
+            is_end: true,
+            ..self
+        }
+    }
+}
+
+/// Runs the whole matrix of one operation on forks of its seed.
+pub(super) async fn check(name: &str, operation: &Operation) {
+    let began = std::time::Instant::now();
+    let before = operation.seed.state().await;
+    let (writes, after) = undisturbed(name, operation).await;
+    assert!(writes > 0, "{name}: writes nothing");
+    let case = Case {
+        name,
+        writes,
+        before: &before,
+        after: &after,
+        operation,
+    };
     let mut seen = BTreeSet::new();
-    let mut cases = 0;
     for at in 0..writes {
         for trouble in TROUBLES {
-            let case = format!("{}: write {at} of {writes}, {trouble:?}", operation.name);
-            let world = seed.fork().await;
-            let ended = run_under(&world, operation.run, at, trouble).await;
-            let world = world.reopen().await;
-            let state = world.state().await;
-            let landed = verdict(&case, &state, &before, &after, operation, &ended);
-            seen.insert(landed);
-            sound(&world, &case).await;
-            writable(&world, &case).await;
-            if trouble == Trouble::CrashAfter {
-                collectable(&world, &case).await;
-            }
-            cases += 1;
+            seen.insert(case.check(vec![(at, trouble)]).await);
         }
     }
     if before != after {
-        assert_eq!(
-            seen.len(),
-            2,
-            "{}: no fault made a difference",
-            operation.name
-        );
+        assert_eq!(seen.len(), 2, "{name}: no fault made a difference");
     }
-    cases
+    let seed = seed();
+    let mut dice = Dice::new(seed, name);
+    for _ in 0..number("OMNIGRAPH_PROOF_PAIRS", PAIRS) {
+        let faults = pair(&mut dice, writes);
+        case.check(faults).await;
+    }
+    println!("{name}: {writes} writes, {:?}", began.elapsed());
 }
 
-/// Runs an operation under every fault and then again, twice, in a fresh process: `verdict` gets the
-/// number of commits of `main` afterwards.
-pub(super) async fn repeated(seed: &World, run: Run, verdict: impl Fn(usize)) {
-    let operation = Operation {
-        name: "repeated",
-        run,
-        between: Vec::new(),
-    };
-    let (writes, after) = undisturbed(seed, &operation).await;
+/// Two faults, the first of which the process survives. What it does after the first one may be
+/// more than it would have done, so the second may lie behind the last write.
+fn pair(dice: &mut Dice, writes: usize) -> Faults {
+    let survived = [Trouble::Before, Trouble::After, Trouble::Late];
+    let first = dice.below(writes);
+    let second = first + 1 + dice.below(writes - first + 1);
+    vec![
+        (first, survived[dice.below(survived.len())]),
+        (second, TROUBLES[dice.below(TROUBLES.len())]),
+    ]
+}
+
+struct Case<'a> {
+    name: &'a str,
+    writes: usize,
+    before: &'a State,
+    after: &'a State,
+    operation: &'a Operation,
+}
+
+impl Case<'_> {
+    /// Runs under faults and looks at what is left. Whether something has happened.
+    async fn check(&self, faults: Faults) -> bool {
+        let (name, writes) = (self.name, self.writes);
+        let case = format!(
+            "{name}, {faults:?} of {writes} writes (OMNIGRAPH_TEST_SEED={})",
+            seed()
+        );
+        let world = self.operation.seed.fork().await;
+        let ended = run_under(&world, &self.operation.run, &faults).await;
+        let world = world.reopen().await;
+        let state = world.state().await;
+        let landed = self.verdict(&case, &state, &ended);
+        sound(&world, &case).await;
+        let world = match self.operation.then {
+            Some(then) => then(world, case.clone()).await,
+            None => world,
+        };
+        if !self.operation.is_end {
+            writable(&world, &case).await;
+            collectable(&world, &case).await;
+        }
+        landed
+    }
+
+    /// Whether it has landed.
+    fn verdict(&self, case: &str, state: &State, ended: &Ended) -> bool {
+        let (before, after) = (self.before, self.after);
+        let is_before = state == before;
+        let is_after = state == after;
+        let is_between = match &self.operation.between {
+            Between::Nothing => false,
+            Between::States(states) => states.contains(state),
+            Between::PartOfBefore => state.iter().all(|(k, v)| before.get(k) == Some(v)),
+        };
+        assert!(
+            is_before || is_after || is_between,
+            "{case}: neither before nor after: {state:#?}\nbefore: {before:#?}\nafter: {after:#?}"
+        );
+        match ended {
+            Ended::Acknowledged => assert!(
+                is_after || is_between,
+                "{case}: acknowledged, but it has not happened"
+            ),
+            Ended::Failed(message) => assert!(
+                is_before || is_between || message.contains("unknown"),
+                "{case}: failed with `{message}`, but it has happened"
+            ),
+            Ended::Killed => {}
+        }
+        !is_before
+    }
+}
+
+/// Runs an operation under every fault and then again, twice, in a fresh process: it has to have
+/// happened once, so that `main` has as many commits as after one run.
+pub(super) async fn repeated(name: &str, operation: &Operation) {
+    let (writes, after) = undisturbed(name, operation).await;
+    let once = operation.seed.fork().await;
+    (operation.run)(&once).await.unwrap();
+    let commits = once.history().await;
     for at in 0..writes {
         for trouble in TROUBLES {
-            let case = format!("repeated: write {at} of {writes}, {trouble:?}");
-            let world = seed.fork().await;
-            run_under(&world, run, at, trouble).await;
+            let case = format!("{name}: write {at} of {writes}, {trouble:?}");
+            let world = operation.seed.fork().await;
+            run_under(&world, &operation.run, &[(at, trouble)]).await;
             let world = world.reopen().await;
             for _ in 0..2 {
-                let again = run(world.graph.clone()).await;
+                let again = (operation.run)(&world).await;
                 assert!(again.is_ok(), "{case}: {again:?}");
             }
             assert_eq!(world.state().await, after, "{case}");
-            verdict(world.history().await);
+            assert_eq!(world.history().await, commits, "{case}");
             sound(&world, &case).await;
         }
     }
 }
 
 /// The number of durable writes, and what the operation leaves behind.
-async fn undisturbed(seed: &World, operation: &Operation) -> (usize, State) {
-    let world = seed.fork().await;
+async fn undisturbed(name: &str, operation: &Operation) -> (usize, State) {
+    let world = operation.seed.fork().await;
     world.faults.take_counts();
-    (operation.run)(world.graph.clone()).await.unwrap();
-    let counts = world.faults.take_counts();
-    let writes = counts.iter().filter(|(op, _)| op.changes());
-    let writes: u64 = writes.map(|(_, count)| count).sum();
+    (operation.run)(&world)
+        .await
+        .unwrap_or_else(|error| panic!("{name}: {error} {:?}", error.detail()));
+    let writes = world.faults.take_writes();
     let state = world.state().await;
-    sound(&world, operation.name).await;
-    (usize::try_from(writes).unwrap(), state)
+    sound(&world, name).await;
+    let world = match operation.then {
+        Some(then) => then(world, format!("{name}, undisturbed")).await,
+        None => world,
+    };
+    drop(world);
+    (writes, state)
 }
 
-async fn run_under(world: &World, run: Run, at: usize, trouble: Trouble) -> Ended {
-    world.faults.on_nth_write(at, trouble.fault());
-    let mut task = tokio::spawn(run(world.graph.clone()));
+async fn run_under(world: &World, run: &Run, faults: &[(usize, Trouble)]) -> Ended {
+    let died = Arc::new(AtomicBool::new(false));
+    for (at, trouble) in faults {
+        world.faults.on_nth_write(*at, trouble.fault(&died));
+    }
+    let may_die = faults.iter().any(|(_, trouble)| trouble.kills());
+    let mut task = tokio::spawn(run(world));
     loop {
         tokio::select! {
             ended = &mut task => {
@@ -153,9 +299,9 @@ async fn run_under(world: &World, run: Run, at: usize, trouble: Trouble) -> Ende
                     Err(error) => Ended::Failed(error.message().to_owned()),
                 };
             }
-            () = tokio::time::sleep(std::time::Duration::from_millis(2)) => {}
+            () = tokio::time::sleep(Duration::from_millis(2)), if may_die => {}
         }
-        if trouble.kills() && world.faults.exhausted() {
+        if died.load(Ordering::SeqCst) {
             // Others may be on their way in the same moment; they land or do not.
             tokio::task::yield_now().await;
             task.abort();
@@ -165,37 +311,10 @@ async fn run_under(world: &World, run: Run, at: usize, trouble: Trouble) -> Ende
     }
 }
 
-/// Whether it has landed.
-fn verdict(
-    case: &str,
-    state: &State,
-    before: &State,
-    after: &State,
-    operation: &Operation,
-    ended: &Ended,
-) -> bool {
-    let is_before = state == before;
-    let is_after = state == after;
-    let is_between = operation.between.contains(state);
-    assert!(
-        is_before || is_after || is_between,
-        "{case}: neither before nor after: {state:#?}\nbefore: {before:#?}\nafter: {after:#?}"
-    );
-    match ended {
-        Ended::Acknowledged => assert!(
-            is_after || is_between,
-            "{case}: acknowledged, but it has not happened"
-        ),
-        Ended::Failed(message) => assert!(
-            is_before || is_between || message.contains("unknown"),
-            "{case}: failed with `{message}`, but it has happened"
-        ),
-        Ended::Killed => {}
-    }
-    !is_before
-}
-
 async fn sound(world: &World, case: &str) {
+    if !world.exists().await {
+        return;
+    }
     let report = world.fsck().await;
     assert!(report.is_sound(), "{case}: {report:#?}");
 }

@@ -4,13 +4,21 @@
 //! | file | subject |
 //! |---|---|
 //! | `world` | a graph over a store that can be forked and made to fail |
-//! | `matrix` | one operation, each of its writes, each fault |
+//! | `matrix` | one operation, each of its writes, each fault, and pairs of faults |
 //! | `operations` | the operations of the matrix |
+//! | `doors` | every public operation is in the matrix, or only reads |
+//! | `reads` | what only reads writes nothing |
+//! | `rules` | the rules of the storage protocol, and the tests that break simpler ones |
 //! | `model` | random operations against a model |
 //! | `flat` | request counts over long histories and many types |
+//! | `dice` | seeds that are handed in |
 
+mod dice;
+mod doors;
 mod flat;
 mod matrix;
 mod model;
 mod operations;
+mod reads;
+mod rules;
 mod world;

@@ -11,9 +11,10 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use crate::engine::{Authorship, Engine, EngineOptions};
+use crate::error::{ErrorKind, Result};
 use crate::graph::{
-    BranchName, CollectOptions, FsckOptions, FsckReport, Graph, GraphId, GraphRoot, ReadOptions,
-    Retention, Target, WriteOptions,
+    BranchName, CollectOptions, CollectOutcome, FsckOptions, FsckReport, Graph, GraphId, GraphRoot,
+    ReadOptions, Retention, Snapshot, Target, WriteOptions,
 };
 use crate::log::fault::{FaultStore, TestClock};
 use crate::store::{Clock as _, Store, StoreOptions, SystemClock};
@@ -36,8 +37,18 @@ pub(super) struct World {
     pub(super) graph: Graph,
 }
 
-/// What people see of a graph: for each living branch its schema and its entities.
+/// What people see of all graphs on the store: for each living branch its schema and its entities,
+/// and for each living tag the commit.
 pub(super) type State = BTreeMap<String, (String, BTreeSet<String>)>;
+
+/// A place for backups in the same store, so that its writes are made to fail as well.
+pub(super) const BACKUPS: &str = "memory://backups";
+
+/// A check of everything.
+pub(super) const FULL: FsckOptions = FsckOptions {
+    history: true,
+    rows: true,
+};
 
 /// Puts a store of ours below Lance, whatever it wanted to use.
 #[derive(Debug)]
@@ -58,13 +69,9 @@ impl WrappingObjectStore for Below {
 }
 
 /// Longer than anything is kept for the sake of those who may still need it.
-const DAY_AND_MORE: Duration = Duration::from_secs(25 * 3600);
+pub(super) const DAY_AND_MORE: Duration = Duration::from_secs(25 * 3600);
 
-async fn engine_over(memory: &Arc<InMemory>) -> (FaultStore, Arc<TestClock>, Engine) {
-    let faults = FaultStore::new(memory.clone());
-    let clock = Arc::new(TestClock::default());
-    let now = SystemClock::default().now_micros();
-    clock.advance(Duration::from_micros(u64::try_from(now).unwrap()));
+async fn engine_over(faults: &FaultStore, clock: &Arc<TestClock>) -> Engine {
     let options = StoreOptions {
         clock: clock.clone(),
         wrapper: Some(Arc::new(Below(faults.clone()))),
@@ -75,14 +82,18 @@ async fn engine_over(memory: &Arc<InMemory>) -> (FaultStore, Arc<TestClock>, Eng
         cache_bytes: 64 << 20,
         ..EngineOptions::default()
     };
-    (faults, clock, Engine::new(store, options))
+    Engine::new(store, options)
 }
 
 impl World {
     /// A graph without data.
     pub(super) async fn new(schema: &str) -> Self {
         let memory = Arc::new(InMemory::new());
-        let (faults, clock, engine) = engine_over(&memory).await;
+        let faults = FaultStore::new(memory.clone());
+        let clock = Arc::new(TestClock::default());
+        let now = SystemClock::default().now_micros();
+        clock.advance(Duration::from_micros(u64::try_from(now).unwrap()));
+        let engine = engine_over(&faults, &clock).await;
         let id = GraphId::parse("g").unwrap();
         let root = engine
             .create_graph(&id, schema, &Authorship::default())
@@ -102,7 +113,9 @@ impl World {
     /// A copy that goes its own way, through an engine that knows nothing.
     pub(super) async fn fork(&self) -> Self {
         let memory = Arc::new(self.memory.fork());
-        let (faults, clock, engine) = engine_over(&memory).await;
+        let faults = self.faults.fork(memory.clone());
+        let clock = Arc::new(self.clock.fork());
+        let engine = engine_over(&faults, &clock).await;
         engine.store().probe_create_once().await.unwrap();
         let graph = engine.open_graph(&self.root).await.unwrap();
         Self {
@@ -120,12 +133,28 @@ impl World {
         self.faults.heal();
         self.faults.release_late().await;
         let engine = self.engine.without_caches();
-        let graph = engine.open_graph(&self.root).await.unwrap();
+        // The graph may have been removed.
+        let graph = Graph::new(engine.shared().clone(), self.root.clone());
         Self {
             engine,
             graph,
             ..self
         }
+    }
+
+    /// Whether there is a graph at all.
+    pub(super) async fn exists(&self) -> bool {
+        self.engine.open_graph(&self.root).await.is_ok()
+    }
+
+    /// Both clocks, the store's and the process's, move on.
+    pub(super) fn pass(&self, time: Duration) {
+        self.faults.advance(time);
+        self.clock.advance(time);
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now_micros()
     }
 
     pub(super) async fn mutate(&self, branch: &str, source: &str) {
@@ -160,32 +189,46 @@ impl World {
     /// What people see. Branches are found by their logs: a lost marker hides none.
     pub(super) async fn state(&self) -> State {
         let mut state = State::new();
-        for name in self.branch_names().await {
-            let Ok(info) = self.graph.branch(&name).await else {
-                continue;
+        for root in self.engine.graph_roots().await.unwrap() {
+            let graph = match self.engine.open_graph(&root).await {
+                Ok(graph) => graph,
+                // Nobody has made it a graph, and nobody sees it.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => panic!("{}: {error}", root.path()),
             };
-            let target = Target::Commit(info.head.id);
-            let target = match self.graph.commit(&info.head.id).await {
-                Ok(_) => target,
-                Err(_) => Target::Branch(name.clone()),
-            };
-            let snapshot = self
-                .graph
-                .snapshot(&target, &ReadOptions::default())
-                .await
-                .unwrap();
-            let chunks = self.graph.export(&snapshot, &[]).await.unwrap();
-            let chunks: Vec<bytes::Bytes> = chunks.try_collect().await.unwrap();
-            let text = String::from_utf8(chunks.concat()).unwrap();
-            let rows = text.lines().map(str::to_owned).collect();
-            let schema = snapshot.schema().meaning.clone();
-            state.insert(name.to_string(), (schema, rows));
+            self.see(&root, &graph, &mut state).await;
         }
         state
     }
 
-    async fn branch_names(&self) -> Vec<BranchName> {
-        let prefix = format!("{}/branches", self.root.path());
+    async fn see(&self, root: &GraphRoot, graph: &Graph, state: &mut State) {
+        let is_ours = *root == self.root;
+        let place = |name: &str| match is_ours {
+            true => name.to_owned(),
+            false => format!("{}: {name}", root.id),
+        };
+        for name in self.branch_names(root).await {
+            let target = Target::Branch(name.clone());
+            let snapshot = match graph.snapshot(&target, &ReadOptions::default()).await {
+                Ok(snapshot) => snapshot,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => panic!("{}, {name}: {error}", root.path()),
+            };
+            let rows = rows(graph, &snapshot).await;
+            let schema = snapshot.schema().meaning.clone();
+            state.insert(place(name.as_str()), (schema, rows));
+        }
+        for tag in graph.tags().await.unwrap() {
+            let target = Target::Tag(tag.name.clone());
+            let snapshot = graph.snapshot(&target, &ReadOptions::default()).await;
+            let rows = rows(graph, &snapshot.unwrap()).await;
+            let name = place(&format!("tag {}", tag.name));
+            state.insert(name, (tag.commit.to_string(), rows));
+        }
+    }
+
+    async fn branch_names(&self, root: &GraphRoot) -> Vec<BranchName> {
+        let prefix = format!("{}/branches", root.path());
         let prefix = self.engine.store().path(&prefix);
         let listed = self
             .memory
@@ -198,6 +241,14 @@ impl World {
             .collect()
     }
 
+    /// How many objects lie below a directory of the storage root.
+    pub(super) async fn objects_below(&self, directory: &str) -> Vec<String> {
+        let prefix = self.engine.store().path(directory);
+        let listed = self.memory.list(Some(&prefix));
+        let listed = listed.map_ok(|object| object.location.to_string());
+        listed.try_collect().await.unwrap()
+    }
+
     /// Commits that `main` has.
     pub(super) async fn history(&self) -> usize {
         let main = BranchName::main();
@@ -206,25 +257,18 @@ impl World {
     }
 
     pub(super) async fn fsck(&self) -> FsckReport {
-        let options = FsckOptions {
-            history: true,
-            rows: true,
-        };
-        self.engine.fsck(&self.root, &options).await.unwrap()
+        self.engine.fsck(&self.root, &FULL).await.unwrap()
     }
 
     /// A collection that keeps all commits, more than a day after whatever was before.
     pub(super) async fn collect(&self) {
-        self.faults.advance(DAY_AND_MORE);
-        self.clock.advance(DAY_AND_MORE);
-        let options = CollectOptions {
-            retention: Retention {
-                commits: Some(1_000_000),
-                age: None,
-            },
-            ..CollectOptions::default()
-        };
-        self.graph.collect(&options).await.unwrap();
+        self.pass(DAY_AND_MORE);
+        self.try_collect(1_000_000).await.unwrap();
+    }
+
+    /// A collection that keeps so many commits on each branch.
+    pub(super) async fn try_collect(&self, commits: u64) -> Result<CollectOutcome> {
+        collect(&self.graph, commits).await
     }
 
     pub(super) async fn object(&self, relative: &str) -> Option<bytes::Bytes> {
@@ -234,6 +278,25 @@ impl World {
     }
 }
 
+/// A collection that keeps so many commits on each branch.
+pub(super) async fn collect(graph: &Graph, commits: u64) -> Result<CollectOutcome> {
+    let options = CollectOptions {
+        retention: Retention {
+            commits: Some(commits),
+            age: None,
+        },
+        ..CollectOptions::default()
+    };
+    graph.collect(&options).await
+}
+
+async fn rows(graph: &Graph, snapshot: &Snapshot) -> BTreeSet<String> {
+    let chunks = graph.export(snapshot, &[]).await.unwrap();
+    let chunks: Vec<bytes::Bytes> = chunks.try_collect().await.unwrap();
+    let text = String::from_utf8(chunks.concat()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
 /// Loads text.
 pub(super) async fn load(
     graph: &Graph,
@@ -241,7 +304,7 @@ pub(super) async fn load(
     mode: LoadMode,
     from: Option<&str>,
     lines: &str,
-) -> crate::error::Result<()> {
+) -> Result<()> {
     let options = LoadOptions {
         mode,
         from: from.map(|name| BranchName::parse(name).unwrap()),

@@ -60,8 +60,7 @@ struct Shared {
     registry: Arc<ObjectStoreRegistry>,
     params: ObjectStoreParams,
     counters: Arc<Counters>,
-    clock: Arc<dyn Clock>,
-    fsync: bool,
+    options: StoreOptions,
     create_once: tokio::sync::OnceCell<()>,
 }
 
@@ -87,7 +86,7 @@ impl Store {
         let counters = Arc::new(Counters::default());
         let wrapper = Arc::new(Wrapper {
             counters: counters.clone(),
-            outer: options.wrapper,
+            outer: options.wrapper.clone(),
         });
         let params = ObjectStoreParams {
             object_store_wrapper: Some(wrapper.clone()),
@@ -115,8 +114,7 @@ impl Store {
                 registry,
                 params,
                 counters,
-                clock: options.clock,
-                fsync: options.fsync,
+                options,
                 create_once: tokio::sync::OnceCell::new(),
             }),
         })
@@ -145,9 +143,14 @@ impl Store {
         format!("{}/{relative}", self.shared.root_uri)
     }
 
+    /// How it was opened, for other roots that belong to the same work.
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.shared.options
+    }
+
     /// Where time comes from.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.shared.clock
+        &self.shared.options.clock
     }
 
     /// The requests sent so far.
@@ -162,7 +165,7 @@ impl Store {
 
     /// Whether files have to be flushed to disk before they are relied upon.
     pub fn flushes(&self) -> bool {
-        self.shared.fsync && self.shared.local_root.is_some()
+        self.shared.options.fsync && self.shared.local_root.is_some()
     }
 
     /// Refuses a store on which a second create of the same key succeeds, because every commit

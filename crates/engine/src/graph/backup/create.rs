@@ -35,7 +35,7 @@ impl Graph {
     }
 
     async fn backup_now(&self, destination: &str, options: &BackupOptions) -> Result<BackupInfo> {
-        let place = Place::create(destination).await?;
+        let place = Place::create(destination, self.store().options()).await?;
         place.store.probe_create_once().await?;
         let (header, wanted) = match &options.scope {
             BackupScope::Commit(target) => self.of_commit(target).await?,

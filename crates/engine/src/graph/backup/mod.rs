@@ -29,6 +29,8 @@ use std::sync::Arc;
 
 use ulid::Ulid;
 
+#[cfg(test)]
+pub(crate) use self::verify::{list_at, verify_at};
 pub use self::verify::{list_backups, verify_backup};
 use super::collect::{Amount, CollectProgress};
 use super::{CommitId, GraphId, Incarnation, Target};

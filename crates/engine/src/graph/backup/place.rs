@@ -30,13 +30,13 @@ pub(super) struct Address {
 
 impl Place {
     /// Opens a place to write to.
-    pub(super) async fn create(uri: &str) -> Result<Self> {
-        let store = Store::open(uri, StoreOptions::default()).await?;
+    pub(super) async fn create(uri: &str, options: &StoreOptions) -> Result<Self> {
+        let store = Store::open(uri, options.clone()).await?;
         Ok(Self { store })
     }
 
     /// Opens a place that has to be there.
-    pub(super) async fn open(uri: &str) -> Result<Self> {
+    pub(super) async fn open(uri: &str, options: &StoreOptions) -> Result<Self> {
         let local = match uri.split_once("://") {
             None => Some(uri),
             Some(("file", path)) => Some(path),
@@ -47,7 +47,7 @@ impl Place {
                 "there is no directory {directory}"
             )));
         }
-        Self::create(uri).await
+        Self::create(uri, options).await
     }
 
     /// Where an object of a graph is kept.
@@ -162,7 +162,7 @@ impl Place {
 
 impl Address {
     /// Finds a backup by its URI, or by that of its manifest.
-    pub(super) async fn open(uri: &str) -> Result<(Self, Manifest)> {
+    pub(super) async fn open(uri: &str, options: &StoreOptions) -> Result<(Self, Manifest)> {
         let whole = uri.trim_end_matches('/');
         let trimmed = whole.strip_suffix(MANIFEST).unwrap_or(whole);
         let mut parts = trimmed.trim_end_matches('/').rsplitn(3, '/');
@@ -177,7 +177,7 @@ impl Address {
         let graph = graph
             .and_then(|graph| GraphId::parse(graph).ok())
             .ok_or_else(malformed)?;
-        let place = Place::open(root.ok_or_else(malformed)?).await?;
+        let place = Place::open(root.ok_or_else(malformed)?, options).await?;
         let manifest = place.read(&graph, id).await?.ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,

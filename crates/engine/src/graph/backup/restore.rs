@@ -30,7 +30,7 @@ impl Engine {
         id: &GraphId,
         by: &Authorship,
     ) -> Result<Restored> {
-        let (address, manifest) = Address::open(uri).await?;
+        let (address, manifest) = Address::open(uri, self.store().options()).await?;
         self.store().probe_create_once().await?;
         let root = GraphRoot {
             id: id.clone(),

@@ -8,13 +8,18 @@ use super::place::{Address, Place};
 use super::{Amount, BackupCheck, BackupInfo};
 use crate::error::{Error, Result};
 use crate::graph::GraphRoot;
+use crate::store::StoreOptions;
 
 /// Objects that are read at the same time.
 const PARALLEL: usize = 8;
 
 /// The complete backups at a place, oldest first.
 pub async fn list_backups(uri: &str) -> Result<Vec<BackupInfo>> {
-    let place = Place::open(uri).await?;
+    list_at(uri, &StoreOptions::default()).await
+}
+
+pub(crate) async fn list_at(uri: &str, options: &StoreOptions) -> Result<Vec<BackupInfo>> {
+    let place = Place::open(uri, options).await?;
     let found = place.list(None).await?;
     Ok(found
         .iter()
@@ -27,7 +32,11 @@ pub async fn list_backups(uri: &str) -> Result<Vec<BackupInfo>> {
 /// # Errors
 /// `NotFound` if there is no complete backup, `Corrupt` if its manifest is damaged.
 pub async fn verify_backup(uri: &str) -> Result<BackupCheck> {
-    let (address, manifest) = Address::open(uri).await?;
+    verify_at(uri, &StoreOptions::default()).await
+}
+
+pub(crate) async fn verify_at(uri: &str, options: &StoreOptions) -> Result<BackupCheck> {
+    let (address, manifest) = Address::open(uri, options).await?;
     let root = GraphRoot {
         id: manifest.header.graph.clone(),
         incarnation: manifest.header.incarnation,

@@ -17,6 +17,7 @@ use object_store::path::Path;
 use parking_lot::Mutex;
 
 use super::super::branch::BranchState;
+use super::super::model::BranchEntry;
 use super::super::*;
 use super::*;
 use crate::engine::{Authorship, Engine, EngineOptions};
@@ -238,6 +239,10 @@ impl Bench {
             .into_iter()
             .filter(|file| !marked.needs(file))
             .collect()
+    }
+
+    pub(super) fn log(&self, name: &str) -> crate::log::Log<BranchEntry> {
+        self.graph.shared.branches.log(&branch(name))
     }
 
     pub(super) async fn state(&self, name: &str) -> BranchState {

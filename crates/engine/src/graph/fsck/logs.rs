@@ -75,7 +75,6 @@ impl Graph {
                 survey.commits.insert(commit.id, Arc::new(commit.clone()));
             }
         }
-        report.commits = survey.commits.len() as u64;
         for log in &logs {
             let reader = Reader {
                 log,

@@ -15,7 +15,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -23,7 +23,7 @@ use object_store::path::Path;
 
 use super::{BranchName, Commit, CommitId, Graph};
 use crate::engine::{Engine, EngineOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Findings that one report lists; all are counted.
 const LISTED: usize = 1000;
@@ -120,8 +120,10 @@ impl FsckReport {
 /// What the logs say, as far as later checks need it.
 #[derive(Default)]
 struct Survey {
-    /// Retained commits and where each lies.
+    /// Commits that the logs have.
     commits: BTreeMap<CommitId, Arc<Commit>>,
+    /// Those whose tables are kept: an entry may outlive what its commit names.
+    retained: Vec<Arc<Commit>>,
     /// Heads of living branches.
     heads: Vec<(BranchName, Arc<Commit>)>,
 }
@@ -144,7 +146,9 @@ impl Graph {
 
     async fn check(&self, options: &FsckOptions) -> Result<FsckReport> {
         let mut report = FsckReport::default();
-        let survey = self.check_logs(&mut report).await?;
+        let mut survey = self.check_logs(&mut report).await?;
+        self.find_retained(&mut survey, &mut report).await?;
+        report.commits = survey.retained.len() as u64;
         // Listed after the logs were read: what an entry names was there before the entry.
         let objects = self.inventory().await?;
         report.objects = objects.len() as u64;
@@ -156,6 +160,27 @@ impl Graph {
             }
         }
         Ok(report)
+    }
+
+    /// What was reclaimed counts as gone from the moment that it is condemned.
+    async fn find_retained(&self, survey: &mut Survey, report: &mut FsckReport) -> Result<()> {
+        let record = match self.shared.collection.look().await {
+            Ok(known) => known.record,
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                let place = "the record of collections";
+                report.error(place, error.message(), "restore the graph from a backup");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let heads: BTreeSet<CommitId> = survey.heads.iter().map(|(_, head)| head.id).collect();
+        let is_kept = |commit: &Arc<Commit>| match &record {
+            Some(record) => heads.contains(&commit.id) || record.retains(commit),
+            None => true,
+        };
+        let commits = survey.commits.values();
+        survey.retained = commits.filter(|commit| is_kept(commit)).cloned().collect();
+        Ok(())
     }
 
     /// Every object of the graph and its size.

@@ -24,7 +24,7 @@ impl Graph {
         report: &mut FsckReport,
     ) -> Result<()> {
         let commits: Vec<&Arc<Commit>> = if options.history {
-            survey.commits.values().collect()
+            survey.retained.iter().collect()
         } else {
             survey.heads.iter().map(|(_, head)| head).collect()
         };

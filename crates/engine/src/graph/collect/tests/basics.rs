@@ -486,3 +486,50 @@ async fn blobs_are_kept_as_long_as_a_kept_row_names_them() {
         assert_eq!(pieces.concat(), body, "{name}");
     }
 }
+
+/// Entries outlive the tables of their commits: the first and the last of a log always do.
+#[tokio::test]
+async fn a_full_check_does_not_miss_what_was_reclaimed() {
+    let bench = Bench::new().await;
+    bench.fill("main", "p", 2).await;
+    bench.fork("gone", &on("main")).await.unwrap();
+    bench.fill("gone", "g", 2).await;
+    bench.drop_branch("gone").await;
+    bench.fill("main", "q", 2).await;
+    let full = FsckOptions {
+        history: true,
+        rows: true,
+    };
+    let whole = bench.other().graph.fsck(&full).await.unwrap();
+    bench.pass(DAY * 2);
+    // From the moment that it is condemned.
+    bench.collect(1).await;
+    let condemned = bench.other().graph.fsck(&full).await.unwrap();
+    assert!(condemned.is_sound(), "{condemned:#?}");
+    assert!(condemned.commits < whole.commits);
+    assert!(condemned.unreferenced_objects > 0);
+    bench.pass(DAY + HOUR);
+    bench.collect(1).await;
+    let removed = bench.other().graph.fsck(&full).await.unwrap();
+    assert!(removed.is_sound(), "{removed:#?}");
+    assert_eq!(removed.unreferenced_objects, 0);
+}
+
+#[tokio::test]
+async fn a_missing_record_of_collections_is_damage() {
+    use object_store::ObjectStoreExt as _;
+    let bench = Bench::new().await;
+    bench.fill("main", "p", 4).await;
+    bench.pass(DAY * 2);
+    bench.collect(1).await;
+    let objects = bench.objects("collect").await;
+    let record = objects
+        .iter()
+        .find(|path| path.as_ref().ends_with("/kept.json"));
+    let objects = bench.store.object_store();
+    objects.delete(record.unwrap()).await.unwrap();
+    let report = bench.other().graph.fsck(&FsckOptions::default()).await;
+    let report = report.unwrap();
+    assert_eq!(report.errors, 1, "{report:#?}");
+    assert!(report.findings[0].place.contains("collections"));
+}

@@ -265,3 +265,192 @@ async fn what_a_tag_names_is_kept_until_the_tag_is_deleted() {
     bench.other().names(&at(commits[1])).await.unwrap_err();
     assert_eq!(bench.leftovers(1).await, Vec::<Path>::new());
 }
+
+/// Three days in which others write and collect, so that what was the head when they began is
+/// reclaimed, and its place in the log is gone.
+async fn days_go_by(bench: Bench) {
+    let other = bench.other();
+    other.fill("main", "later", 4).await;
+    bench.pass(DAY * 2);
+    other.collect_fully(1).await;
+    let (floor, _) = bench.log("main").positions().await.unwrap();
+    assert!(floor.0 > 5, "the log was truncated: {floor}");
+}
+
+/// A machine that slept for days sends its append into the hole that truncation left. If an append
+/// that is found at its place counted as landed, the writer would be told of a commit that nobody
+/// will ever see.
+#[tokio::test]
+async fn a_writer_that_slept_over_truncation_is_not_told_that_it_has_landed() {
+    let (bench, _) = history(4).await;
+    let place = next_entry(&bench, "main").await;
+    let meanwhile = hook(days_go_by(bench.clone()));
+    bench.faults.on(Op::Put, &place, Fault::Before(meanwhile));
+    let told = bench.try_add("main", "lost").await;
+    assert!(bench.faults.exhausted());
+    let error = told.unwrap_err();
+    assert!(error.message().contains("unknown"), "{error}");
+    let fresh = bench.other();
+    let names = fresh.names(&on("main")).await.unwrap();
+    assert!(!names.contains("lost"), "{names:?}");
+    fresh.add("main", "next").await;
+    let full = FsckOptions {
+        history: true,
+        rows: true,
+    };
+    let report = fresh.graph.fsck(&full).await.unwrap();
+    assert!(report.is_sound(), "{report:#?}");
+    bench.pass(DAY * 2);
+    bench.other().collect_fully(1).await;
+    assert_eq!(bench.leftovers(1).await, Vec::<Path>::new());
+}
+
+/// The head was one when it was read, so that it needed no second look; but then the machine slept.
+#[tokio::test]
+async fn a_branch_at_a_head_that_was_read_days_ago_is_withdrawn() {
+    let (bench, _) = history(4).await;
+    let meanwhile = hook(days_go_by(bench.clone()));
+    bench
+        .faults
+        .on(Op::Put, "branches/late", Fault::Before(meanwhile));
+    let made = bench.fork("late", &on("main")).await;
+    assert!(bench.faults.exhausted());
+    assert_eq!(made.unwrap_err().kind(), ErrorKind::NotFound);
+    let late = bench.state("late").await;
+    assert!(matches!(late, BranchState::Deleted { .. }));
+    bench.fork("late", &on("main")).await.unwrap();
+    let names = bench.other().names(&on("late")).await.unwrap();
+    assert_eq!(names.len(), 8);
+}
+
+/// A branch that does not live yet is not told of a collection, so that the first commit of a new
+/// one meets no `Swept`: its files may be gone when it lands.
+#[tokio::test]
+async fn a_load_into_a_new_branch_that_slept_for_days_is_withdrawn() {
+    let (bench, _) = history(4).await;
+    let meanwhile = hook(collected_elsewhere(bench.clone(), 1));
+    bench
+        .faults
+        .on(Op::Put, "branches/fresh", Fault::Before(meanwhile));
+    let options = crate::write::LoadOptions {
+        from: Some(branch("main")),
+        ..Default::default()
+    };
+    let load = async || {
+        let fresh = branch("fresh");
+        let mut session = bench.graph.load(&fresh, options.clone()).await?;
+        let line = "{\"type\":\"Person\",\"data\":{\"name\":\"loaded\"}}\n";
+        session.push(bytes::Bytes::from(line)).await?;
+        session.finish().await
+    };
+    let told = load().await;
+    assert!(bench.faults.exhausted());
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::WriteConflict);
+    let fresh = bench.state("fresh").await;
+    assert!(matches!(fresh, BranchState::Deleted { .. }));
+    load().await.unwrap();
+    let names = bench.other().names(&on("fresh")).await.unwrap();
+    assert_eq!(names.len(), 5);
+}
+
+/// While the branches are told of the collection one more appears, at a commit that was reclaimed:
+/// its maker died before its second look. A collector that marked from the branches that it told
+/// would take its files away.
+#[tokio::test]
+async fn a_branch_that_appears_while_the_branches_are_told_is_marked() {
+    let (bench, commits) = history(6).await;
+    bench.collect(1).await;
+    bench.pass(DAY + HOUR);
+    let child = bench.graph.find_commit(&commits[3]).await.unwrap();
+    let commit = bench.graph.find_commit(&commits[2]).await.unwrap();
+    let event = BranchEvent::Created {
+        incarnation: Incarnation::new(),
+        base: Some(child.parents[0].clone()),
+        first: None,
+        created_at: bench.clock.now_micros(),
+        actor: None,
+        base_commit: Some(Box::new(Commit::clone(&commit))),
+        control_epoch: 0,
+    };
+    let place = next_entry(&bench, "main").await;
+    let other = bench.other();
+    let meanwhile = hook(async move {
+        let late = branch("late");
+        let appended = other
+            .graph
+            .append_event(&late, None, event, append_deadline());
+        appended.await.map(|_| ()).unwrap();
+    });
+    bench.faults.on(Op::Put, &place, Fault::After(meanwhile));
+    bench.other().collect(1).await;
+    assert!(bench.faults.exhausted());
+    let names = bench.other().names(&on("late")).await.unwrap();
+    assert_eq!(names, set(&["p0", "p1", "p2"]));
+}
+
+/// The claim of a request goes with the history that it is older than. Then the client sends the
+/// request again, and at last the first try wakes up.
+#[tokio::test]
+async fn a_request_that_slept_until_its_claim_was_collected_lands_once() {
+    let (bench, _) = history(4).await;
+    let keyed = WriteOptions {
+        idempotency_key: Some("once".to_owned()),
+        ..WriteOptions::default()
+    };
+    let send = async |graph: Graph, options: WriteOptions| {
+        let source = r#"query a() { insert Person { name: "once" } }"#;
+        let none = serde_json::Map::new();
+        let main = branch("main");
+        let sent = graph.mutate(&main, source, None, &none, &options).await;
+        sent.map(|done| done.commit.unwrap().id)
+    };
+    let place = next_entry(&bench, "main").await;
+    let (elsewhere, again) = (bench.clone(), keyed.clone());
+    let meanwhile = hook(async move {
+        let other = elsewhere.other();
+        elsewhere.pass(HOUR);
+        other.fill("main", "later", 2).await;
+        elsewhere.pass(DAY * 2);
+        other.collect_fully(2).await;
+        assert!(elsewhere.objects("idempotency").await.is_empty());
+        let source = r#"query a() { insert Person { name: "once" } }"#;
+        let none = serde_json::Map::new();
+        let main = branch("main");
+        let sent = other.graph.mutate(&main, source, None, &none, &again);
+        Box::pin(sent).await.unwrap();
+    });
+    bench.faults.on(Op::Put, &place, Fault::Before(meanwhile));
+    let told = send(bench.graph.clone(), keyed.clone()).await;
+    assert!(bench.faults.exhausted());
+    if let Err(error) = &told {
+        assert!(error.message().contains("unknown"), "{error}");
+    }
+    let fresh = bench.other();
+    let page = fresh.graph.commits(&branch("main"), None, None).await;
+    let commits = page.unwrap().commits;
+    let landed = commits.iter().filter(|commit| {
+        let proof = commit.idempotency.as_ref();
+        proof.is_some_and(|proof| proof.key == "once")
+    });
+    assert_eq!(landed.count(), 1);
+    send(fresh.graph.clone(), keyed).await.unwrap();
+    assert_eq!(fresh.names(&on("main")).await.unwrap().len(), 7);
+}
+
+/// The commit was kept when the revert looked at it; then it was reclaimed.
+#[tokio::test]
+async fn a_revert_does_not_bring_back_tables_that_were_removed_meanwhile() {
+    let (bench, commits) = history(6).await;
+    let place = next_entry(&bench, "main").await;
+    let meanwhile = hook(collected_elsewhere(bench.clone(), 1));
+    bench.faults.on(Op::Put, &place, Fault::Before(meanwhile));
+    let options = RevertOptions {
+        mode: RevertMode::To(commits[2]),
+        dry_run: false,
+        write: WriteOptions::default(),
+    };
+    let told = bench.graph.revert(&branch("main"), &options).await;
+    assert!(bench.faults.exhausted());
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(bench.other().names(&on("main")).await.unwrap().len(), 6);
+}
