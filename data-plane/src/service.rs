@@ -127,9 +127,12 @@ impl GraphService for Service {
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
         let (call, mut message) = self.call(request, Budget::OfKind)?;
-        let (mut call, graph) = call.graph(&message.graph_id)?;
+        let (mut call, graph) = call.graph(
+            &message.graph_id,
+            &[asks::at(Action::Read, message.target.as_ref())],
+        )?;
         call.keyed(&mut message.write_options)?;
-        let prepared = explain::prepare(&graph, message, call.deadline()).await;
+        let prepared = explain::prepare(&graph, message, call.deadline(), call.guard()).await;
         let prepared = prepared.map_err(|error| call.fail(error))?;
         call.set_kind(prepared.commits());
         if prepared.commits() {

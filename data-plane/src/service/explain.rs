@@ -8,6 +8,7 @@ use omnigraph_engine::{
 };
 use omnigraph_gateway::shapes::{ChangeOutput, TargetOutput};
 use omnigraph_lang::query::{CheckedQuery, ResultColumn, ResultKind, TypeRef};
+use omnigraph_policy::{Action, Call};
 use omnigraph_proto::common::v1 as pb;
 use omnigraph_proto::common::v1::ErrorReason;
 use omnigraph_proto::data::v1 as data;
@@ -17,11 +18,13 @@ use serde_json::{Map, Value as Json, json};
 
 use super::errors::{About, diagnostic, entity_kind, wire};
 use super::query::{self, pin};
-use super::{convert, mutate};
+use super::{asks, convert, mutate};
+use crate::authorize::Guard;
 use crate::generation::{Generation, is_mutation};
 
 /// A request whose query has been checked.
 pub(super) struct Prepared {
+    guard: Guard,
     message: ExplainRequest,
     source: String,
     query: Arc<CheckedQuery>,
@@ -35,6 +38,7 @@ pub(super) async fn prepare(
     generation: &Generation,
     message: ExplainRequest,
     deadline: Option<Instant>,
+    guard: Guard,
 ) -> Result<Prepared, WireError> {
     let (source, about) = match message.query.as_str() {
         "" => {
@@ -47,14 +51,17 @@ pub(super) async fn prepare(
         source => (source.to_owned(), About::Source),
     };
     let (target, snapshot) = pin(generation, message.target.clone(), None, deadline).await?;
+    asks::pinned(&guard, Action::Read, &target, &snapshot)?;
     let name = convert::present(message.name.clone());
     let query = generation
         .graph
         .compile(&snapshot, &source, name.as_deref())
         .await
         .map_err(|error| wire(error, about))?;
+    may_explain(&guard, &query, &target, &snapshot)?;
     let params = convert::params(&message.params_json)?;
     let prepared = Prepared {
+        guard,
         message,
         source,
         query,
@@ -70,7 +77,25 @@ pub(super) async fn prepare(
         );
         return Err(WireError::new(ErrorReason::InvalidRequest, message));
     }
+    if let (true, Target::Branch(branch)) = (prepared.commits(), &prepared.target) {
+        let change = Call::new(Action::Change).on(branch.as_str());
+        prepared.guard.check(&change)?;
+    }
     Ok(prepared)
+}
+
+/// A plan tells how much there is of every type that it names.
+fn may_explain(
+    guard: &Guard,
+    query: &CheckedQuery,
+    target: &Target,
+    snapshot: &Snapshot,
+) -> Result<(), WireError> {
+    query::may_read(guard, query, target, snapshot)?;
+    let branch = asks::branch_of(target, snapshot).as_str();
+    let written = query.operation.writes.iter();
+    let written = written.map(|written| written.type_name.as_str());
+    guard.check_types(Call::new(Action::Read).on(branch), written)
 }
 
 impl Prepared {
@@ -130,7 +155,8 @@ impl Prepared {
             return Err(WireError::internal());
         };
         let actor = by.actor.as_ref().map(ToString::to_string);
-        let options = convert::write_options(self.message.write_options.clone(), by, left)?;
+        let mut options = convert::write_options(self.message.write_options.clone(), by, left)?;
+        options.types = self.guard.type_gate(branch.as_str());
         let started = Instant::now();
         let before = graph.requests();
         let name = Some(self.query.name.as_str());
