@@ -110,6 +110,7 @@ fn schema_texts(size: usize) -> Vec<String> {
             &|i| format!("node N{i} implements I {{}} "),
             "",
         ),
+        inherited(size),
         fill(size, "node N { a: String ", &|_| "@x(1) ".into(), "}"),
         fill(size, "node N { ", &|_| "a: Nope ".into(), "}"),
         fill(
@@ -119,6 +120,22 @@ fn schema_texts(size: usize) -> Vec<String> {
             "\") }",
         ),
     ]
+}
+
+/// Half of the text in an interface, which all nodes of the other half have.
+fn inherited(size: usize) -> String {
+    let interface = fill(
+        size / 2,
+        "interface I { a: enum(",
+        &|i| format!("a{i},"),
+        "z) } ",
+    );
+    fill(
+        size,
+        &interface,
+        &|i| format!("node N{i} implements I {{}} "),
+        "",
+    )
 }
 
 fn catalog() -> Catalog {

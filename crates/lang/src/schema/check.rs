@@ -16,6 +16,7 @@ pub(super) fn check(schema: &ast::Schema, diagnostics: &mut Vec<Diagnostic>) -> 
     Checker {
         schema,
         diagnostics,
+        inherited: 0,
     }
     .check()
 }
@@ -23,7 +24,13 @@ pub(super) fn check(schema: &ast::Schema, diagnostics: &mut Vec<Diagnostic>) -> 
 struct Checker<'a> {
     schema: &'a ast::Schema,
     diagnostics: &'a mut Vec<Diagnostic>,
+    /// About how many bytes interfaces have handed down.
+    inherited: usize,
 }
+
+/// What interfaces may hand down in one schema. Each implementer has its own copy of a property, so
+/// it may be more than any multiple of the text.
+const MOST_INHERITED: usize = 32 << 20;
 
 type Interfaces = BTreeMap<String, DeclaredType>;
 
@@ -190,6 +197,17 @@ impl Checker<'_> {
                     .iter()
                     .position(|p| p.name.text == shared.name.text);
                 let Some(own) = own else {
+                    if self.inherited > MOST_INHERITED {
+                        continue;
+                    }
+                    self.inherited += weight(shared);
+                    if self.inherited > MOST_INHERITED {
+                        let message = "the interfaces hand down more than a server takes";
+                        self.report(Diagnostic::error(Code::P020, message).at(name.span).hint(
+                            "split the schema, or shorten the enums and texts of interfaces",
+                        ));
+                        continue;
+                    }
                     node.properties.push(DeclaredProperty {
                         // Where the node says that it has the property.
                         name: Name {
@@ -315,6 +333,25 @@ fn is_reserved(name: &str, owner: TypeKind) -> bool {
 fn written(property: &DeclaredProperty) -> String {
     let mark = if property.nullable { "?" } else { "" };
     format!("{}{mark}", property.data_type)
+}
+
+/// About how many bytes a property takes.
+fn weight(property: &DeclaredProperty) -> usize {
+    let words = match &property.data_type {
+        super::DataType::Enum(words) => words.iter().map(|w| w.len() + 32).sum(),
+        _ => 0,
+    };
+    let default = match &property.default {
+        Some(super::DefaultValue::Value(crate::Value::String(text))) => text.len(),
+        _ => 0,
+    };
+    let annotations: usize = property
+        .annotations
+        .iter()
+        .map(|a| 64 + a.name.len() + format!("{:?}{:?}", a.value, a.arguments).len())
+        .sum();
+    let description = property.description.as_ref().map_or(0, String::len);
+    256 + property.name.text.len() + words + default + annotations + description
 }
 
 fn same_annotations(a: &DeclaredProperty, b: &DeclaredProperty) -> bool {

@@ -279,3 +279,17 @@ fn a_catalog_survives_json() {
     assert_eq!(before, after);
     assert_eq!(before.digest(), after.digest());
 }
+
+/// Each implementer has a copy of what its interfaces hand down.
+#[test]
+fn interfaces_do_not_hand_down_without_end() {
+    let words: String = (0..20_000).map(|i| format!("a{i}, ")).collect();
+    let nodes = |n: usize| -> String {
+        (0..n)
+            .map(|i| format!("node N{i} implements I {{ }} "))
+            .collect()
+    };
+    let interface = format!("interface I {{ s: enum({words}z) }}");
+    assert_eq!(codes(&format!("{interface} {}", nodes(5))), [""; 0]);
+    assert_eq!(codes(&format!("{interface} {}", nodes(500))), ["P020"]);
+}

@@ -366,8 +366,8 @@ impl Cursor {
         let mut open: Vec<&'static str> = Vec::new();
         let mut lost = Vec::new();
         while !self.at_end() {
-            let goes_on = self.at >= stopped && self.at > start;
-            if goes_on && open.is_empty() && resumes(self) {
+            // Where nothing could be read, the caller has to get past what resumes.
+            if self.at >= stopped && open.is_empty() && resumes(self) {
                 break;
             }
             match self.kind() {

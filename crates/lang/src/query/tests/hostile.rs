@@ -251,7 +251,7 @@ fn words_that_were_probably_meant() {
             "the keys stand in braces, `order { $p.name desc }`",
         ),
         (
-            "query q() { delete package where name = \"x\" }".into(),
+            "query q($n: String) { delete package where name = $n }".into(),
             "`Package` is a node type: write it in this case",
         ),
         (
