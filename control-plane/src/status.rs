@@ -47,7 +47,8 @@ impl ControlPlane {
         }
         .into();
         if matches!(role, Role::Leading(_)) {
-            status.rollout = Some(self.rollout(0, "").await?);
+            // It may have lost the lead this moment.
+            status.rollout = self.rollout(0, "").await.ok();
         }
         let mut conditions: BTreeMap<String, String> = BTreeMap::new();
         for found in self.shared().sidecars.list().await? {

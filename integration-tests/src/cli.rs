@@ -32,8 +32,15 @@ pub async fn omnigraphctl(dir: &Path, args: &[&str]) -> Run {
 pub struct Started {
     line: String,
     child: tokio::process::Child,
-    stderr: Arc<Mutex<String>>,
-    reading: tokio::task::JoinHandle<()>,
+    stdout: Reading,
+    stderr: Reading,
+}
+
+/// What a command has said so far.
+struct Reading {
+    said: Arc<Mutex<String>>,
+    /// Ends when the command closes the stream.
+    task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts a command in a directory; its input is empty.
@@ -41,23 +48,37 @@ pub fn start(dir: &Path, args: &[&str]) -> Started {
     let mut command = command(dir, args);
     command.stdin(Stdio::null());
     let mut child = command.spawn().expect("omnigraphctl starts");
-    let lines = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
-    let stderr = Arc::new(Mutex::new(String::new()));
-    let said = Arc::clone(&stderr);
-    // Ends when the command closes its stderr.
-    let reading = tokio::spawn(async move {
-        let mut lines = lines.lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let mut said = said.lock().expect("nobody panicked with it");
-            said.push_str(&line);
-            said.push('\n');
-        }
-    });
     Started {
         line: format!("omnigraphctl {}", args.join(" ")),
+        stdout: Reading::of(child.stdout.take().expect("stdout is a pipe")),
+        stderr: Reading::of(child.stderr.take().expect("stderr is a pipe")),
         child,
-        stderr,
-        reading,
+    }
+}
+
+impl Reading {
+    fn of(stream: impl tokio::io::AsyncRead + Send + Unpin + 'static) -> Reading {
+        let said = Arc::new(Mutex::new(String::new()));
+        let (to, lines) = (Arc::clone(&said), BufReader::new(stream));
+        let task = tokio::spawn(async move {
+            let mut lines = lines.lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut said = to.lock().expect("nobody panicked with it");
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        Reading { said, task }
+    }
+
+    fn so_far(&self) -> String {
+        self.said.lock().expect("nobody panicked with it").clone()
+    }
+
+    async fn all(self) -> String {
+        self.task.await.expect("the stream can be read");
+        let said = self.said.lock().expect("nobody panicked with it");
+        said.clone()
     }
 }
 
@@ -72,18 +93,26 @@ impl Started {
     pub async fn says(&self, text: &str, bound: Duration) {
         let what = format!("{} says {text:?}", self.line);
         crate::until(&what, bound, async || {
-            let said = self.stderr.lock().expect("nobody panicked with it");
-            said.contains(text).then_some(())
+            self.stderr.so_far().contains(text).then_some(())
         })
         .await;
+    }
+
+    /// Waits until stdout has so many lines.
+    pub async fn prints(&self, lines: usize, bound: Duration) -> String {
+        let what = format!("{} prints {lines} lines", self.line);
+        crate::until(&what, bound, async || {
+            let said = self.stdout.so_far();
+            (said.lines().count() >= lines).then_some(said)
+        })
+        .await
     }
 
     /// Waits for its end.
     pub async fn end(self) -> Run {
         let mut run = finish(self.line, self.child).await;
-        self.reading.await.expect("stderr can be read");
-        let said = self.stderr.lock().expect("nobody panicked with it");
-        run.stderr.clone_from(&said);
+        run.stdout = self.stdout.all().await;
+        run.stderr = self.stderr.all().await;
         run
     }
 }

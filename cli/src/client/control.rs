@@ -314,7 +314,7 @@ impl ControlClient {
     async fn unary<M: Clone, T>(
         &mut self,
         message: M,
-        send: impl AsyncFn(&mut Client, tonic::Request<M>) -> Result<Response<T>, Status>,
+        send: impl AsyncFn(&mut Client, tonic::Request<M>) -> std::result::Result<Response<T>, Status>,
     ) -> Result<T> {
         let request = self.request(message.clone(), CALL_TIMEOUT)?;
         let mut answer = send(&mut self.inner, request).await;
@@ -335,7 +335,10 @@ impl ControlClient {
     async fn stream<M: Clone, T, E>(
         &mut self,
         message: M,
-        send: impl AsyncFn(&mut Client, tonic::Request<M>) -> Result<Response<Streaming<T>>, Status>,
+        send: impl AsyncFn(
+            &mut Client,
+            tonic::Request<M>,
+        ) -> std::result::Result<Response<Streaming<T>>, Status>,
         event: impl Fn(T) -> Option<E>,
         each: &mut (dyn FnMut(E) -> Result<()> + Send),
     ) -> Result<()> {

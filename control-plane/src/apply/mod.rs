@@ -250,12 +250,20 @@ const LARGE: usize = 64 << 10;
 /// showing that it lives.
 pub(crate) async fn declare(bundle: ConfigBundle) -> Result<Declared> {
     let size: usize = bundle.files.iter().map(|file| file.content.len()).sum();
-    if size < LARGE {
-        return Ok(Declared::of(&bundle));
-    }
-    let declared = tokio::task::spawn_blocking(move || Declared::of(&bundle)).await;
-    declared
-        .map_err(|error| Error::internal("a configuration could not be read").with_source(error))
+    let declared = match size < LARGE {
+        true => Ok(Declared::of(&bundle)),
+        false => tokio::task::spawn_blocking(move || Declared::of(&bundle)).await,
+    };
+    let declared = declared
+        .map_err(|error| Error::internal("a configuration could not be read").with_source(error))?;
+    let compiled = declared.compiled;
+    tracing::debug!(
+        size,
+        compiled.schemas,
+        compiled.query_files,
+        "a configuration was read"
+    );
+    Ok(declared)
 }
 
 fn count_held(planned: &Planned) -> u32 {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use omnigraph_engine::graph::GraphId;
 use omnigraph_lang::{query, schema};
 #[cfg(test)]
@@ -93,10 +93,14 @@ impl ControlPlane {
         let revision = self.revision(number).await?;
         let catalog = &self.shared().catalog;
         let graphs: BTreeMap<GraphId, DeclaredGraph> =
-            futures::stream::iter(&revision.content.graphs)
-                .map(|(id, content)| async move {
-                    let graph = declared_graph(catalog, number, id, content).await?;
-                    Ok::<_, Error>((id.clone(), graph))
+            futures::stream::iter(revision.content.graphs.clone())
+                .map(|(id, content)| {
+                    let catalog = catalog.clone();
+                    let read = async move {
+                        let graph = declared_graph(&catalog, number, &id, &content).await?;
+                        Ok::<_, Error>((id, graph))
+                    };
+                    read.boxed()
                 })
                 .buffer_unordered(PARALLEL_READS)
                 .try_collect()
@@ -168,24 +172,33 @@ async fn declared_graph(
         );
         Error::corrupt(message)
     })?;
-    let queries: Vec<DeclaredQuery> = futures::stream::iter(&content.queries)
-        .map(|(name, digest)| async {
-            let source = text(catalog, digest, BlobKind::Query).await?;
-            let problem = query::compile(&source, &checked).err();
-            Ok::<_, Error>(DeclaredQuery {
-                name: name.clone(),
-                path: path.clone(),
-                digest: digest.clone(),
-                problem: problem.map(|found| {
-                    let first = found.first().map(|found| found.message.clone());
-                    first.unwrap_or_else(|| "it does not check".to_owned())
-                }),
-                source,
-            })
+    // Owned, and with a type that has a name: callers run in tasks of their own.
+    let texts: Vec<(String, Digest, String)> = futures::stream::iter(content.queries.clone())
+        .map(|(name, digest)| {
+            let catalog = catalog.clone();
+            let read = async move {
+                let source = text(&catalog, &digest, BlobKind::Query).await?;
+                Ok::<_, Error>((name, digest, source))
+            };
+            read.boxed()
         })
         .buffered(PARALLEL_READS)
         .try_collect()
         .await?;
+    let queries = texts.into_iter().map(|(name, digest, source)| {
+        let problem = query::compile(&source, &checked).err();
+        DeclaredQuery {
+            name,
+            path: path.clone(),
+            digest,
+            problem: problem.map(|found| {
+                let first = found.first().map(|found| found.message.clone());
+                first.unwrap_or_else(|| "it does not check".to_owned())
+            }),
+            source,
+        }
+    });
+    let queries: Vec<DeclaredQuery> = queries.collect();
     Ok(DeclaredGraph {
         id: id.clone(),
         schema_path: path.clone(),

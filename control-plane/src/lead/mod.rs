@@ -218,7 +218,10 @@ impl Turn {
         *self.plane.shared().running.lock() = None;
         let Some((beating, guard)) = self.embedded.take() else {
             // Others see at once that nothing runs any more.
-            self.plane.show_life(&self.leader).await;
+            if self.still_leads() {
+                self.plane.show_life(&self.leader).await;
+            }
+            self.operation.close();
             return;
         };
         drop(guard);
@@ -226,6 +229,13 @@ impl Turn {
         if let Err(error) = self.plane.release(&self.leader).await {
             tracing::warn!(error = error.chain(), "the lead could not be released");
         }
+        self.operation.close();
+    }
+
+    /// As far as this process knows.
+    fn still_leads(&self) -> bool {
+        let role = self.plane.shared().role.borrow();
+        matches!(&*role, Role::Leading(now) if now.lease_id == self.leader.lease_id)
     }
 }
 
@@ -233,6 +243,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let at = self.plane.store().clock().now_micros();
         self.operation.end(at, End::Interrupted);
+        self.operation.close();
         *self.plane.shared().running.lock() = None;
     }
 }

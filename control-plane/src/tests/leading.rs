@@ -171,15 +171,14 @@ async fn elsewhere(place: &super::restoring::Place, name: &str, micros: i64) -> 
     };
     std::fs::create_dir_all(place.uri()).unwrap();
     let store = Store::open(place.uri(), options).await.unwrap();
-    let world = World {
-        engine: Engine::new(store, EngineOptions::default()),
+    let options = Options {
+        // What runs in one process here stands for several machines.
+        watch_processes: false,
+        heartbeat: Duration::from_millis(200),
+        takeover: Duration::from_millis(1000),
+        ..Options::new(name)
     };
-    let mut options = world.plane(name).options().clone();
-    // What runs in one process here stands for several machines.
-    options.watch_processes = false;
-    options.heartbeat = Duration::from_millis(200);
-    options.takeover = Duration::from_millis(1000);
-    ControlPlane::new(world.engine.clone(), options)
+    ControlPlane::new(Engine::new(store, EngineOptions::default()), options)
 }
 
 const DAY: i64 = 24 * 3600 * 1_000_000;
@@ -283,4 +282,82 @@ async fn the_last_change_of_a_stopping_leader_keeps_the_lead_until_it_ends() {
     eventually("taking over", || async { standby.is_leading() }).await;
     end.cancel();
     standing_by.await.unwrap();
+}
+
+#[tokio::test]
+async fn without_its_store_a_leader_changes_nothing_and_nobody_else_leads() {
+    let world = World::new().await;
+    let (leader, stop) = (world.plane("leader"), CancellationToken::new());
+    let leading = leader.spawn_leading(stop.clone());
+    eventually("taking the lead", || async { leader.is_leading() }).await;
+    apply(&leader, shop(SCHEMA, QUERIES)).await.unwrap();
+    let (standby, end) = (world.plane("standby"), CancellationToken::new());
+    let standing_by = standby.spawn_leading(end.clone());
+    world.faults.set(|_, _| Some(faults::Fault::Before));
+    let changed = QUERIES.replace("limit 10", "limit 5");
+    let refused = apply(&leader, shop(SCHEMA, &changed)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    assert!(leader.status().await.is_err());
+    // Longer than a takeover takes: who cannot read the ledger does not lead.
+    tokio::time::sleep(standby.options().takeover * 3).await;
+    assert!(!standby.is_leading());
+    world.faults.clear();
+    let either = || async { leader.is_leading() || standby.is_leading() };
+    eventually("one of them leads", either).await;
+    let mut revision = 0;
+    for plane in [&leader, &standby] {
+        if let Ok(told) = apply(plane, shop(SCHEMA, &changed)).await {
+            revision = told.result.revision;
+        }
+    }
+    assert_eq!(revision, 2, "nothing was written meanwhile");
+    for (stop, task) in [(stop, leading), (end, standing_by)] {
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_slow_recovery_does_not_cost_the_lead() {
+    let world = World::new().await;
+    apply(&world.plane("a"), shop(SCHEMA, QUERIES))
+        .await
+        .unwrap();
+    // Somebody died in the middle, and what it left takes long to be resolved.
+    let doomed = world.failing(Point::Acted, Action::Hang);
+    let (plane, request) = (doomed.clone(), shop(WIDER, COLOURS));
+    let dying = tokio::spawn(async move { apply(&plane, request).await });
+    let reader = world.plane("reader");
+    eventually("the sidecar is there", || async {
+        !reader.shared().sidecars.list().await.unwrap().is_empty()
+    })
+    .await;
+    let lease = reader.status().await.unwrap().lease.unwrap();
+    dying.abort();
+    reader.unlock(&lease.lease_id, "").await.unwrap();
+    let (leader, stop) = (world.plane("leader"), CancellationToken::new());
+    // The turn is taken, so that tidying up has to wait.
+    let slow = leader.shared().turn.clone().lock_owned().await;
+    let leading = leader.spawn_leading(stop.clone());
+    eventually("it has the lead", || async {
+        reader.status().await.unwrap().lease.is_some()
+    })
+    .await;
+    let (standby, end) = (world.plane("standby"), CancellationToken::new());
+    let standing_by = standby.spawn_leading(end.clone());
+    let first = reader.status().await.unwrap().lease.unwrap();
+    tokio::time::sleep(leader.options().takeover * 3).await;
+    let still = reader.status().await.unwrap().lease.unwrap();
+    assert_eq!(first.lease_id, still.lease_id, "its heart beats meanwhile");
+    drop(slow);
+    eventually("it is resolved", || async {
+        (leader.is_leading() || standby.is_leading())
+            && reader.shared().sidecars.list().await.unwrap().is_empty()
+    })
+    .await;
+    assert_settled(&world, WIDER).await;
+    for (stop, task) in [(stop, leading), (end, standing_by)] {
+        stop.cancel();
+        task.await.unwrap();
+    }
 }

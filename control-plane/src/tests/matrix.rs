@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use omnigraph_proto::control::v1::{ImportRequest, RefreshRequest, RollbackRequest};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::faults::{Fault, Op};

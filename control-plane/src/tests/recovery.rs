@@ -1,6 +1,8 @@
 //! The sidecar rules: steps × (fails, crashes) × (the same process goes on, a new leader takes
 //! over).
 
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::error::ErrorKind;
 

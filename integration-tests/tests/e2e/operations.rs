@@ -135,7 +135,7 @@ async fn a_killed_client_stops_nothing_and_a_second_one_is_told_what_runs() {
     let second = world.ctl(&["apply", "--json"]).await.exits(1).error();
     assert_eq!(second["reason"], "lease_held", "{second}");
     let said = second["error"].as_str().unwrap_or_default();
-    assert!(said.contains("runs since"), "{said}");
+    assert!(said.contains("has been running for"), "{said}");
     // It is there for everybody who can read the storage.
     let storage = world.place.storage();
     let status = world
@@ -284,5 +284,36 @@ async fn a_backup_is_restored_by_the_control_plane() {
         .await
         .ok();
     assert!(listed.stdout.contains("restore"), "{listed:?}");
+    assert_eq!(daemon.terminate(BOUND).code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watched_status_shows_each_change_once_and_ends_on_ctrl_c() {
+    let place = Place::new();
+    place.ctl(&["apply"]).await.ok();
+    let mut daemon = control_plane(&place, "control", "127.0.0.1:0", &[]);
+    let url = format!("grpc://{}", daemon.address("OMNIGRAPH_GRPC_ADDR"));
+    until("it leads", BOUND, async || {
+        let run = place.ctl(&["status", "--json", "--control", &url]).await;
+        (run.code == 0 && run.json()["role"] == "leader").then_some(())
+    })
+    .await;
+    let args = ["status", "--watch", "-o", "jsonl", "--control", &url];
+    let watching = cli::start(&place.config(), &args);
+    watching.prints(1, BOUND).await;
+    place.add_property("late");
+    place.ctl(&["apply", "--control", &url]).await.ok();
+    until("the change is shown", BOUND, async || {
+        let shown = watching.prints(2, BOUND).await;
+        let last: Value = serde_json::from_str(shown.lines().last()?).ok()?;
+        (last["revision"] == 2 && last["running"] == Value::Null).then_some(())
+    })
+    .await;
+    watching.signal("INT");
+    let run = watching.end().await.exits(130);
+    // What did not change is not shown again, however often it was looked at.
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert!(lines.len() <= 4, "{} lines", lines.len());
+    assert!(lines.windows(2).all(|two| two[0] != two[1]));
     assert_eq!(daemon.terminate(BOUND).code(), Some(0));
 }
