@@ -190,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn paths_and_lists_stand_in_cells() {
+        let json = r#"{"query_name":"q","target":{"branch":"main","snapshot":null},"row_count":1,"columns":["r","l"],"rows":[{"r":{"nodes":[{"type":"P","id":"a"}],"edges":[],"length":0},"l":[1,null]}]}"#;
+        let output: ReadOutput = understand(json).unwrap();
+        let csv = read("g", &output, json, 0).stdout(Format::Csv).unwrap();
+        assert_eq!(
+            csv,
+            "r,l\r\n\"{\"\"edges\"\":[],\"\"length\"\":0,\"\"nodes\"\":[{\"\"id\"\":\"\"a\"\",\"\"type\"\":\"\"P\"\"}]}\",\"[1,null]\"\r\n"
+        );
+    }
+
+    #[test]
     fn writes() {
         let json = format!(
             r#"{{"branch":"main","query_name":"set_priority","affected_nodes":1,"affected_edges":0,"actor_id":null,"commit":{COMMIT}}}"#
