@@ -190,6 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn paths_and_lists_stand_in_cells() {
+        let json = r#"{"query_name":"q","target":{"branch":"main","snapshot":null},"row_count":1,"columns":["r","l"],"rows":[{"r":{"nodes":[{"type":"P","id":"a"}],"edges":[],"length":0},"l":[1,null]}]}"#;
+        let output: ReadOutput = understand(json).unwrap();
+        let csv = read("g", &output, json, 0).stdout(Format::Csv).unwrap();
+        assert!(
+            csv.contains("\"\"id\"\":\"\"a\"\"") && csv.contains("\"\"length\"\":0"),
+            "{csv}"
+        );
+        assert!(
+            csv.starts_with("r,l\r\n\"{") && csv.ends_with(",\"[1,null]\"\r\n"),
+            "{csv}"
+        );
+    }
+
+    #[test]
     fn writes() {
         let json = format!(
             r#"{{"branch":"main","query_name":"set_priority","affected_nodes":1,"affected_edges":0,"actor_id":null,"commit":{COMMIT}}}"#

@@ -380,3 +380,139 @@ async fn a_damaged_input_is_the_senders_fault() {
     let got = call_with(&replica, "POST", path, header, ITEMS).await;
     assert_eq!(got.status, StatusCode::OK, "{}", got.body);
 }
+
+#[tokio::test]
+async fn paths_lists_and_unions_come_through_in_every_format() {
+    let world = World::new().await;
+    world.apply(SCHEMA, QUERIES).await;
+    let replica = world.replica().await;
+    assert!(replica.ready(LONG).await);
+    ok(
+        &replica,
+        "POST",
+        "/graphs/shop/load/ndjson?mode=append",
+        ITEMS,
+    )
+    .await;
+    let source = r#"query q() {
+        match { $i: Item { name: "saw" }  path $r = shortest $i needs{1,3} $j }
+        return { $r as whole, nodes($r) as via, length($r) as n } }"#;
+    let body = json!({"query": source}).to_string();
+    let read = ok(&replica, "POST", "/graphs/shop/query", &body).await;
+    let row = &read.json()["rows"][0];
+    assert_eq!(row["via"], json!(["saw", "nail"]));
+    assert_eq!(row["n"], 1);
+    assert_eq!(
+        row["whole"]["nodes"],
+        json!([{"type": "Item", "id": "saw"}, {"type": "Item", "id": "nail"}])
+    );
+    let edge = &row["whole"]["edges"][0];
+    assert_eq!(
+        (&edge["type"], &edge["from"], &edge["to"]),
+        (&json!("Needs"), &json!("saw"), &json!("nail"))
+    );
+    assert_eq!(row["whole"]["length"], 1);
+
+    let lines = call_with(
+        &replica,
+        "POST",
+        "/graphs/shop/query",
+        ("accept", "application/x-ndjson"),
+        &body,
+    )
+    .await;
+    let line: Vec<serde_json::Value> = lines
+        .body
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("json"))
+        .collect();
+    assert_eq!(&line[1], row, "{}", lines.body);
+
+    let source = r#"query q() {
+        match { $i: Item } return { $i.name as n, [$i.price, 1] as l }
+        union match { $i: Item } return { $i.name, [$i.price, 1] } order { n } }"#;
+    let body = json!({"query": source, "int64": "string"}).to_string();
+    let read = ok(&replica, "POST", "/graphs/shop/query", &body).await;
+    assert_eq!(
+        read.json()["rows"],
+        json!([{"n": "nail", "l": [1, 1]}, {"n": "saw", "l": ["9007199254740993", 1]}])
+    );
+    assert!(replica.stop(LONG).await);
+}
+
+#[tokio::test]
+async fn plans_of_stored_and_other_queries() {
+    let world = World::new().await;
+    world.apply(SCHEMA, QUERIES).await;
+    let replica = world.replica().await;
+    assert!(replica.ready(LONG).await);
+    ok(
+        &replica,
+        "POST",
+        "/graphs/shop/load/ndjson?mode=append",
+        ITEMS,
+    )
+    .await;
+    // A plan needs no values of parameters.
+    let body = r#"{"name":"dear"}"#;
+    let plan = ok(&replica, "POST", "/graphs/shop/explain", body).await;
+    let plan = plan.json();
+    assert_eq!(plan["mode"], "explain");
+    assert_eq!(plan["params"], json!({"least": "I64"}));
+    assert_eq!(
+        plan["operation"]["reads"],
+        json!([{"kind": "node", "type_name": "Item"}])
+    );
+    assert_eq!(plan["operation"]["result"][1]["kind"], "bigint");
+    assert!(plan["plan"]["est_rows"].is_number() && plan.get("totals").is_none());
+    assert_eq!(plan["logical_plan"]["op"], "sort");
+    let text = plan["text"].as_str().expect("a text");
+    assert!(
+        text.contains("scan $i: Item where $i.price >= $least"),
+        "{text}"
+    );
+
+    let body = r#"{"name":"dear","params":{"least":2},"mode":"profile"}"#;
+    let profile = ok(&replica, "POST", "/graphs/shop/explain", body).await;
+    let profile = profile.json();
+    assert_eq!(profile["result"]["row_count"], 1);
+    assert_eq!(
+        profile["result"]["rows"],
+        json!([{"name": "saw", "price": 9_007_199_254_740_993_i64}])
+    );
+    assert_eq!(profile["plan"]["rows"], 1);
+    assert!(profile["totals"]["rows_scanned"].as_u64() > Some(0));
+
+    // A mutation is planned without effect, and commits when it is profiled.
+    let head = ok(&replica, "GET", "/graphs/shop/commits", "").await.json();
+    let head = &head["commits"][0]["graph_commit_id"];
+    let body = r#"{"name":"reprice"}"#;
+    let plan = ok(&replica, "POST", "/graphs/shop/explain", body).await;
+    assert_eq!(plan.json()["plan"]["children"][0]["op"], "update");
+    assert_eq!(&plan.json()["graph_commit_id"], head);
+    let body = r#"{"name":"reprice","params":{"name":"nail","price":5},"mode":"profile"}"#;
+    let profile = ok(&replica, "POST", "/graphs/shop/explain", body).await;
+    let profile = profile.json();
+    assert_eq!(
+        profile["result"]["statements"],
+        json!([{"kind": "update", "type": "Item", "nodes": 1, "edges": 0}])
+    );
+    assert_eq!(profile["plan"]["children"][0]["rows"], 1);
+    assert_ne!(&profile["graph_commit_id"], head);
+    let pinned = json!({"name": "reprice", "params": {"name": "nail", "price": 6},
+        "mode": "profile", "snapshot": head});
+    let refused = call(
+        &replica,
+        "POST",
+        "/graphs/shop/explain",
+        &pinned.to_string(),
+    )
+    .await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.body);
+    let unknown = call(&replica, "POST", "/graphs/shop/explain", r#"{"name":"x"}"#).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{}", unknown.body);
+    let wrong = r#"{"name":"dear","params":{"least":"x"}}"#;
+    let wrong = call(&replica, "POST", "/graphs/shop/explain", wrong).await;
+    assert_eq!(wrong.json()["diagnostics"][0]["code"], "R432");
+    assert!(replica.stop(LONG).await);
+}
