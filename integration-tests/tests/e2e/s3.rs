@@ -55,11 +55,6 @@ impl Site {
     }
 }
 
-fn head(change: &Value) -> String {
-    let id = change["commit"]["graph_commit_id"].as_str();
-    id.expect("a commit").to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blobs_tags_and_checks() {
     let site = Site::new().await;

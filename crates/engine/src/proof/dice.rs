@@ -46,9 +46,4 @@ impl Dice {
         let number = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
         number as usize % bound.max(1)
     }
-
-    /// True in so many of a hundred cases.
-    pub(super) fn percent(&mut self, chance: usize) -> bool {
-        self.below(100) < chance
-    }
 }

@@ -153,11 +153,17 @@ impl World {
         self.clock.advance(time);
     }
 
+    /// Nothing takes no time.
+    pub(super) fn tick(&self) {
+        self.pass(Duration::from_secs(1));
+    }
+
     pub(super) fn now(&self) -> i64 {
         self.clock.now_micros()
     }
 
     pub(super) async fn mutate(&self, branch: &str, source: &str) {
+        self.tick();
         self.graph
             .mutate(
                 &BranchName::parse(branch).unwrap(),
@@ -171,10 +177,12 @@ impl World {
     }
 
     pub(super) async fn load(&self, branch: &str, mode: LoadMode, lines: &str) {
+        self.tick();
         load(&self.graph, branch, mode, None, lines).await.unwrap();
     }
 
     pub(super) async fn branch(&self, name: &str, from: &str) {
+        self.tick();
         let from = Target::Branch(BranchName::parse(from).unwrap());
         self.graph
             .create_branch(

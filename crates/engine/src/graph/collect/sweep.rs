@@ -56,6 +56,7 @@ impl Graph {
             .await?;
         let log_entries = self.truncate_logs(&marked).await?;
         self.remove_old_lists(list.id, now).await?;
+        self.remove_old_probes(now).await?;
         Ok(Swept {
             removed,
             tables: self.name_tables(by_table).await?,
@@ -135,6 +136,21 @@ impl Graph {
             }
         }
         Ok((total, by_table))
+    }
+
+    /// Removes what processes left behind that died while they probed the store
+    /// ([`crate::store::Store::probe_create_once`]).
+    async fn remove_old_probes(&self, now: i64) -> Result<()> {
+        let directory = self.store().path("graphs");
+        let objects = self.store().object_store();
+        let listed = objects.list_with_delimiter(Some(&directory)).await?;
+        let old = listed.objects.into_iter().filter(|object| {
+            let age = now.saturating_sub(object.last_modified.timestamp_micros());
+            let name = object.location.filename().unwrap_or_default();
+            name.starts_with("probe-") && age > micros(GRACE)
+        });
+        self.delete(old.map(|object| object.location).collect())
+            .await
     }
 
     /// Deletes objects; those that are gone already do not matter.

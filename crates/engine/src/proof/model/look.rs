@@ -43,9 +43,10 @@ impl Pair {
 
     /// Everything that there ever was, by all of its names.
     pub(super) async fn check_history(&self) -> Checked {
-        for (id, _) in &self.commits {
-            self.says(&Target::Commit(*id), *id, self.is_kept(*id))
-                .await?;
+        let found_by_id = self.found_by_id();
+        for id in self.commits.keys() {
+            let must = self.is_kept(*id) && found_by_id.contains(id);
+            self.says(&Target::Commit(*id), *id, must).await?;
         }
         for (tag, id) in &self.tags {
             let tag = TagName::parse(tag).unwrap();

@@ -1,7 +1,6 @@
 //! A graph beside its model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::data::{Data, Schema};
 use super::steps::{BRANCHES, Point, TAGS};
@@ -61,11 +60,6 @@ impl Pair {
         pair
     }
 
-    /// A step takes time, so that a time names one commit of a branch.
-    pub(super) fn tick(&self) {
-        self.world.pass(Duration::from_secs(1));
-    }
-
     pub(super) fn head(&self, branch: &BranchName) -> Option<&Known> {
         self.heads.get(branch).map(|head| &self.commits[head])
     }
@@ -111,10 +105,6 @@ impl Pair {
         self.least = Some(self.least.map_or(keep, |least| least.min(keep)));
     }
 
-    pub(super) fn was_collected(&self) -> bool {
-        self.least.is_some()
-    }
-
     /// Whether every collection so far had to keep a commit.
     pub(super) fn is_kept(&self, id: CommitId) -> bool {
         let Some(least) = self.least else {
@@ -129,6 +119,12 @@ impl Pair {
             newest.chain(recent).any(|(other, _)| *other == id)
         };
         self.tags.values().any(|tagged| *tagged == id) || self.lives.values().any(in_life)
+    }
+
+    /// Commits that can be found by their ids: those that a living branch has in its history.
+    pub(super) fn found_by_id(&self) -> BTreeSet<CommitId> {
+        let heads = self.heads.values();
+        heads.flat_map(|head| self.ancestors(*head)).collect()
     }
 
     /// A commit and everything that it descends from.
@@ -184,7 +180,8 @@ impl Pair {
             }
             Point::Commit(number) => {
                 let id = any(number);
-                (Target::Commit(id), Some((id, self.is_kept(id))))
+                let must = self.is_kept(id) && self.found_by_id().contains(&id);
+                (Target::Commit(id), Some((id, must)))
             }
             Point::Tag(tag) => {
                 let tagged = self.tags.get(TAGS[tag]).map(|id| (*id, true));

@@ -533,3 +533,20 @@ async fn a_missing_record_of_collections_is_damage() {
     assert_eq!(report.errors, 1, "{report:#?}");
     assert!(report.findings[0].place.contains("collections"));
 }
+
+#[tokio::test]
+async fn probes_of_processes_that_died_go_and_young_ones_stay() {
+    use object_store::ObjectStoreExt as _;
+    let bench = Bench::new().await;
+    bench.fill("main", "p", 4).await;
+    let probe = |name: &str| bench.store.path(&format!("graphs/probe-{name}"));
+    let objects = bench.store.object_store();
+    objects.put(&probe("old"), "{}".into()).await.unwrap();
+    bench.pass(DAY * 2);
+    bench.collect(1).await;
+    bench.pass(DAY + HOUR);
+    objects.put(&probe("young"), "{}".into()).await.unwrap();
+    bench.collect(1).await;
+    objects.head(&probe("old")).await.unwrap_err();
+    objects.head(&probe("young")).await.unwrap();
+}
