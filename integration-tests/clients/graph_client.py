@@ -109,7 +109,7 @@ def main(address, graph, backups):
         return answer["result"]
 
     def rows(target):
-        query = "query q() { match { $i: Item } return { $i.name as name, $i.size as size } order { name asc } }"
+        query = "query q() { match { $i: Item } return { $i.name as name, $i.size as size } order { name } }"
         frames = call("Query", query=query, target=target, encoding="RESULT_ENCODING_JSON_ROWS")
         found = [json.loads(row) for frame in frames for row in frame.get("json_rows", {}).get("rows", [])]
         return {row["name"]: row["size"] for row in found}

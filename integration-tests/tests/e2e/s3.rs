@@ -45,8 +45,7 @@ impl Site {
     }
 
     async fn names(&self, args: &[&str]) -> Vec<String> {
-        let source =
-            "query q() { match { $i: Item } return { $i.name as name } order { name asc } }";
+        let source = "query q() { match { $i: Item } return { $i.name as name } order { name } }";
         let args = [&["query", "-e", source, "--json"], args].concat();
         let read = self.ctl(&args).await.ok().json();
         let rows = read["rows"].as_array().expect("rows").iter();
