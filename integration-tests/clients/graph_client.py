@@ -78,12 +78,12 @@ STREAMS = {
 def refused(code, reason, call):
     """A refusal has its status code (any, if none is given), and says what it is about."""
     try:
-        call()
+        answer = call()
     except grpc.RpcError as error:
         assert code in (None, error.code()), (error.code(), error.details())
         assert reason in error.details(), error.details()
         return error
-    raise AssertionError(f"{reason}: it should have been refused")
+    raise AssertionError(f"{reason}: it should have been refused: {answer}")
 
 
 def base64(data):
