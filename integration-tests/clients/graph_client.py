@@ -78,12 +78,12 @@ STREAMS = {
 def refused(code, reason, call):
     """A refusal has its status code (any, if none is given), and says what it is about."""
     try:
-        call()
+        answer = call()
     except grpc.RpcError as error:
         assert code in (None, error.code()), (error.code(), error.details())
         assert reason in error.details(), error.details()
         return error
-    raise AssertionError(f"{reason}: it should have been refused")
+    raise AssertionError(f"{reason}: it should have been refused: {answer}")
 
 
 def base64(data):
@@ -109,7 +109,7 @@ def main(address, graph, backups):
         return answer["result"]
 
     def rows(target):
-        query = "query q() { match { $i: Item } return { $i.name as name, $i.size as size } order { name asc } }"
+        query = "query q() { match { $i: Item } return { $i.name as name, $i.size as size } order { name } }"
         frames = call("Query", query=query, target=target, encoding="RESULT_ENCODING_JSON_ROWS")
         found = [json.loads(row) for frame in frames for row in frame.get("json_rows", {}).get("rows", [])]
         return {row["name"]: row["size"] for row in found}

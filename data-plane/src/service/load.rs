@@ -170,7 +170,8 @@ async fn is_missing(graph: &omnigraph_engine::Graph, branch: &BranchName) -> boo
     found.is_err_and(|error| error.kind() == omnigraph_engine::ErrorKind::NotFound)
 }
 
-/// Takes the data. `None`: the client went away before the end, so nothing is committed.
+/// Takes the data. `None`: the client went away before the end, so nothing is committed, and nobody
+/// is there to be told.
 async fn run(
     mut session: LoadSession,
     mut frames: Streaming<LoadRequest>,
@@ -193,8 +194,20 @@ async fn run(
             }
             () = answers.closed() => return Ok(None),
         };
-        let Ok(Ok(Some(message))) = message else {
-            return Ok(None);
+        let message = match message {
+            Ok(Ok(Some(message))) => message,
+            // Ended in good order, but by somebody who does not know where the load ends.
+            Ok(Ok(None)) => {
+                return Err(WireError::invalid_request(
+                    "the stream ended without an `end` frame: nothing was loaded",
+                ));
+            }
+            Ok(Err(_)) => return Ok(None),
+            Err(_) => {
+                return Err(WireError::invalid_request(format!(
+                    "nothing has come for {SILENCE_MAX:?}: nothing was loaded"
+                )));
+            }
         };
         match message.frame {
             Some(load_request::Frame::Ndjson(bytes)) => {

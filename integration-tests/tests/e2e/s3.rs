@@ -45,8 +45,7 @@ impl Site {
     }
 
     async fn names(&self, args: &[&str]) -> Vec<String> {
-        let source =
-            "query q() { match { $i: Item } return { $i.name as name } order { name asc } }";
+        let source = "query q() { match { $i: Item } return { $i.name as name } order { name } }";
         let args = [&["query", "-e", source, "--json"], args].concat();
         let read = self.ctl(&args).await.ok().json();
         let rows = read["rows"].as_array().expect("rows").iter();
@@ -138,7 +137,7 @@ async fn backups_are_verified_restored_and_adopted() {
     );
     let listed = ["backup", "list", "--from", &to, "--json"];
     let listed = site.ctl(&listed).await.ok().json();
-    assert_eq!(listed["backups"].as_array().map(Vec::len), Some(2));
+    assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
     let manifest = second["manifest_uri"].as_str().expect("a manifest");
     site.ctl(&["backup", "verify", manifest]).await.ok();
     let exported = site.ctl(&["export"]).await.ok().stdout;
@@ -255,7 +254,7 @@ async fn history_is_reclaimed_in_two_phases() {
 
     server.be_ahead(50);
     let first = collect("50");
-    assert!(first["condemned"].as_u64() > Some(10), "{first}");
+    assert!(first["condemned"].as_u64() > Some(5), "{first}");
     assert_eq!(first["removed"], 0, "{first}");
     server.be_ahead(60);
     let early = collect("60");
