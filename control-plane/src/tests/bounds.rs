@@ -79,7 +79,12 @@ async fn spent(graphs: usize) -> [(u64, u64); 3] {
     let world = World::new().await;
     // As a process of its own: nothing is remembered from one apply to the next.
     let run = async |bundle: &ConfigBundle| {
-        let plane = world.plane("a");
+        let options = Options {
+            // How often life is shown depends on the machine.
+            heartbeat: Duration::from_secs(3600),
+            ..world.plane("a").options().clone()
+        };
+        let plane = ControlPlane::new(world.engine.clone(), options);
         let before = plane.store().requests();
         let told = apply(&plane, bundle.clone()).await.unwrap();
         assert!(told.result.converged, "{:?}", told.result);
