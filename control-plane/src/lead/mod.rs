@@ -69,7 +69,12 @@ impl ControlPlane {
         patience: Duration,
     ) -> Result<Turn> {
         let until = self.clock().after(patience);
-        let standby = matches!(*self.shared().role.borrow(), Role::Standby);
+        let role = self.shared().role.borrow().clone();
+        let standby = match &role {
+            Role::Embedded => false,
+            Role::Standby => true,
+            Role::Leading(leader) => self.has_lost(leader).await?,
+        };
         if standby {
             // Before the turn: who is about to lead needs it to resolve what was left.
             self.await_lead(until).await?;
@@ -128,11 +133,7 @@ impl ControlPlane {
     ) -> Result<(Leader, Option<(JoinHandle<()>, DropGuard)>)> {
         let role = self.shared().role.borrow().clone();
         match role {
-            Role::Leading(leader) => {
-                // A leader that slept learns here that it was replaced.
-                self.check_lead(&leader).await?;
-                Ok((leader, None))
-            }
+            Role::Leading(leader) => Ok((leader, None)),
             Role::Standby => Ok((self.await_lead(until).await?, None)),
             Role::Embedded => {
                 let leader = self.take_lead(Some(until)).await?;
@@ -149,6 +150,24 @@ impl ControlPlane {
                 Ok((leader, Some((beating, guard))))
             }
         }
+    }
+
+    /// A leader that slept, or that gave the lead up to take it again, learns here that it does not
+    /// lead, and stands down at once.
+    async fn has_lost(&self, leader: &Leader) -> Result<bool> {
+        let state = self.shared().ledger.state().await?;
+        if leads(&state, leader) {
+            return Ok(false);
+        }
+        self.shared().role.send_if_modified(|role| {
+            let same = matches!(role, Role::Leading(now) if now.lease_id == leader.lease_id);
+            if same {
+                *role = Role::Standby;
+            }
+            same
+        });
+        self.shared().lost.notify_waiters();
+        Ok(true)
     }
 
     /// A daemon that does not lead yet: if nobody else does, it is about to.
