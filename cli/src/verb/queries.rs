@@ -52,8 +52,7 @@ async fn list(context: &Context) -> Result<()> {
 }
 
 fn validate(args: &ValidateArgs, context: &Context) -> Result<()> {
-    let bundle = embedded::bundle(&args.dir)?;
-    let response = embedded::validate(&bundle);
+    let (bundle, response) = embedded::validate(&args.dir)?;
     context
         .output
         .show(&validated(&response, &Sources::bundle(&bundle)))?;

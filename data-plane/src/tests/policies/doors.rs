@@ -44,10 +44,15 @@ fn routes(commit: &str) -> Vec<Route> {
     let merge = r#"{"source":"dev","target":"main"}"#;
     let trial = r#"{"source":"dev","target":"main","dry_run":true}"#;
     let snapshot = json!({"query": "query q() { match { $i: Item } return { $i.name as n } }", "snapshot": commit});
+    // It commits.
+    let profiled = MUTATION.replacen('{', r#"{"mode":"profile","#, 1);
     vec![
         route("GET", "", "", &[A::Read]),
         route("POST", "/query", QUERY, &[A::Read]),
         route("POST", "/query", &snapshot.to_string(), &[A::Read]),
+        route("POST", "/explain", QUERY, &[A::Read]),
+        route("POST", "/explain", MUTATION, &[A::Read]),
+        route("POST", "/explain", &profiled, &[A::Read, A::Change]),
         route("POST", "/mutate", MUTATION, &[A::Change]),
         route("GET", "/queries", "", &[A::Read]),
         hidden(route(
