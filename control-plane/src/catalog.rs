@@ -47,7 +47,7 @@ impl BlobKind {
     /// What brings it back.
     fn remedy(self) -> &'static str {
         match self {
-            BlobKind::Schema | BlobKind::Query => {
+            BlobKind::Schema | BlobKind::Query | BlobKind::Policy | BlobKind::Cedar => {
                 "apply the configuration again, which publishes it anew"
             }
             BlobKind::Revision => {
