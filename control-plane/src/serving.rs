@@ -317,7 +317,6 @@ impl Serving {
                 .collect(),
             policy: graph.policy.as_ref().map(ServingPolicy::to_wire),
             pending_operation_id: graph.pending_operation.clone().unwrap_or_default(),
-            ..pb::GraphRevision::default()
         });
         pb::ServingRevision {
             revision: self.revision,

@@ -32,6 +32,7 @@ use omnigraph_proto::control::v1::{
     RollbackRequest, StepEvent,
 };
 
+use crate::authorize::AdminActors;
 use crate::error::Error;
 use crate::failpoint::{Action, Failpoints, Point};
 use crate::ledger::Revision;
@@ -147,6 +148,7 @@ impl World {
             heartbeat: Duration::from_millis(40),
             takeover: Duration::from_millis(200),
             replica_heartbeat: Duration::from_millis(100),
+            admin_actors: AdminActors::parse("default"),
             failpoints,
             ..Options::new(name)
         };

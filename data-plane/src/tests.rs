@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use omnigraph_control_plane::{ControlPlane, Options as PlaneOptions};
+use omnigraph_control_plane::{AdminActors, ControlPlane, Options as PlaneOptions};
 use omnigraph_engine::{Engine, EngineOptions, Store, StoreOptions};
 use omnigraph_policy::{Actor, Credentials};
 use omnigraph_proto::control::v1::apply_response::Event;
@@ -50,7 +50,11 @@ impl World {
     async fn new() -> Self {
         let store = Store::open("memory://replica", StoreOptions::default()).await;
         let engine = Engine::new(store.expect("a store"), EngineOptions::default());
-        let plane = ControlPlane::new(engine.clone(), PlaneOptions::new("test"));
+        let options = PlaneOptions {
+            admin_actors: AdminActors::parse("default"),
+            ..PlaneOptions::new("test")
+        };
+        let plane = ControlPlane::new(engine.clone(), options);
         World { engine, plane }
     }
 

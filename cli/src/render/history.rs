@@ -185,6 +185,7 @@ mod tests {
                 path: String::new(),
             }],
             content: None,
+            policies: Vec::new(),
         };
         check("history-show.txt", &show(&shown).text);
     }

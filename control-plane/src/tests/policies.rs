@@ -10,7 +10,6 @@ use tonic::{Code, Request, Status};
 
 use super::*;
 use crate::apply::Publication;
-use crate::authorize::AdminActors;
 use crate::serving::{Serving, ServingReader};
 
 const READERS: &str = "version: 1\ngroups: { team: [act-ann] }\nrules:\n  - { id: read, allow: { actors: { group: team }, actions: [read], types: [Item] } }\n";

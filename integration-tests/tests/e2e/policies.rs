@@ -133,6 +133,28 @@ impl Cluster {
     }
 }
 
+/// The same by gRPC and through the command line.
+async fn listed_by_each_door(cluster: &Cluster) {
+    for url in [
+        cluster.replica.url(),
+        format!("grpc://{}", cluster.replica.grpc),
+    ] {
+        let list = |token: &'static str| {
+            let url = url.clone();
+            let dir = cluster.place.config();
+            async move {
+                let args = [
+                    "branch", "list", "--json", "--graph", "debian", "--server", &url,
+                ];
+                omnigraphctl_with(&dir, &args, &[("OMNIGRAPH_BEARER_TOKEN", token)], "").await
+            }
+        };
+        list("t-ann").await.ok();
+        let denied = list("t-eve").await.exits(1);
+        assert_eq!(denied.error()["error"], "act-eve may not read", "{url}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policies_guard_every_door_and_change_without_a_restart() {
     let cluster = start().await;
@@ -200,25 +222,7 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
         .await;
     assert_eq!(status, 404, "like a query that is not there");
 
-    // The same by gRPC and through the command line.
-    for url in [
-        cluster.replica.url(),
-        format!("grpc://{}", cluster.replica.grpc),
-    ] {
-        let list = |token: &'static str| {
-            let url = url.clone();
-            let dir = cluster.place.config();
-            async move {
-                let args = [
-                    "branch", "list", "--json", "--graph", "debian", "--server", &url,
-                ];
-                omnigraphctl_with(&dir, &args, &[("OMNIGRAPH_BEARER_TOKEN", token)], "").await
-            }
-        };
-        list("t-ann").await.ok();
-        let denied = list("t-eve").await.exits(1);
-        assert_eq!(denied.error()["error"], "act-eve may not read", "{url}");
-    }
+    listed_by_each_door(&cluster).await;
 
     // A stricter policy, then a looser one, in the running process.
     write(
@@ -410,7 +414,13 @@ async fn tools_check_show_explain_and_test_policies() {
         tested.stdout,
         "3 passed, 1 failed\nbruno-merges: expected allow, got deny\n"
     );
-    // What is applied, not what is declared.
+    what_is_applied_counts(&cluster).await;
+    who_holds_the_storage_says_who_they_are(place).await;
+}
+
+/// Not what is declared.
+async fn what_is_applied_counts(cluster: &Cluster) {
+    let place = &cluster.place;
     cluster.control("t-root", &["apply"]).await.ok();
     write(
         place,
@@ -439,8 +449,9 @@ async fn tools_check_show_explain_and_test_policies() {
         "{}",
         denied.stderr
     );
+}
 
-    // Whoever holds the storage says who they are.
+async fn who_holds_the_storage_says_who_they_are(place: &Place) {
     let storage = place.storage();
     let storage = storage.to_str().expect("UTF-8");
     let list = ["branch", "list", "--graph", "debian", "--cluster", storage];
