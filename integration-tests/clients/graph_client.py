@@ -23,7 +23,7 @@ class Client:
         self.services = database.get_services()
         self.pool = descriptor_pool.DescriptorPool(database)
 
-    def method(self, name, **fields):
+    def method(self, name, /, **fields):
         """One call: a dict, or a list of them where the answer is a stream."""
         return self.send(name, fields)
 
@@ -101,7 +101,7 @@ def main(address, graph, backups):
     for service in ("GraphService", "MaintenanceService", "ReadinessService"):
         assert f"omnigraph.data.v1.{service}" in client.services, client.services
 
-    def call(name, **fields):
+    def call(name, /, **fields):
         return client.method(name, graph_id=graph, **fields)
 
     def mutate(query, branch="main", **options):

@@ -396,7 +396,10 @@ impl ObjectStore for FaultStore {
             let (store, prefix) = (self.clone(), prefix.cloned());
             async move {
                 let inner = &store.shared.inner;
-                inner.list_with_delimiter(prefix.as_ref()).await
+                let mut listed = inner.list_with_delimiter(prefix.as_ref()).await?;
+                let objects = std::mem::take(&mut listed.objects).into_iter();
+                listed.objects = objects.map(|meta| store.restamp(meta)).collect();
+                Ok(listed)
             }
             .boxed()
         };
