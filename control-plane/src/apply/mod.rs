@@ -122,6 +122,11 @@ impl ControlPlane {
         if !settled || !self.shared().sidecars.list().await?.is_empty() {
             return Ok(None);
         }
+        if let Some(base) = &planned.base
+            && self.has_endings(&base.content).await?
+        {
+            return Ok(None);
+        }
         check_expectations(&planned, &request.plan_digest, request.expect_revision)?;
         let result = ApplyResult {
             ok: true,
