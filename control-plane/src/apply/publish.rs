@@ -101,7 +101,7 @@ impl ControlPlane {
     }
 
     /// A daemon takes part in the next election at once, instead of finding out by itself.
-    fn step_down(&self, leader: &Leader) {
+    pub(crate) fn step_down(&self, leader: &Leader) {
         let stepped = self.shared().role.send_if_modified(|role| {
             let own = matches!(role, Role::Leading(own) if own.lease_id == leader.lease_id);
             if own {
@@ -110,7 +110,7 @@ impl ControlPlane {
             own
         });
         if stepped {
-            self.shared().lost.notify_waiters();
+            self.shared().lost.notify_one();
         }
     }
 

@@ -159,14 +159,7 @@ impl ControlPlane {
         if leads(&state, leader) {
             return Ok(false);
         }
-        self.shared().role.send_if_modified(|role| {
-            let same = matches!(role, Role::Leading(now) if now.lease_id == leader.lease_id);
-            if same {
-                *role = Role::Standby;
-            }
-            same
-        });
-        self.shared().lost.notify_waiters();
+        self.step_down(leader);
         Ok(true)
     }
 
@@ -200,7 +193,7 @@ impl ControlPlane {
         if leads(&state, leader) {
             return Ok(state);
         }
-        self.shared().lost.notify_waiters();
+        self.shared().lost.notify_one();
         Err(self.not_leader(state.leader.as_ref()).await)
     }
 }
