@@ -500,6 +500,37 @@ mod tests {
     }
 
     #[test]
+    fn operations_and_history() {
+        for line in [
+            "operation 01J",
+            "operation list --limit 5 -o csv",
+            "history --limit 3 --changes",
+            "history list",
+            "history show 3 --json",
+            "unlock 01J --reason x --yes",
+            "status --graph g --watch -o jsonl",
+            "rollout status --graph g --watch",
+            "plan --target graph.a --out f",
+            "apply --target graph.a --expect-revision 3",
+            "backup restore u --graph g --control grpc://x --expect-revision 3",
+        ] {
+            assert_eq!(refusal(line), "", "{line}");
+        }
+        for line in [
+            "operation",
+            "operation 01J list",
+            "unlock",
+            "history show",
+            "history --limit 0",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        let forms = |line: &str| parse(line).unwrap().command.uses().1.formats;
+        assert!(!forms("history show 3").contains(&Format::Csv));
+        assert!(forms("history").contains(&Format::Csv));
+    }
+
+    #[test]
     fn exclusive_addresses_and_forms() {
         assert!(parse("plan --cluster . --control grpc://x").is_err());
         assert!(parse("query q --cluster . --server http://x").is_err());

@@ -2,7 +2,7 @@
 //! it and to what is declared for it. If either moves, the approval is stale; what happens to other
 //! graphs does not concern it. Approvals are kept for ever, each with the operation that used it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,6 +158,8 @@ pub(crate) struct Approvals {
     store: Store,
     /// Used ones, which never change again.
     used: Arc<Mutex<BTreeMap<Ulid, Approval>>>,
+    /// Used ones that nobody can mark any more.
+    lost: Arc<Mutex<BTreeSet<Ulid>>>,
 }
 
 /// All approvals, and the objects among them that could not be read.
@@ -173,6 +175,7 @@ impl Approvals {
         Self {
             store: store.clone(),
             used: Arc::default(),
+            lost: Arc::default(),
         }
     }
 
@@ -192,14 +195,26 @@ impl Approvals {
         }
     }
 
-    /// Writes what an approval was used for. Again changes nothing.
+    /// Writes what an approval was used for. Again changes nothing. The ledger says so too: one that
+    /// somebody has removed or damaged since keeps nobody waiting.
     pub(crate) async fn consume(&self, id: Ulid, operation_id: Ulid, at: i64) -> Result<()> {
-        if self.used.lock().contains_key(&id) {
+        if self.is_used(id) {
             return Ok(());
         }
         let path = self.path(id);
-        let bytes = self.store.object_store().get(&path).await?.bytes().await?;
-        let mut approval = decode(&path, &bytes)?;
+        let found = async {
+            let bytes = self.store.object_store().get(&path).await?.bytes().await?;
+            decode(&path, &bytes)
+        };
+        let mut approval = match found.await {
+            Ok(approval) => approval,
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::warn!(approval = %id, error = error.chain(), "it cannot be marked as used");
+                self.lost.lock().insert(id);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         if approval.consumed.is_none() {
             approval.consumed = Some(Consumed { at, operation_id });
             let payload = PutPayload::from(encode(&approval)?);
@@ -211,7 +226,20 @@ impl Approvals {
 
     /// Whether this process knows that an approval is marked as used.
     pub(crate) fn is_used(&self, id: Ulid) -> bool {
-        self.used.lock().contains_key(&id)
+        self.used.lock().contains_key(&id) || self.lost.lock().contains(&id)
+    }
+
+    /// The same, looked up where this process does not know.
+    pub(crate) async fn was_used(&self, id: Ulid) -> Result<bool> {
+        if self.is_used(id) {
+            return Ok(true);
+        }
+        match self.read(&self.path(id)).await {
+            Ok(approval) => Ok(approval.consumed.is_some()),
+            // The next change finds out that nobody can mark it any more.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Every approval. What cannot be read gives no consent, and is told.

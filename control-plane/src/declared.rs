@@ -18,7 +18,6 @@ use crate::bundle::{
 use crate::digest::Digest;
 use crate::finding;
 use crate::ledger::GraphEmbedding;
-#[cfg(test)]
 pub(crate) use sources::Compiled;
 use sources::Sources;
 
@@ -35,7 +34,6 @@ pub(crate) struct Declared {
     pub(crate) carried: BTreeMap<String, String>,
     pub(crate) findings: Vec<Diagnostic>,
     /// How many sources were compiled for it.
-    #[cfg(test)]
     pub(crate) compiled: Compiled,
     /// `cluster.yaml` itself is wrong: nothing of the rest can be relied upon.
     pub(crate) broken: bool,
@@ -109,7 +107,6 @@ impl Declared {
             config_digest,
             carried: BTreeMap::new(),
             findings,
-            #[cfg(test)]
             compiled: sources.compiled(),
             broken,
         }

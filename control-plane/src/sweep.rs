@@ -8,7 +8,7 @@ use omnigraph_engine::graph::GraphId;
 use crate::apply::Publication;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::Point;
-use crate::ledger::{Ending, Leader, Revision};
+use crate::ledger::{Content, Ending, Leader, Revision};
 use crate::plane::{ControlPlane, authorship};
 use crate::sidecar::{Found, Sidecar};
 
@@ -44,6 +44,16 @@ impl ControlPlane {
         }
         self.end_graphs(leader).await;
         Ok(undecided)
+    }
+
+    /// Whether something that the newest revision deleted has not ended for sure.
+    pub(crate) async fn has_endings(&self, content: &Content) -> Result<bool> {
+        for ending in &content.endings {
+            if !self.shared().approvals.was_used(ending.approval).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Ends what the newest revision deleted and its apply did not get to.

@@ -122,6 +122,11 @@ impl ControlPlane {
         if !settled || !self.shared().sidecars.list().await?.is_empty() {
             return Ok(None);
         }
+        if let Some(base) = &planned.base
+            && self.has_endings(&base.content).await?
+        {
+            return Ok(None);
+        }
         check_expectations(&planned, &request.plan_digest, request.expect_revision)?;
         let result = ApplyResult {
             ok: true,
@@ -238,12 +243,20 @@ const LARGE: usize = 64 << 10;
 /// showing that it lives.
 pub(crate) async fn declare(bundle: ConfigBundle) -> Result<Declared> {
     let size: usize = bundle.files.iter().map(|file| file.content.len()).sum();
-    if size < LARGE {
-        return Ok(Declared::of(&bundle));
-    }
-    let declared = tokio::task::spawn_blocking(move || Declared::of(&bundle)).await;
-    declared
-        .map_err(|error| Error::internal("a configuration could not be read").with_source(error))
+    let declared = match size < LARGE {
+        true => Ok(Declared::of(&bundle)),
+        false => tokio::task::spawn_blocking(move || Declared::of(&bundle)).await,
+    };
+    let declared = declared
+        .map_err(|error| Error::internal("a configuration could not be read").with_source(error))?;
+    let compiled = declared.compiled;
+    tracing::debug!(
+        size,
+        compiled.schemas,
+        compiled.query_files,
+        "a configuration was read"
+    );
+    Ok(declared)
 }
 
 fn count_held(planned: &Planned) -> u32 {

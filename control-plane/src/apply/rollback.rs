@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use omnigraph_engine::graph::GraphId;
 use omnigraph_lang::{query, schema};
 #[cfg(test)]
@@ -15,7 +15,7 @@ use omnigraph_proto::control::v1::{ApplyRequest, ChangeOperation, RollbackReques
 
 use super::{Admission, Admitted};
 use crate::catalog::{BlobKind, Catalog};
-use crate::declared::{Declared, DeclaredGraph, DeclaredQuery, DeclaredSchema};
+use crate::declared::{Compiled, Declared, DeclaredGraph, DeclaredQuery, DeclaredSchema};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{GraphContent, Revision};
@@ -91,9 +91,13 @@ impl ControlPlane {
         let catalog = &self.shared().catalog;
         let graphs: BTreeMap<GraphId, DeclaredGraph> =
             futures::stream::iter(revision.content.graphs.clone())
-                .map(|(id, content)| async move {
-                    let graph = declared_graph(catalog, number, &id, &content).await?;
-                    Ok::<_, Error>((id, graph))
+                .map(|(id, content)| {
+                    let catalog = catalog.clone();
+                    let read = async move {
+                        let graph = declared_graph(&catalog, number, &id, &content).await?;
+                        Ok::<_, Error>((id, graph))
+                    };
+                    read.boxed()
                 })
                 .buffer_unordered(PARALLEL_READS)
                 .try_collect()
@@ -134,8 +138,7 @@ fn declared(revision: &Revision, graphs: BTreeMap<GraphId, DeclaredGraph>) -> De
         config_digest: revision.record.config_digest.clone(),
         carried: content.held_back.clone(),
         findings: Vec::new(),
-        #[cfg(test)]
-        compiled: crate::declared::Compiled::default(),
+        compiled: Compiled::default(),
         broken: false,
     }
 }
@@ -156,24 +159,33 @@ async fn declared_graph(
         );
         Error::corrupt(message)
     })?;
-    let queries: Vec<DeclaredQuery> = futures::stream::iter(&content.queries)
-        .map(|(name, digest)| async {
-            let source = text(catalog, digest, BlobKind::Query).await?;
-            let problem = query::compile(&source, &checked).err();
-            Ok::<_, Error>(DeclaredQuery {
-                name: name.clone(),
-                path: path.clone(),
-                digest: digest.clone(),
-                problem: problem.map(|found| {
-                    let first = found.first().map(|found| found.message.clone());
-                    first.unwrap_or_else(|| "it does not check".to_owned())
-                }),
-                source,
-            })
+    // Owned, and with a type that has a name: callers run in tasks of their own.
+    let texts: Vec<(String, Digest, String)> = futures::stream::iter(content.queries.clone())
+        .map(|(name, digest)| {
+            let catalog = catalog.clone();
+            let read = async move {
+                let source = text(&catalog, &digest, BlobKind::Query).await?;
+                Ok::<_, Error>((name, digest, source))
+            };
+            read.boxed()
         })
         .buffered(PARALLEL_READS)
         .try_collect()
         .await?;
+    let queries = texts.into_iter().map(|(name, digest, source)| {
+        let problem = query::compile(&source, &checked).err();
+        DeclaredQuery {
+            name,
+            path: path.clone(),
+            digest,
+            problem: problem.map(|found| {
+                let first = found.first().map(|found| found.message.clone());
+                first.unwrap_or_else(|| "it does not check".to_owned())
+            }),
+            source,
+        }
+    });
+    let queries: Vec<DeclaredQuery> = queries.collect();
     Ok(DeclaredGraph {
         id: id.clone(),
         schema_path: path.clone(),

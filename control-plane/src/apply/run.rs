@@ -285,9 +285,12 @@ impl<'a> Run<'a> {
         match &self.planned.base {
             None => true,
             Some(base) => {
+                // A change that failed and moved nothing leaves nothing behind.
+                let declared = &self.declared.config_digest;
+                let newly_declared = base.record.config_digest != *declared;
                 base.content != self.content
                     || !self.planned.heals.is_empty()
-                    || base.record.config_digest != self.declared.config_digest
+                    || newly_declared && self.failed.is_empty()
             }
         }
     }

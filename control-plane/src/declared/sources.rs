@@ -12,7 +12,6 @@ use super::{DeclaredQuery, DeclaredSchema, query_paths, read_queries, read_schem
 use crate::bundle::{Config, Files};
 
 /// How much was compiled.
-#[cfg(test)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Compiled {
     pub(crate) schemas: usize,
@@ -83,7 +82,6 @@ impl Sources {
         queries.clone()
     }
 
-    #[cfg(test)]
     pub(super) fn compiled(&self) -> Compiled {
         Compiled {
             schemas: self.schemas.len(),

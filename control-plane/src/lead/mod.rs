@@ -69,7 +69,12 @@ impl ControlPlane {
         patience: Duration,
     ) -> Result<Turn> {
         let until = self.clock().after(patience);
-        let standby = matches!(*self.shared().role.borrow(), Role::Standby);
+        let role = self.shared().role.borrow().clone();
+        let standby = match &role {
+            Role::Embedded => false,
+            Role::Standby => true,
+            Role::Leading(leader) => self.has_lost(leader).await?,
+        };
         if standby {
             // Before the turn: who is about to lead needs it to resolve what was left.
             self.await_lead(until).await?;
@@ -128,11 +133,7 @@ impl ControlPlane {
     ) -> Result<(Leader, Option<(JoinHandle<()>, DropGuard)>)> {
         let role = self.shared().role.borrow().clone();
         match role {
-            Role::Leading(leader) => {
-                // A leader that slept learns here that it was replaced.
-                self.check_lead(&leader).await?;
-                Ok((leader, None))
-            }
+            Role::Leading(leader) => Ok((leader, None)),
             Role::Standby => Ok((self.await_lead(until).await?, None)),
             Role::Embedded => {
                 let leader = self.take_lead(Some(until)).await?;
@@ -149,6 +150,17 @@ impl ControlPlane {
                 Ok((leader, Some((beating, guard))))
             }
         }
+    }
+
+    /// A leader that slept, or that gave the lead up to take it again, learns here that it does not
+    /// lead, and stands down at once.
+    async fn has_lost(&self, leader: &Leader) -> Result<bool> {
+        let state = self.shared().ledger.state().await?;
+        if leads(&state, leader) {
+            return Ok(false);
+        }
+        self.step_down(leader);
+        Ok(true)
     }
 
     /// A daemon that does not lead yet: if nobody else does, it is about to.
@@ -181,7 +193,7 @@ impl ControlPlane {
         if leads(&state, leader) {
             return Ok(state);
         }
-        self.shared().lost.notify_waiters();
+        self.shared().lost.notify_one();
         Err(self.not_leader(state.leader.as_ref()).await)
     }
 }
@@ -218,7 +230,10 @@ impl Turn {
         *self.plane.shared().running.lock() = None;
         let Some((beating, guard)) = self.embedded.take() else {
             // Others see at once that nothing runs any more.
-            self.plane.show_life(&self.leader).await;
+            if self.still_leads() {
+                self.plane.show_life(&self.leader).await;
+            }
+            self.operation.close();
             return;
         };
         drop(guard);
@@ -226,6 +241,13 @@ impl Turn {
         if let Err(error) = self.plane.release(&self.leader).await {
             tracing::warn!(error = error.chain(), "the lead could not be released");
         }
+        self.operation.close();
+    }
+
+    /// As far as this process knows.
+    fn still_leads(&self) -> bool {
+        let role = self.plane.shared().role.borrow();
+        matches!(&*role, Role::Leading(now) if now.lease_id == self.leader.lease_id)
     }
 }
 
@@ -233,6 +255,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let at = self.plane.store().clock().now_micros();
         self.operation.end(at, End::Interrupted);
+        self.operation.close();
         *self.plane.shared().running.lock() = None;
     }
 }

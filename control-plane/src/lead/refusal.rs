@@ -109,22 +109,22 @@ impl ControlPlane {
         Err(self.not_leader(state.leader.as_ref()).await)
     }
 
-    /// `apply by ann runs for 12 s (operation 01J…)`.
+    /// `apply by ann has been running for 12 s (operation 01J…)`.
     fn say(&self, running: &Running) -> String {
         let by = running.actor.as_deref().unwrap_or("somebody");
         let since = self.since(running);
         format!(
-            "{} by {by} runs since {since} (operation {})",
+            "{} by {by} has been running for {since} (operation {})",
             running.kind, running.operation_id
         )
     }
 
-    /// `apply by ann since 12 s (operation 01J…)`.
+    /// `apply by ann, for 12 s now (operation 01J…)`.
     fn say_briefly(&self, running: &Running) -> String {
         let by = running.actor.as_deref().unwrap_or("somebody");
         let since = self.since(running);
         format!(
-            "{} by {by} since {since} (operation {})",
+            "{} by {by}, for {since} now (operation {})",
             running.kind, running.operation_id
         )
     }

@@ -109,14 +109,17 @@ impl Ledger {
             return Ok(Some(known));
         }
         let revision = Arc::new(self.revision_at(pointer).await?);
-        let mut newest = self.newest.lock();
-        if newest
-            .as_ref()
-            .is_none_or(|old| old.record.number < pointer.number)
-        {
-            *newest = Some(Arc::clone(&revision));
-        }
+        self.remember(&revision);
         Ok(Some(revision))
+    }
+
+    /// Keeps the newest revision, so that it need not be read.
+    pub(crate) fn remember(&self, revision: &Arc<Revision>) {
+        let number = revision.record.number;
+        let mut newest = self.newest.lock();
+        if newest.as_ref().is_none_or(|old| old.record.number < number) {
+            *newest = Some(Arc::clone(revision));
+        }
     }
 
     /// The record at a place, without its content.

@@ -53,6 +53,8 @@ struct Told {
     message: String,
     events: Vec<Event>,
     end: Option<(i64, End)>,
+    /// Nothing more will be told.
+    closed: bool,
 }
 
 impl Operation {
@@ -79,9 +81,14 @@ impl Operation {
         self.length.send_modify(|length| *length += 1);
     }
 
-    /// The first end counts.
+    /// The first end counts. Those who follow are told with [`Operation::close`].
     pub(crate) fn end(&self, at: i64, end: End) {
         self.told.lock().end.get_or_insert((at, end));
+    }
+
+    /// Everything is done that belongs to the operation: a process whose last one it was may end.
+    pub(crate) fn close(&self) {
+        self.told.lock().closed = true;
         self.length.send_modify(|length| *length += 1);
     }
 
@@ -104,7 +111,7 @@ impl Operation {
                 if let Some(event) = told.events.get(at) {
                     return Some(event.clone());
                 }
-                if told.end.is_some() {
+                if told.closed {
                     return None;
                 }
             }

@@ -121,12 +121,13 @@ impl Builder {
             return false;
         }
         // The change of the provider tells of it, except where an earlier release left it out or
-        // the graph cannot follow now.
-        if before.profile.is_none() || waits.is_some() {
-            change.metadata_change = BACKFILL.to_owned();
-            if before.profile.is_some() {
-                change.metadata_change = "embedding profile".to_owned();
-            }
+        // the graph cannot follow, or could not then.
+        let told = self.moving_providers.contains(&after.provider);
+        if before.profile.is_none() || waits.is_some() || !told {
+            change.metadata_change = match before.profile {
+                None => BACKFILL.to_owned(),
+                Some(_) => "embedding profile".to_owned(),
+            };
             self.push(change.blocked_if(waits));
         }
         true

@@ -94,7 +94,10 @@ impl ControlPlane {
         match self.engine().open_graph(&root).await {
             Ok(_) => {}
             Err(error) if error.kind() == EngineKind::NotFound => {
-                return Ok(Live::Vanished(self.found_roots(id, content).await?));
+                let mut others = self.found_roots(id, content).await?;
+                // What a dead apply prepared holds nothing and replaces nothing.
+                others.retain(|found| !found.blank || found.restored_from.is_some());
+                return Ok(Live::Vanished(others));
             }
             Err(error) => return Err(error.into()),
         }

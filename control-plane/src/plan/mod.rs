@@ -101,6 +101,15 @@ impl Planned {
     }
 }
 
+fn moving_providers(declared: &Declared, content: &Content) -> BTreeSet<String> {
+    let applied = |name: &String| content.providers.get(name)?.profile.as_ref();
+    let moving = declared.providers.iter();
+    moving
+        .filter(|(name, profile)| applied(name) != Some(*profile))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
 /// Whether apply makes a change.
 pub(crate) fn is_work(change: &PlanChange) -> bool {
     matches!(
@@ -115,6 +124,8 @@ struct Builder {
     changes: Vec<PlanChange>,
     diagnostics: Vec<Diagnostic>,
     blobs: BTreeMap<(Digest, BlobKind), BlobTrouble>,
+    /// Providers whose own change tells of what it means for graphs.
+    moving_providers: BTreeSet<String>,
     creates: Vec<GraphId>,
     replaces: BTreeMap<GraphId, Ulid>,
     deletes: BTreeMap<GraphId, Ulid>,
@@ -158,6 +169,7 @@ impl ControlPlane {
         let mut builder = Builder {
             diagnostics: declared.findings.clone(),
             blobs: std::mem::take(&mut sight.blobs),
+            moving_providers: moving_providers(declared, content),
             ..Builder::default()
         };
         let unborn = content.graphs.is_empty();

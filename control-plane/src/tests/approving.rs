@@ -282,6 +282,13 @@ async fn another_incarnation_is_drift_and_never_adopted() {
         .create_graph(&old.id, SCHEMA, &by)
         .await
         .unwrap();
+    let graph = world.engine.open_graph(&other).await.unwrap();
+    let (main, options) = (BranchName::main(), WriteOptions::default());
+    let none = serde_json::Map::new();
+    graph
+        .mutate(&main, STOCK, None, &none, &options)
+        .await
+        .unwrap();
     let planned = plane.plan_for(&two(SCHEMA), true).await.unwrap();
     assert!(
         planned.plan.converged,

@@ -74,13 +74,15 @@ impl Faults {
     pub(crate) async fn age(&self, store: &Store) {
         let path = store.path("mark");
         let objects = store.object_store();
-        objects.put(&path, "".into()).await.unwrap();
         *self.aged.lock() = None;
+        objects.put(&path, "".into()).await.unwrap();
         let mark = objects.head(&path).await.unwrap();
+        // What is written next must be told from it.
+        while objects.head(&path).await.unwrap().last_modified == mark.last_modified {
+            objects.put(&path, "".into()).await.unwrap();
+        }
         objects.delete(&path).await.unwrap();
         *self.aged.lock() = Some(mark);
-        // What is written next must be told from it.
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 
     fn shown(&self, mut meta: ObjectMeta) -> ObjectMeta {

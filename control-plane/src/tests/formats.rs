@@ -4,7 +4,8 @@ use omnigraph_engine::log::Entry as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ledger::{Content, Event, LedgerEntry};
+use crate::approval::{Approval, Loss};
+use crate::ledger::{Content, Event, LedgerEntry, Verdict};
 use crate::sidecar::Sidecar;
 
 /// Reads the text and writes the same again.
@@ -84,4 +85,50 @@ fn sidecars() {
         r#"{{"format":1,"id":"ID","operation_id":"ID","operation":"apply","graph":"shop","actor":"ann","epoch":4,"created_at":1,"commit_id":"ID","expected_head":"ID","before":{GRAPH},"after":{GRAPH},"message":""}}"#
     );
     golden::<Sidecar>(&fill(&text));
+}
+
+#[test]
+fn contents_with_providers_observations_and_endings() {
+    let graph = GRAPH.replace(
+        r#","retention""#,
+        r#","embedding":{"provider":"p","profile":{"kind":"openai-compatible","base_url":"https://h/v1","model":"m","api_key_env":"K"}},"retention""#,
+    );
+    let text = format!(
+        r#"{{"format":1,"cluster_name":"shop","graphs":{{"shop":{graph}}},"providers":{{"p":{{"digest":"DIGEST","profile":{{"kind":"mock"}}}},"old":{{"digest":"DIGEST"}}}},"observations":{{"schema.shop":{{"verdict":"drifted","condition":"schema_drifted","message":"m","observed":"DIGEST","since":1}},"graph.shop":{{"verdict":"error","condition":"graph_unreadable","message":"m","since":1}}}},"endings":[{{"graph":"gone","incarnation":"ID","operation_id":"ID","approval":"ID","actor":"ann","at":1}}]}}"#
+    );
+    let content: Content = golden(&fill(&text));
+    assert_eq!(content.resources().len(), 5);
+    assert_eq!(content.observations["graph.shop"].verdict, Verdict::Error);
+    // A graph whose profile was never recorded.
+    let graph = GRAPH.replace(
+        r#","retention""#,
+        r#","embedding":{"provider":"p"},"retention""#,
+    );
+    let text = format!(r#"{{"format":1,"cluster_name":"shop","graphs":{{"shop":{graph}}}}}"#);
+    let old: Content = golden(&fill(&text));
+    assert!(old.graphs.values().all(|graph| {
+        graph
+            .embedding
+            .as_ref()
+            .is_some_and(|embedding| embedding.profile.is_none())
+    }));
+}
+
+#[test]
+fn sidecars_that_complete_an_operation() {
+    let text = format!(
+        r#"{{"format":1,"id":"ID","operation_id":"ID","operation":"rollback","graph":"shop","actor":null,"epoch":4,"created_at":1,"commit_id":"ID","expected_head":"ID","before":{GRAPH},"after":{GRAPH},"message":"","completes":{{"revision":7,"config_digest":"DIGEST","cluster_name":"shop","held_back":{{"graph.old":"approval"}}}}}}"#
+    );
+    let sidecar: Sidecar = golden(&fill(&text));
+    assert_eq!(sidecar.completes.unwrap().revision, 7);
+}
+
+#[test]
+fn approvals() {
+    let text = r#"{"format":1,"id":"ID","resource":"graph.old","loss":"delete","state":"DIGEST","desired":"DIGEST","reason":"not used","approved_by":"ann","created_at":1,"consumed":{"at":2,"operation_id":"ID"}}"#;
+    let approval: Approval = golden(&fill(text));
+    assert_eq!(approval.loss, Loss::Delete);
+    let text = r#"{"format":1,"id":"ID","resource":"graph.old","loss":"recreate","state":"DIGEST","desired":"DIGEST","approved_by":null,"created_at":1}"#;
+    let approval: Approval = golden(&fill(text));
+    assert!(approval.consumed.is_none());
 }

@@ -188,7 +188,10 @@ async fn the_second_is_told_which_operation_runs_and_since_when() {
         .unwrap();
     assert_eq!(error.kind(), ErrorKind::LeaseHeld);
     let message = error.message().to_owned();
-    assert!(message.starts_with("apply by ann runs since "), "{message}");
+    assert!(
+        message.starts_with("apply by ann has been running for "),
+        "{message}"
+    );
     assert!(message.contains(&id), "{message}");
     let other = world.plane("other");
     eventually("the heartbeat tells", || async {
@@ -197,7 +200,7 @@ async fn the_second_is_told_which_operation_runs_and_since_when() {
             .await
             .err()
             .unwrap();
-        held.message().contains(&id) && held.message().contains("runs apply by ann since")
+        held.message().contains(&id) && held.message().contains("runs apply by ann, for")
     })
     .await;
     turn.finish().await;
@@ -249,7 +252,7 @@ async fn a_restoration_is_an_operation_of_the_control_plane() {
         (first, events)
     };
     for (request, code) in [
-        (restore("again", 7), tonic::Code::FailedPrecondition),
+        (restore("again", 7), tonic::Code::Aborted),
         (restore("shop", 0), tonic::Code::InvalidArgument),
         (restore("no good", 0), tonic::Code::InvalidArgument),
     ] {

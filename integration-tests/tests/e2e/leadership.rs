@@ -15,9 +15,18 @@ const QUICK: [(&str, &str); 2] = [
     ("OMNIGRAPH_HEARTBEAT_MS", "300"),
     ("OMNIGRAPH_TAKEOVER_MS", "1500"),
 ];
-const STEPS: [&str; 6] = [
-    "staged", "armed", "checked", "acted", "recorded", "disarmed",
+/// Steps of an apply that moves a schema, and of one that changes a query.
+const SCHEMA_STEPS: [&str; 8] = [
+    "catalogued",
+    "prepared",
+    "staged",
+    "armed",
+    "checked",
+    "acted",
+    "recorded",
+    "disarmed",
 ];
+const QUERY_STEPS: [&str; 4] = ["catalogued", "prepared", "publishing", "published"];
 
 /// A control plane and where it listens.
 struct Plane {
@@ -113,53 +122,67 @@ async fn a_standby_names_the_leader_and_takes_over_within_seconds_of_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_was_stopped_at_any_step_moves_nothing_when_it_goes_on() {
-    for step in STEPS {
-        let place = Place::new();
-        let failpoint = format!("{step}=stop");
-        let (mut old, new) = pair(&place, Some(&failpoint)).await;
-        place.add_property("late");
-        let apply = cli::start(
-            &place.config(),
-            &["apply", "--json", "--control", &old.url()],
-        );
-        let (hit, mut old) =
-            tokio::task::spawn_blocking(move || (old.daemon.fact("OMNIGRAPH_FAILPOINT_HIT"), old))
-                .await
-                .expect("the failpoint is hit");
-        assert_eq!(hit, step);
-        // It stands still in the middle; another one leads, and does what is declared.
-        new.is(&place, "leader").await;
-        let applied = new
-            .ctl(&place, &["apply", "--lock-timeout", "30s", "--json"])
-            .await
-            .ok();
-        assert_eq!(applied.json()["converged"], true, "{step}");
-        let before = new.status(&place).await;
-        assert_eq!(before["recoveries"], json!([]), "{step}");
-
-        old.daemon.resume();
-        old.is(&place, "standby").await;
-        let run = apply.end().await;
-        let recorded = matches!(step, "recorded" | "disarmed");
-        assert_eq!(run.code == 0, recorded, "{step}: {run:?}");
-        let after = new.status(&place).await;
-        for fact in [
-            "revision",
-            "config_digest",
-            "serving_digest",
-            "recoveries",
-            "converged",
-        ] {
-            assert_eq!(before[fact], after[fact], "{step}: {fact}");
-        }
-        new.ctl(&place, &["plan", "--detailed-exitcode"]).await.ok();
-        // Both go on: the next change is made as ever, through either.
-        place.add_property("later");
-        let next = old.ctl(&place, &["apply", "--json"]).await.ok();
-        assert_eq!(next.json()["converged"], true, "{step}");
-        assert!(old.daemon.is_running(), "{step}");
+async fn a_leader_that_was_stopped_at_any_step_of_a_schema_change_moves_nothing_afterwards() {
+    for step in SCHEMA_STEPS {
+        stopped_at(step, |place| place.add_property("late")).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_stopped_at_any_step_of_a_query_change_publishes_nothing_afterwards() {
+    for step in QUERY_STEPS {
+        stopped_at(step, |place| {
+            place.edit("queries/packages.gq", |text| {
+                text.replace("limit 20", "limit 30")
+            });
+        })
+        .await;
+    }
+}
+
+/// A leader stands still in the middle of a change; another one leads and makes the change; then the
+/// first one goes on.
+async fn stopped_at(step: &str, change: impl Fn(&Place)) {
+    let place = Place::new();
+    let failpoint = format!("{step}=stop");
+    let (mut old, new) = pair(&place, Some(&failpoint)).await;
+    change(&place);
+    let apply = cli::start(
+        &place.config(),
+        &["apply", "--json", "--control", &old.url()],
+    );
+    let hit = tokio::task::block_in_place(|| old.daemon.fact("OMNIGRAPH_FAILPOINT_HIT"));
+    assert_eq!(hit, step);
+    new.is(&place, "leader").await;
+    let applied = new
+        .ctl(&place, &["apply", "--lock-timeout", "30s", "--json"])
+        .await
+        .ok();
+    assert_eq!(applied.json()["converged"], true, "{step}");
+    let before = new.status(&place).await;
+    assert_eq!(before["recoveries"], json!([]), "{step}");
+
+    old.daemon.resume();
+    old.is(&place, "standby").await;
+    let run = apply.end().await;
+    let recorded = matches!(step, "recorded" | "disarmed" | "published");
+    assert_eq!(run.code == 0, recorded, "{step}: {run:?}");
+    let after = new.status(&place).await;
+    for fact in [
+        "revision",
+        "config_digest",
+        "serving_digest",
+        "recoveries",
+        "converged",
+    ] {
+        assert_eq!(before[fact], after[fact], "{step}: {fact}");
+    }
+    new.ctl(&place, &["plan", "--detailed-exitcode"]).await.ok();
+    // Both go on: the next change is made as ever, through either.
+    place.add_property("later");
+    let next = old.ctl(&place, &["apply", "--json"]).await.ok();
+    assert_eq!(next.json()["converged"], true, "{step}");
+    assert!(old.daemon.is_running(), "{step}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -135,7 +135,7 @@ async fn a_killed_client_stops_nothing_and_a_second_one_is_told_what_runs() {
     let second = world.ctl(&["apply", "--json"]).await.exits(1).error();
     assert_eq!(second["reason"], "lease_held", "{second}");
     let said = second["error"].as_str().unwrap_or_default();
-    assert!(said.contains("runs since"), "{said}");
+    assert!(said.contains("has been running for"), "{said}");
     // It is there for everybody who can read the storage.
     let storage = world.place.storage();
     let status = world

@@ -104,7 +104,7 @@ async fn a_target_is_planned_and_applied_alone() {
 async fn validation_names_files_that_may_not_be_read_beside_all_other_findings() {
     let place = Place::declared();
     let config = place.config();
-    std::os::unix::fs::symlink("/etc/hostname", config.join("queries/link.gq")).expect("a link");
+    std::os::unix::fs::symlink("/etc/passwd", config.join("queries/link.gq")).expect("a link");
     place.edit("cluster.yaml", |text| {
         format!("{text}  more:\n    schema: ../outside.pg\n  most:\n    schema: missing.pg\n")
     });

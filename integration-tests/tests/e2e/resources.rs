@@ -23,7 +23,7 @@ async fn a_graph_is_deleted_with_consent_and_a_rollback_says_that_it_comes_back_
     std::fs::write(scratch, "node Note {\n    name: String @key\n}\n").expect("written");
     place.ctl(&["apply"]).await.ok();
     let before = std::fs::read_to_string(place.config().join("cluster.yaml")).expect("readable");
-    place.edit("cluster.yaml", |text| with_a_second_graph(text));
+    place.edit("cluster.yaml", with_a_second_graph);
     place.ctl(&["apply"]).await.ok();
     place.edit("cluster.yaml", |_| before.clone());
 
