@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use omnigraph_engine::{Authorship, ReadOptions, Target};
 use omnigraph_policy::{Actor, Credentials};
 use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterService as _;
 use omnigraph_proto::control::v1::step_event::Phase;
-use omnigraph_proto::control::v1::{ApplyRequest, ApplyResult, PlanRequest};
+use omnigraph_proto::control::v1::{
+    ApplyRequest, ApplyResult, ApproveRequest, ConfigBundle, Disposition, PlanRequest,
+    RollbackRequest, rollback_response,
+};
 use parking_lot::Mutex;
 use tonic::{Request, Status};
 
@@ -34,10 +37,17 @@ pub(super) enum Ended {
     Silence,
 }
 
-/// One apply.
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    Declare(Declared),
+    RollBack(u64),
+}
+
+/// One apply, or rollback.
 pub(super) struct Asked {
     pub(super) actor: String,
-    pub(super) declared: Declared,
+    pub(super) work: Work,
     pub(super) expect_revision: u64,
     pub(super) with_plan: bool,
     pub(super) lock_timeout_ms: u32,
@@ -61,38 +71,82 @@ pub(super) async fn operator(world: Arc<World>, design: Arc<Mutex<Design>>, numb
         if world.is_calm() {
             return;
         }
-        let declared = design.lock().change(&rng);
         let newest = world.oracle.lock().newest().map_or(0, |r| r.number);
-        let asked = Asked {
+        let work = match rng.below(12) {
+            0 if newest > 1 => Work::RollBack(1 + rng.below(newest - 1)),
+            _ => Work::Declare(design.lock().change(&rng)),
+        };
+        let mut asked = Asked {
             actor: format!("operator-{number}-{turn}"),
-            declared,
+            work,
             expect_revision: if rng.below(5) == 0 { newest } else { 0 },
             with_plan: rng.below(6) == 0,
             lock_timeout_ms: *rng.pick(&[0, 2_000, 20_000]),
         };
-        let plane = match rng.below(6) {
-            0 => Some(world.embedded().await),
-            _ => world.plane_at(*rng.pick(&PLANES)),
-        };
-        if let Some(plane) = plane {
-            apply(&world, &plane, asked).await;
-            if !PLANES.iter().any(|role| world.is_at(role, &plane.process)) {
-                // A command that has ended.
-                plane.process.gate.set(Life::Dead);
+        let ended = somewhere(&world, &rng, &asked).await;
+        // Some losses are agreed to, and then happen.
+        if let Some((resource, bundle)) = wants_consent(ended, &asked.work)
+            && rng.below(2) == 0
+        {
+            let plane = world.plane_at(*rng.pick(&PLANES));
+            if let Some(plane) = plane {
+                approve(&world, &plane, resource, bundle).await;
             }
+            asked.actor.push_str("-again");
+            asked.expect_revision = 0;
+            somewhere(&world, &rng, &asked).await;
         }
     }
 }
 
+/// Applies at some daemon, or by a command of its own.
+async fn somewhere(world: &Arc<World>, rng: &Rng, asked: &Asked) -> Option<Ended> {
+    if rng.below(6) == 0 {
+        let plane = world.embedded().await;
+        let ended = apply(world, &plane, asked).await;
+        plane.process.gate.set(Life::Dead);
+        return Some(ended);
+    }
+    let plane = world.plane_at(*rng.pick(&PLANES))?;
+    Some(apply(world, &plane, asked).await)
+}
+
+/// The first loss that waits for consent.
+fn wants_consent(ended: Option<Ended>, work: &Work) -> Option<(String, ConfigBundle)> {
+    let (Some(Ended::Result(result)), Work::Declare(declared)) = (ended, work) else {
+        return None;
+    };
+    let mut changes = result.changes.into_iter();
+    let waits = changes.find(|c| c.disposition() == Disposition::ApprovalRequired)?;
+    Some((waits.resource, declared.bundle()))
+}
+
+async fn approve(world: &Arc<World>, plane: &Plane, resource: String, bundle: ConfigBundle) {
+    world.note(|| format!("somebody agrees to lose {resource}"));
+    let request = Request::new(ApproveRequest {
+        resource,
+        bundle: Some(bundle),
+        lock_timeout_ms: 5_000,
+        ..ApproveRequest::default()
+    });
+    let api = plane.plane.cluster_api(Credentials::Open);
+    let over = world.time.sleep(PATIENCE);
+    tokio::select! {
+        biased;
+        given = api.approve(request) => world.note(|| format!("consent: {}", given.is_ok())),
+        () = over => {}
+    }
+}
+
 /// Applies, and holds the answer against what the store says.
-pub(super) async fn apply(world: &Arc<World>, plane: &Plane, asked: Asked) -> Ended {
+pub(super) async fn apply(world: &Arc<World>, plane: &Plane, asked: &Asked) -> Ended {
     let actor = asked.actor.clone();
-    world.note(|| {
-        format!(
-            "{actor} applies at {}: {:?}",
-            plane.process.name,
-            asked.declared.graphs.keys()
-        )
+    world.note(|| match &asked.work {
+        Work::Declare(declared) => {
+            let ids: Vec<_> = declared.graphs.keys().collect();
+            format!("{actor} applies at {}: {ids:?}", plane.process.name)
+        }
+        Work::RollBack(to) => format!("{actor} rolls back to {to} at {}", plane.process.name),
     });
     let troubles = || plane.process.troubles.load(Ordering::Relaxed);
     let before = troubles();
@@ -100,7 +154,7 @@ pub(super) async fn apply(world: &Arc<World>, plane: &Plane, asked: Asked) -> En
     let over = world.time.sleep(PATIENCE);
     let ended = tokio::select! {
         biased;
-        ended = call(plane, &asked, &mut heard) => ended,
+        ended = call(plane, asked, &mut heard) => ended,
         () = over => Ended::Silence,
     };
     world.note(|| match &ended {
@@ -124,7 +178,10 @@ pub(super) async fn apply(world: &Arc<World>, plane: &Plane, asked: Asked) -> En
         Ended::Refused(_) => world.oracle.lock().refused(&actor),
         Ended::Result(result) => world.oracle.lock().answered(&Answer {
             actor: &actor,
-            declared: &asked.declared,
+            declared: match &asked.work {
+                Work::Declare(declared) => Some(declared),
+                Work::RollBack(_) => None,
+            },
             expected: asked.expect_revision,
             result,
             failed: &heard.failed,
@@ -146,6 +203,7 @@ async fn call(plane: &Plane, asked: &Asked, heard: &mut Heard) -> Ended {
     }
 }
 
+/// The events of the operation, the result among them.
 async fn events(
     plane: &Plane,
     asked: &Asked,
@@ -153,30 +211,45 @@ async fn events(
 ) -> Result<Option<ApplyResult>, Status> {
     let api = plane.plane.cluster_api(Credentials::Open);
     let actor = Actor::declared(&asked.actor).expect("a name");
-    let bundle = asked.declared.bundle();
-    let mut plan_digest = String::new();
-    if asked.with_plan {
-        let mut request = Request::new(PlanRequest {
-            bundle: Some(bundle.clone()),
-            ..PlanRequest::default()
-        });
-        request.extensions_mut().insert(actor.clone());
-        let plan = api.plan(request).await?.into_inner().plan;
-        plan_digest = plan.unwrap_or_default().plan_digest;
-    }
-    let mut request = Request::new(ApplyRequest {
-        bundle: Some(bundle),
-        plan_digest,
-        lock_timeout_ms: asked.lock_timeout_ms,
-        expect_revision: asked.expect_revision,
-        ..ApplyRequest::default()
-    });
-    request.extensions_mut().insert(actor);
-    let mut events = api.apply(request).await?.into_inner();
+    let mut events = match &asked.work {
+        Work::Declare(declared) => {
+            let bundle = Some(declared.bundle());
+            let mut plan_digest = String::new();
+            if asked.with_plan {
+                let request = PlanRequest {
+                    bundle: bundle.clone(),
+                    ..PlanRequest::default()
+                };
+                let plan = api.plan(by(&actor, request)).await?.into_inner().plan;
+                plan_digest = plan.unwrap_or_default().plan_digest;
+            }
+            let request = ApplyRequest {
+                bundle,
+                plan_digest,
+                lock_timeout_ms: asked.lock_timeout_ms,
+                expect_revision: asked.expect_revision,
+                ..ApplyRequest::default()
+            };
+            let events = api.apply(by(&actor, request)).await?.into_inner();
+            events.map_ok(|frame| frame.event).boxed()
+        }
+        Work::RollBack(to) => {
+            let request = RollbackRequest {
+                to_revision: *to,
+                lock_timeout_ms: asked.lock_timeout_ms,
+                expect_revision: asked.expect_revision,
+                ..RollbackRequest::default()
+            };
+            let events = api.rollback(by(&actor, request)).await?.into_inner();
+            events
+                .map_ok(|frame| frame.event.and_then(as_applied))
+                .boxed()
+        }
+    };
     let mut result = None;
     while let Some(event) = events.next().await {
         plane.process.gate.passed().await;
-        match event?.event {
+        match event? {
             Some(Event::Step(step)) => match step.phase() {
                 Phase::Failed => {
                     heard.failed.insert(step.resource);
@@ -191,6 +264,21 @@ async fn events(
         }
     }
     Ok(result)
+}
+
+fn by<T>(actor: &Actor, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(actor.clone());
+    request
+}
+
+/// What a rollback tells, as an apply would.
+fn as_applied(event: rollback_response::Event) -> Option<Event> {
+    match event {
+        rollback_response::Event::Step(step) => Some(Event::Step(step)),
+        rollback_response::Event::Result(result) => Some(Event::Result(result)),
+        _ => None,
+    }
 }
 
 /// Writes a row to some graph every now and then, as a client of a replica.

@@ -42,10 +42,20 @@ pub(super) enum Fate {
 /// What happens to the process at a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strike {
-    /// Before the request is sent; otherwise when its answer comes.
-    pub(super) before: bool,
+    pub(super) when: When,
     /// The process stands still for so long; none: it dies.
     pub(super) pause: Option<Duration>,
+}
+
+/// At what moment of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// Before it is sent.
+    Before,
+    /// While it is on its way.
+    Meanwhile,
+    /// When its answer comes.
+    After,
 }
 
 /// How often things go wrong in a run: of 1,000 requests, or of 1,000 moments of the chaos.
@@ -89,8 +99,8 @@ impl Profile {
             late: often(30),
             twice: often(30),
             silence: often(10),
-            crash: often(15),
-            pause: often(20),
+            crash: often(40),
+            pause: often(60),
             chaos: often(600),
             cut: often(100),
             skew: rng.below(2) == 0,
@@ -170,8 +180,23 @@ impl Profile {
         }
     }
 
-    pub(super) fn strike(&self, rng: &Rng, op: Op) -> Option<Strike> {
-        let scale = if op.changes() { 1 } else { 4 };
+    /// How long a request is under way whose sender is struck meanwhile.
+    pub(super) fn stray(rng: &Rng) -> Fate {
+        Fate::Answer {
+            reach: rng.long_tailed(Duration::from_secs(50)),
+            back: Duration::from_millis(1),
+        }
+    }
+
+    /// Where logs are appended to and sidecars written, more may go wrong than elsewhere.
+    pub(super) fn strike(&self, rng: &Rng, op: Op, path: &str) -> Option<Strike> {
+        let decides = ["/branches/main/", "/recoveries/", "/ledger/"];
+        let decides = decides.iter().any(|part| path.contains(part));
+        let scale = match (op.changes(), decides) {
+            (true, true) => 1,
+            (true, false) => 4,
+            _ => 8,
+        };
         let dice = rng.below(1000 * scale);
         let pause = match dice {
             dice if dice < self.crash => None,
@@ -181,7 +206,7 @@ impl Profile {
             _ => return None,
         };
         Some(Strike {
-            before: rng.below(2) == 0,
+            when: *rng.pick(&[When::Before, When::Meanwhile, When::After]),
             pause,
         })
     }

@@ -45,8 +45,12 @@ pub(super) struct Oracle {
     sidecars: BTreeMap<String, Sidecar>,
     /// Everything that was ever armed: operation and graph.
     armed: BTreeSet<(String, String)>,
+    /// Consent to losses: the resource, and whether it was used.
+    approvals: BTreeMap<String, (String, bool)>,
     /// Commits that were given up: they must never land.
     retired: BTreeSet<String>,
+    /// Roots of graphs that were deleted.
+    lost: BTreeSet<String>,
     served: BTreeMap<String, Served>,
     /// Clients that were told that nothing more comes of their apply, and what they were told.
     told: BTreeMap<String, &'static str>,
@@ -70,6 +74,12 @@ impl Oracle {
             }
             Place::Catalog => self.catalog_object(name, bytes),
             Place::Recoveries => self.armed_sidecar(name, &json(path, bytes)?),
+            Place::Approvals => {
+                let resource = text(&json(path, bytes)?, "/resource").to_owned();
+                let name = name.to_owned();
+                self.approvals.entry(name).or_insert((resource, false));
+                Ok(())
+            }
             Place::Main(root) => self.main_entry(root, number(name)?, &json(path, bytes)?, existed),
             Place::Schema => self.schema_object(name, &json(path, bytes)?),
             Place::Described(root) => {
@@ -101,6 +111,7 @@ enum Place<'a> {
     Ledger,
     Catalog,
     Recoveries,
+    Approvals,
     /// The log of a graph's `main`.
     Main(&'a str),
     Schema,
@@ -121,6 +132,9 @@ fn place_of(path: &str) -> Option<(Place<'_>, &str)> {
     }
     if let Some(name) = of("recoveries/") {
         return Some((Place::Recoveries, name));
+    }
+    if let Some(name) = of("approvals/") {
+        return Some((Place::Approvals, name));
     }
     let mut parts = graphs.match_indices('/');
     let end = parts.nth(1)?.0;

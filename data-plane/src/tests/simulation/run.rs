@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::client::{self, Asked, Ended};
+use super::client::{self, Asked, Ended, Work};
 use super::faults::Profile;
 use super::rng::Rng;
 use super::time::Time;
@@ -174,9 +174,13 @@ fn well(world: &World) -> Result<(), String> {
     if unfinished > 0 {
         return Err(format!("{unfinished} sidecars are left"));
     }
-    match oracle.unrecorded() {
-        behind if behind.is_empty() => Ok(()),
-        behind => Err(format!("the ledger does not know the schema of {behind:?}")),
+    let behind = oracle.unrecorded();
+    if !behind.is_empty() {
+        return Err(format!("the ledger does not know the schema of {behind:?}"));
+    }
+    match oracle.undead() {
+        undead if undead.is_empty() => Ok(()),
+        undead => Err(format!("{undead:?} were deleted, and have not ended")),
     }
 }
 
@@ -194,12 +198,12 @@ async fn last_apply(world: &Arc<World>, turn: usize, wider: bool) -> Result<(), 
         if let Some(plane) = leading {
             let asked = Asked {
                 actor: format!("last-{turn}-{attempt}"),
-                declared,
+                work: Work::Declare(declared),
                 expect_revision: 0,
                 with_plan: false,
                 lock_timeout_ms: 30_000,
             };
-            match client::apply(world, &plane, asked).await {
+            match client::apply(world, &plane, &asked).await {
                 Ended::Result(result) if result.ok && result.converged => return Ok(()),
                 // Somebody else's may still be under way.
                 Ended::Result(result) => why = format!("it does not converge: {result:?}"),

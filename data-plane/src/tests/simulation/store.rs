@@ -17,7 +17,7 @@ use object_store::{
 };
 use tokio::sync::oneshot;
 
-use super::faults::{Fate, Op, Strike};
+use super::faults::{Fate, Op, Strike, When};
 use super::world::{Process, World};
 
 /// The client library gives up after so long.
@@ -46,7 +46,7 @@ impl ProcessStore {
         path: &Path,
         effect: impl Fn(&ProcessStore) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        let (fate, struck) = self.sent(op, path).await;
+        let (fate, strike) = self.sent(op, path).await;
         let (answer, answered) = oneshot::channel();
         let (reach, again, back) = match fate {
             Fate::Answer { reach, back } => (Some(reach), None, Some(back)),
@@ -72,6 +72,7 @@ impl ProcessStore {
         } else {
             drop(answer);
         }
+        let strike = self.meanwhile(strike);
         let patience = match fate {
             Fate::Error { back } | Fate::ErrorAfter { back, .. } => back,
             _ => CLIENT_TIMEOUT,
@@ -82,13 +83,14 @@ impl ProcessStore {
             Ok(result) = answered => result,
             () = over => Err(failed()),
         };
-        self.received(struck).await;
+        self.received(strike).await;
         result
     }
 
     /// A request that changes nothing.
     async fn read<R>(&self, op: Op, path: &Path, effect: impl FnOnce() -> Result<R>) -> Result<R> {
-        let (fate, struck) = self.sent(op, path).await;
+        let (fate, strike) = self.sent(op, path).await;
+        let strike = self.meanwhile(strike);
         let time = &self.world.time;
         let result = match fate {
             Fate::Answer { reach, back } | Fate::Twice { reach, back, .. } => {
@@ -109,7 +111,7 @@ impl ProcessStore {
                 Err(failed())
             }
         };
-        self.received(struck).await;
+        self.received(strike).await;
         result
     }
 
@@ -121,12 +123,23 @@ impl ProcessStore {
         self.world
             .note(|| format!("{} {op:?} {path} {fate:?} {strike:?}", self.process.name));
         match strike {
-            Some(strike) if strike.before => {
+            Some(strike) if strike.when == When::Before => {
                 self.world.strike(&self.process, strike.pause);
                 self.process.gate.passed().await;
                 (fate, None)
             }
             later => (fate, later),
+        }
+    }
+
+    /// What happens while the request is on its way; what is left for later.
+    fn meanwhile(&self, strike: Option<Strike>) -> Option<Strike> {
+        match strike {
+            Some(strike) if strike.when == When::Meanwhile => {
+                self.world.strike(&self.process, strike.pause);
+                None
+            }
+            later => later,
         }
     }
 

@@ -64,10 +64,10 @@ impl Design {
             return;
         };
         match rng.below(100) {
-            0..2 => {
+            0..6 => {
                 self.graphs.remove(id);
             }
-            2..30 => graph.limit += 1,
+            6..30 => graph.limit += 1,
             30..42 => graph.shows = *rng.pick(&["price", "colour", "size"]),
             42..48 => graph.more = !graph.more,
             48..63 => graph.colour = !graph.colour,

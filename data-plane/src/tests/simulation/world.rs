@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::faults::{Fate, Op, Profile, Strike};
+use super::faults::{Fate, Op, Profile, Strike, When};
 use super::link::{Connection, Wire};
 use super::oracle::Oracle;
 use super::rng::Rng;
@@ -232,8 +232,11 @@ impl World {
             let back = Duration::from_millis(3);
             return (Fate::Error { back }, None);
         }
-        let fate = self.profile.fate(&process.rng, op);
-        let strike = self.profile.strike(&process.rng, op);
+        let mut fate = self.profile.fate(&process.rng, op);
+        let strike = self.profile.strike(&process.rng, op, path.as_ref());
+        if strike.is_some_and(|strike| strike.when == When::Meanwhile) {
+            fate = Profile::stray(&process.rng);
+        }
         if strike.is_some() || !matches!(fate, Fate::Answer { .. }) {
             process.troubles.fetch_add(1, Ordering::Relaxed);
         }
@@ -406,12 +409,6 @@ impl World {
             load_spool: 1 << 20,
         };
         Engine::outlined(store, &options)
-    }
-
-    /// Whether a process is the one that is found there.
-    pub(super) fn is_at(&self, address: &str, process: &Arc<Process>) -> bool {
-        let found = self.plane_at(address);
-        found.is_some_and(|plane| Arc::ptr_eq(&plane.process, process))
     }
 
     /// The graph that alone has any trouble in this run.

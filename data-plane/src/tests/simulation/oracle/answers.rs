@@ -11,7 +11,8 @@ use crate::tests::simulation::workload::Declared;
 /// An apply, as its client saw it.
 pub(in super::super) struct Answer<'a> {
     pub(in super::super) actor: &'a str,
-    pub(in super::super) declared: &'a Declared,
+    /// None: it was to be what an earlier revision says.
+    pub(in super::super) declared: Option<&'a Declared>,
     /// The revision that it was to be based on; 0: any.
     pub(in super::super) expected: u64,
     pub(in super::super) result: &'a ApplyResult,
@@ -73,7 +74,9 @@ impl Oracle {
         }
         if result.ok || result.state_written {
             self.expected(answer)?;
-            self.reached(answer)?;
+            if let Some(declared) = answer.declared {
+                self.reached(answer, declared)?;
+            }
         }
         match answer.isolated {
             Some(graph) => only(graph, answer),
@@ -98,7 +101,7 @@ impl Oracle {
     }
 
     /// The revision has everything that was declared and is not named as held back or failed.
-    fn reached(&self, answer: &Answer<'_>) -> Judged {
+    fn reached(&self, answer: &Answer<'_>, declared: &Declared) -> Judged {
         let result = answer.result;
         let Some(revision) = self.revision_of(result.revision) else {
             return ensure(result.revision == 0, || {
@@ -118,7 +121,7 @@ impl Oracle {
                 answer.actor
             ))
         };
-        for (id, declared) in &answer.declared.graphs {
+        for (id, declared) in &declared.graphs {
             let whole = [format!("graph.{id}"), format!("schema.{id}")];
             let any = |of: &dyn Fn(&str) -> bool| whole.iter().any(|resource| of(resource));
             // What stopped on its way says what it has done until then.
@@ -140,7 +143,9 @@ impl Oracle {
                 }
             }
             let undeclared = |name: &&String| !declared.queries.contains_key(*name);
-            if let Some(name) = applied.queries.keys().find(undeclared) {
+            if result.ok
+                && let Some(name) = applied.queries.keys().find(undeclared)
+            {
                 return wrong(&format!("query.{id}.{name} is left"));
             }
         }

@@ -19,6 +19,7 @@ pub(super) struct Main {
     /// How many of them the ledger knows.
     recorded: usize,
     fenced: Vec<String>,
+    ended: bool,
 }
 
 /// An operation under way.
@@ -28,6 +29,9 @@ pub(super) struct Sidecar {
     root: String,
     commit: String,
     operation_id: String,
+    /// Of the leader that armed it, and the ledger's when it was there for the first time.
+    epoch: u64,
+    seen_in: u64,
 }
 
 impl Oracle {
@@ -45,6 +49,7 @@ impl Oracle {
         object: &Value,
         existed: bool,
     ) -> Judged {
+        let lost = self.lost.contains(root);
         let main = self.mains.entry(root.to_owned()).or_default();
         ensure(!existed, || {
             format!("entry {seq} of {root} was overwritten")
@@ -57,6 +62,7 @@ impl Oracle {
         })?;
         main.entries += 1;
         let event = &object["entry"]["event"];
+        main.ended |= event.get("deleted").is_some();
         let commit = match event {
             Value::Object(event) if event.contains_key("commit") => &event["commit"]["commit"],
             Value::Object(event) if event.contains_key("created") => &event["created"]["first"],
@@ -64,6 +70,9 @@ impl Oracle {
             _ => return Ok(()),
         };
         let wrong = |what: &str| Err(format!("entry {seq} of {root}: {what}: {commit}"));
+        if main.ended {
+            return wrong("a commit on a graph that has ended");
+        }
         let id = text(commit, "/id").to_owned();
         let first = seq == 0;
         if !first && text(commit, "/parents/0/id") != main.head {
@@ -79,15 +88,19 @@ impl Oracle {
         }
         let fences = text(commit, "/fences").to_owned();
         if moves {
-            if self.retired.contains(&id) || main.fenced.contains(&id) {
+            if !lost && (self.retired.contains(&id) || main.fenced.contains(&id)) {
                 return wrong("a schema change lands that was given up");
             }
-            let armed = self
-                .sidecars
-                .values()
-                .any(|s| s.commit == id && s.root == root);
-            if !first && !armed {
-                return wrong("a schema change without a sidecar");
+            let mut sidecars = self.sidecars.values();
+            let sidecar = sidecars.find(|s| s.commit == id && s.root == root);
+            match sidecar {
+                _ if first || lost => {}
+                None => return wrong("a schema change without a sidecar"),
+                // A newer leader lists sidecars after it has raised the epoch.
+                Some(sidecar) if sidecar.seen_in != sidecar.epoch => {
+                    return wrong("a schema change that a newer leader may not have seen coming");
+                }
+                Some(_) => {}
             }
             let Some(meaning) = self.meanings.get(text(commit, "/schema")) else {
                 return wrong("its schema is not there");
@@ -109,12 +122,14 @@ impl Oracle {
             root: format!("{graph}.omni/{}", text(object, "/before/incarnation")),
             commit: text(object, "/commit_id").to_owned(),
             operation_id: text(object, "/operation_id").to_owned(),
+            epoch: count(object, "/epoch"),
+            seen_in: self.epoch(),
         };
         ensure(self.mains.contains_key(&sidecar.root), || {
             format!("sidecar {name} names a graph that is not there: {object}")
         })?;
         self.armed.insert((sidecar.operation_id.clone(), graph));
-        self.sidecars.insert(name.to_owned(), sidecar);
+        self.sidecars.entry(name.to_owned()).or_insert(sidecar);
         Ok(())
     }
 
@@ -189,6 +204,13 @@ impl Oracle {
     pub(super) fn was_armed(&self, operation_id: &str, graph: &str) -> bool {
         let key = (operation_id.to_owned(), graph.to_owned());
         self.armed.contains(&key)
+    }
+
+    /// Deleted graphs that can still be written to.
+    pub(in super::super) fn undead(&self) -> Vec<&String> {
+        let lost = self.lost.iter();
+        lost.filter(|root| self.mains.get(*root).is_none_or(|main| !main.ended))
+            .collect()
     }
 
     /// Moves of schemas that the ledger does not know.

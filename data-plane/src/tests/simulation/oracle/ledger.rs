@@ -139,6 +139,7 @@ impl Oracle {
             graphs,
         };
         self.one_operation(&revision)?;
+        self.loses_with_consent(&revision)?;
         self.explains_schemas(&revision)?;
         self.revisions.push(revision);
         Ok(())
@@ -175,26 +176,41 @@ impl Oracle {
             ensure(there, || missing(&format!("graph {root}")))?;
             graphs.insert(id.clone(), graph);
         }
-        if let Some(last) = self.revisions.last() {
-            for (id, before) in &last.graphs {
-                let same = graphs
-                    .get(id)
-                    .is_some_and(|g| g.incarnation == before.incarnation);
-                ensure(same, || format!("revision {number} lost graph {id}"))?;
-            }
-        }
         Ok(graphs)
+    }
+
+    /// A graph goes only when somebody has agreed to that, each time anew.
+    fn loses_with_consent(&mut self, revision: &Revision) -> Judged {
+        let Some(last) = self.revisions.last() else {
+            return Ok(());
+        };
+        for (id, before) in &last.graphs {
+            let now = revision.graphs.get(id).map(|graph| &graph.incarnation);
+            if now == Some(&before.incarnation) {
+                continue;
+            }
+            let resource = format!("graph.{id}");
+            let mut given = self.approvals.values_mut();
+            let consent = given.find(|(of, used)| *of == resource && !used);
+            let Some((_, used)) = consent else {
+                let number = revision.number;
+                return Err(format!("revision {number} lost {resource} without consent"));
+            };
+            *used = true;
+            self.lost.insert(before.root(id));
+        }
+        Ok(())
     }
 
     /// One apply is one operation of one leader, and makes no revision after its end.
     fn one_operation(&self, revision: &Revision) -> Judged {
         let number = revision.number;
-        if revision.operation != "apply" {
+        if revision.operation == "recovery" {
             return Ok(());
         }
         let actor = &revision.actor;
         let others = self.revisions.iter();
-        let mut others = others.filter(|r| r.operation == "apply" && r.actor == *actor);
+        let mut others = others.filter(|r| r.operation != "recovery" && r.actor == *actor);
         let same = |r: &Revision| {
             r.operation_id == revision.operation_id && r.epoch == revision.epoch && !r.converged
         };
@@ -205,6 +221,11 @@ impl Oracle {
             None => Ok(()),
             Some(told) => Err(format!("revision {number}: {actor} was told that {told}")),
         }
+    }
+
+    /// The highest epoch so far.
+    pub(super) fn epoch(&self) -> u64 {
+        self.ledger.last().map_or(0, |state| state.epoch)
     }
 
     /// The newest revision; none before the first.
@@ -226,7 +247,7 @@ impl Oracle {
 
     pub(in super::super) fn revisions_by(&self, actor: &str) -> Vec<&Revision> {
         let all = self.revisions.iter();
-        all.filter(|r| r.actor == actor && r.operation == "apply")
+        all.filter(|r| r.actor == actor && r.operation != "recovery")
             .collect()
     }
 

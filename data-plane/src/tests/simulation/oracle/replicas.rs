@@ -70,6 +70,12 @@ impl Oracle {
             let Some(view) = status.graphs.get(id) else {
                 continue;
             };
+            let target = self.revision_of(status.target);
+            let applied = target.and_then(|revision| revision.graphs.get(id));
+            if applied.is_none_or(|graph| graph.incarnation != *incarnation) {
+                // Another graph of the same name.
+                continue;
+            }
             let Some((same, later)) = now.graphs.get(id) else {
                 return Err(format!(
                     "{replica} served {id}, and does not any more: {:?}",
