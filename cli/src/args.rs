@@ -264,26 +264,13 @@ impl Uses {
 impl Command {
     /// Name of the verb and what it can use.
     pub(crate) fn uses(&self) -> (&'static str, Uses) {
-        use verb::{backup, blob, branch, changes, commit, graph, policy, queries, schema, tag};
+        use verb::{backup, blob, branch, changes, commit, graph, queries, schema, tag};
         match self {
             Command::Up(_) => ("up", Uses::of(Plane::Local, EVENTS).progress().consent()),
             Command::Validate(_) => ("validate", Uses::of(Plane::Local, DOCUMENT)),
             Command::Plan(_) => ("plan", Uses::of(Plane::Control, DOCUMENT)),
             Command::Apply(_) => ("apply", Uses::of(Plane::Control, EVENTS).consent()),
-            Command::Policy(command) => match command {
-                policy::Command::Validate(_) => {
-                    ("policy validate", Uses::of(Plane::Local, DOCUMENT))
-                }
-                policy::Command::Show(_) => ("policy show", Uses::of(Plane::Control, DOCUMENT)),
-                policy::Command::Explain(_) => (
-                    "policy explain",
-                    Uses::of(Plane::Control, DOCUMENT).with_graph(),
-                ),
-                policy::Command::Test(_) => (
-                    "policy test",
-                    Uses::of(Plane::Control, DOCUMENT).with_graph(),
-                ),
-            },
+            Command::Policy(command) => policy_uses(command),
             Command::Import(_) => ("import", Uses::of(Plane::Control, DOCUMENT)),
             Command::Refresh(_) => ("refresh", Uses::of(Plane::Control, DOCUMENT)),
             Command::Rollback(_) => ("rollback", Uses::of(Plane::Control, EVENTS).consent()),
@@ -397,6 +384,22 @@ impl Command {
             Command::Cleanup(_) => ("cleanup", Uses::of(Plane::Data, RECORD).consent()),
             Command::Version => ("version", Uses::of(Plane::Local, DOCUMENT)),
         }
+    }
+}
+
+fn policy_uses(command: &verb::policy::Command) -> (&'static str, Uses) {
+    use verb::policy::Command;
+    match command {
+        Command::Validate(_) => ("policy validate", Uses::of(Plane::Local, DOCUMENT)),
+        Command::Show(_) => ("policy show", Uses::of(Plane::Control, DOCUMENT)),
+        Command::Explain(_) => (
+            "policy explain",
+            Uses::of(Plane::Control, DOCUMENT).with_graph(),
+        ),
+        Command::Test(_) => (
+            "policy test",
+            Uses::of(Plane::Control, DOCUMENT).with_graph(),
+        ),
     }
 }
 
