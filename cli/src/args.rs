@@ -264,7 +264,7 @@ impl Uses {
 impl Command {
     /// Name of the verb and what it can use.
     pub(crate) fn uses(&self) -> (&'static str, Uses) {
-        use verb::{backup, blob, branch, changes, commit, graph, queries, schema, tag};
+        use verb::{blob, changes, commit, graph, queries, schema, tag};
         match self {
             Command::Up(_) => ("up", Uses::of(Plane::Local, EVENTS).progress().consent()),
             Command::Validate(_) => ("validate", Uses::of(Plane::Local, DOCUMENT)),
@@ -328,20 +328,7 @@ impl Command {
                 ("blob get", Uses::of(Plane::Data, TEXT).progress())
             }
             Command::Blob(blob::Command::Stat(_)) => ("blob stat", Uses::of(Plane::Data, RECORD)),
-            Command::Branch(command) => match command {
-                branch::Command::List(_) => ("branch list", Uses::of(Plane::Data, LIST)),
-                branch::Command::Show { .. } => ("branch show", Uses::of(Plane::Data, RECORD)),
-                branch::Command::Create(_) => ("branch create", Uses::of(Plane::Data, RECORD)),
-                branch::Command::Delete(_) => {
-                    ("branch delete", Uses::of(Plane::Data, RECORD).consent())
-                }
-                branch::Command::Merge(_) => {
-                    ("branch merge", Uses::of(Plane::Data, RECORD).consent())
-                }
-                branch::Command::Revert(_) => {
-                    ("branch revert", Uses::of(Plane::Data, RECORD).consent())
-                }
-            },
+            Command::Branch(command) => branch_uses(command),
             Command::Commit(commit::Command::List(_)) => {
                 ("commit list", Uses::of(Plane::Data, LIST))
             }
@@ -370,20 +357,35 @@ impl Command {
                 }
             },
             Command::Optimize(_) => ("optimize", Uses::of(Plane::Data, LIST)),
-            Command::Backup(command) => match command {
-                backup::Command::Create(_) => ("backup create", Uses::of(Plane::Data, RECORD)),
-                backup::Command::List { .. } => ("backup list", Uses::of(Plane::Local, LIST)),
-                backup::Command::Verify { .. } => {
-                    ("backup verify", Uses::of(Plane::Local, DOCUMENT))
-                }
-                backup::Command::Restore(_) => (
-                    "backup restore",
-                    Uses::of(Plane::Control, RECORD).with_graph().consent(),
-                ),
-            },
+            Command::Backup(command) => backup_uses(command),
             Command::Cleanup(_) => ("cleanup", Uses::of(Plane::Data, RECORD).consent()),
             Command::Version => ("version", Uses::of(Plane::Local, DOCUMENT)),
         }
+    }
+}
+
+fn branch_uses(command: &verb::branch::Command) -> (&'static str, Uses) {
+    use verb::branch::Command;
+    match command {
+        Command::List(_) => ("branch list", Uses::of(Plane::Data, LIST)),
+        Command::Show { .. } => ("branch show", Uses::of(Plane::Data, RECORD)),
+        Command::Create(_) => ("branch create", Uses::of(Plane::Data, RECORD)),
+        Command::Delete(_) => ("branch delete", Uses::of(Plane::Data, RECORD).consent()),
+        Command::Merge(_) => ("branch merge", Uses::of(Plane::Data, RECORD).consent()),
+        Command::Revert(_) => ("branch revert", Uses::of(Plane::Data, RECORD).consent()),
+    }
+}
+
+fn backup_uses(command: &verb::backup::Command) -> (&'static str, Uses) {
+    use verb::backup::Command;
+    match command {
+        Command::Create(_) => ("backup create", Uses::of(Plane::Data, RECORD)),
+        Command::List { .. } => ("backup list", Uses::of(Plane::Local, LIST)),
+        Command::Verify { .. } => ("backup verify", Uses::of(Plane::Local, DOCUMENT)),
+        Command::Restore(_) => (
+            "backup restore",
+            Uses::of(Plane::Control, RECORD).with_graph().consent(),
+        ),
     }
 }
 

@@ -7,9 +7,11 @@ use omnigraph_control_plane::serving::ServingEmbedding;
 
 use crate::state::{ReasonCode, Trouble};
 
+type LookUp = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// Where variables are looked up.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<LookUp>);
 
 impl Environment {
     /// The variables of this process.

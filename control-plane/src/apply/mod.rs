@@ -60,7 +60,11 @@ impl ControlPlane {
         request: &ApplyRequest,
         actor: Option<&str>,
     ) -> Result<(ApplyResult, Vec<Event>)> {
-        Ok(self.admit(request.clone(), actor).await?.to_the_end().await)
+        Ok(self
+            .admit(request.clone(), actor)
+            .await?
+            .run_to_the_end()
+            .await)
     }
 
     /// Waits for the turn, plans, and checks that this is what the caller expects. An error means
@@ -200,7 +204,7 @@ impl ControlPlane {
 #[cfg(test)]
 impl Admission {
     /// Runs what was admitted; its result and everything that it told.
-    pub(crate) async fn to_the_end(self) -> (ApplyResult, Vec<Event>) {
+    pub(crate) async fn run_to_the_end(self) -> (ApplyResult, Vec<Event>) {
         let admitted = match self {
             Admission::Settled(events, result) => return (*result, events),
             Admission::Admitted(admitted) => admitted,

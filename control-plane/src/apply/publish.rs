@@ -81,7 +81,10 @@ impl ControlPlane {
     /// Gives the lead up if graphs were taken over that know a higher epoch: whoever takes it next,
     /// this process before all others, has a higher one.
     pub(crate) async fn lead_above(&self, leader: &Leader, epoch: u64) -> Result<()> {
-        while epoch > leader.epoch {
+        if epoch <= leader.epoch {
+            return Ok(());
+        }
+        loop {
             let state = self.check_lead(leader).await?;
             let event = Event::Released {
                 lease_id: leader.lease_id,
@@ -97,7 +100,6 @@ impl ControlPlane {
                 Err(AppendFailure::Unknown(error)) => return Err(error),
             }
         }
-        Ok(())
     }
 
     /// A daemon takes part in the next election at once, instead of finding out by itself.

@@ -38,7 +38,7 @@ impl ControlPlane {
         actor: Option<&str>,
     ) -> Result<(ApplyResult, Vec<Event>)> {
         let admission = self.admit_rollback(request, actor).await?;
-        Ok(admission.to_the_end().await)
+        Ok(admission.run_to_the_end().await)
     }
 
     /// Waits for the turn, plans, and checks that this is what the caller expects. An error means

@@ -91,7 +91,7 @@ impl Faults {
             .as_ref()
             .is_some_and(|mark| meta.last_modified <= mark.last_modified)
         {
-            meta.last_modified = meta.last_modified - DAY_AND_MORE;
+            meta.last_modified -= DAY_AND_MORE;
         }
         meta
     }

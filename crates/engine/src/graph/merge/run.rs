@@ -261,6 +261,9 @@ struct Join {
     whole: Option<Arc<Commit>>,
 }
 
+/// How a run ended.
+type Ran = Result<(MergeResult, Attempt)>;
+
 struct Merge<'a> {
     graph: &'a Graph,
     source: &'a BranchName,
@@ -271,7 +274,7 @@ struct Merge<'a> {
     ready: Option<Ready>,
     join: Join,
     /// A run ahead of the target's turn, and the end of the target's log that it was made on.
-    ahead: Option<(Option<Seq>, Result<(MergeResult, Attempt)>)>,
+    ahead: Option<(Option<Seq>, Ran)>,
 }
 
 #[async_trait]

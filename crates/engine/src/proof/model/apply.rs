@@ -358,7 +358,7 @@ impl Pair {
             (true, Some(parent)) if parent.digest != at.digest => None,
             (true, Some(parent)) => {
                 match merge(
-                    &[at.data.clone()],
+                    std::slice::from_ref(&at.data),
                     &now.data,
                     &parent.data,
                     MergeStrategy::Fail,

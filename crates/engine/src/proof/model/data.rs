@@ -148,7 +148,8 @@ pub(super) fn merge(bases: &[Data], ours: &Data, theirs: &Data, strategy: MergeS
         let bases: Vec<_> = bases.iter().map(pick).collect();
         merge_maps(&bases, pick(ours), pick(theirs), strategy)
     };
-    let edges_of = |pick: fn(&Data) -> &BTreeMap<(String, String), Option<i64>>| {
+    type Edges = BTreeMap<(String, String), Option<i64>>;
+    let edges_of = |pick: fn(&Data) -> &Edges| {
         let bases: Vec<_> = bases.iter().map(pick).collect();
         merge_maps(&bases, pick(ours), pick(theirs), strategy)
     };

@@ -6,8 +6,7 @@ mod mutations;
 mod reads;
 
 use super::*;
-use crate::schema::{Catalog, Scalar, TypeId, parse_schema};
-use crate::value::Value;
+use crate::schema::{Catalog, parse_schema};
 
 const SCHEMA: &str = r#"
 interface Titled { title: String @index }
