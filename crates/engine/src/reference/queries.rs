@@ -190,7 +190,7 @@ impl<'w> Writer<'w> {
     }
 
     fn direction(&mut self) -> &'static str {
-        self.random.pick(&["", " desc", " asc"])
+        self.random.pick::<&str>(&["", " desc", " asc"])
     }
 
     fn tail(&mut self, order: &[String], may_be_unordered: bool) -> String {
