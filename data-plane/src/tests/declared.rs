@@ -11,7 +11,7 @@ use omnigraph_proto::control::v1::cluster_service_server::ClusterServiceServer;
 use omnigraph_proto::control::v1::{ApproveRequest, ConfigBundle, ConfigFile};
 
 use super::{LONG, QUERIES, SCHEMA, World, call, ok};
-use crate::{Environment, Replica};
+use crate::{Boot, Environment, Replica};
 
 const EMBEDDING: &str = "version: 1\nmetadata: { name: shop }\nproviders:\n  embedding:\n    default: { kind: openai, model: m, api_key: ${EMBED_KEY} }\ngraphs:\n  shop:\n    schema: shop.pg\n    queries: queries/\n    embedding_provider: default\n";
 const TWO: &str = "version: 1\nmetadata: { name: shop }\ngraphs:\n  shop:\n    schema: shop.pg\n    queries: queries/\n  side:\n    schema: shop.pg\n";
@@ -31,6 +31,8 @@ async fn a_provider_whose_key_is_not_set_quarantines_its_graphs_until_it_is() {
     world.apply_files(&files(EMBEDDING)).await;
     let set = Arc::new(AtomicBool::new(false));
     let mut options = world.options();
+    // Embedded, it would rather fail than serve nothing.
+    options.boot = Boot::Wait;
     let known = set.clone();
     options.environment = Environment::new(move |name| {
         let there = name == "EMBED_KEY" && known.load(Ordering::Relaxed);
