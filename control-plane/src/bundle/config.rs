@@ -532,7 +532,7 @@ mod tests {
             found,
             [
                 "C105 10:28 groups_file goes with a bundle in Cedar: a YAML bundle has its groups itself",
-                "C105 8:31 applies_to is empty: name a graph, or cluster",
+                "C105 8:29 applies_to is empty: name a graph, or cluster",
                 "C105 9:11 applies_to must be a list of graphs, or [cluster]",
                 "C105 9:3 policy 'four' has no file: add `file: four.yaml`",
                 "C106 8:12 path '../3.yaml' leaves the directory: use a relative path inside it",

@@ -151,8 +151,8 @@ async fn nothing_is_applied_beside_a_wrong_policy() {
     assert_eq!(
         found,
         [
-            "C115 policy 'readers' applies to graph 'none', which is not declared (cluster.yaml:9:29)",
-            "C207 rule 'read': group 'teem' is not declared (p.yaml:4:44)",
+            "C115 policy 'readers' applies to graph 'none', which is not declared (cluster.yaml:9:28)",
+            "C207 rule 'read': group 'teem' is not declared (p.yaml:4:43)",
             "C205 rule 'read': action 'reed' is not known (p.yaml:4:61)",
         ]
     );
@@ -184,13 +184,13 @@ async fn a_policy_fits_what_it_is_bound_to() {
     assert_eq!(
         validate("shop", server),
         [
-            "policy 'readers' is about the server and is bound to graph 'shop': bind it to cluster (cluster.yaml:9:29)"
+            "policy 'readers' is about the server and is bound to graph 'shop': bind it to cluster (cluster.yaml:9:28)"
         ]
     );
     assert_eq!(
         validate("cluster", READERS),
         [
-            "policy 'readers' is about graphs and is bound to cluster: bind it to graphs (cluster.yaml:9:29)"
+            "policy 'readers' is about graphs and is bound to cluster: bind it to graphs (cluster.yaml:9:28)"
         ]
     );
     let unknown = READERS.replace("[Item]", "[Item, Itme]");

@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn mistakes_have_places() {
         let syntax = parse("permit (principal, action, resource)\n").expect_err("no semicolon");
-        assert!(told(&syntax)[0].starts_with("2:1 C211 "), "{syntax:?}");
+        assert!(told(&syntax)[0].starts_with("1:37 C211 "), "{syntax:?}");
         let unknown = "permit (principal, action, resource)\n  when { context.colour == 1 };\n";
         let found = parse(unknown).expect_err("no such attribute");
         assert!(told(&found)[0].starts_with("2:10 C211 "), "{found:?}");
