@@ -88,7 +88,7 @@ pub(super) async fn operator(world: Arc<World>, design: Arc<Mutex<Design>>, numb
         if let Some((resource, bundle)) = wants_consent(ended, &asked.work)
             && rng.below(2) == 0
         {
-            let plane = world.plane_at(rng.pick(&PLANES));
+            let plane = world.plane_at(rng.pick::<&str>(&PLANES));
             if let Some(plane) = plane {
                 approve(&world, &plane, resource, bundle).await;
             }
@@ -107,7 +107,7 @@ async fn somewhere(world: &Arc<World>, rng: &Rng, asked: &Asked) -> Option<Ended
         plane.process.gate.set(Life::Dead);
         return Some(ended);
     }
-    let plane = world.plane_at(rng.pick(&PLANES))?;
+    let plane = world.plane_at(rng.pick::<&str>(&PLANES))?;
     Some(apply(world, &plane, asked).await)
 }
 
