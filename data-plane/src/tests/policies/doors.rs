@@ -114,7 +114,7 @@ fn routes(commit: &str) -> Vec<Route> {
         route(
             "POST",
             "/tags",
-            r#"{"name":"v1","target":"main"}"#,
+            r#"{"name":"v1","branch":"main"}"#,
             &[A::Change],
         ),
         route(
@@ -275,7 +275,7 @@ async fn scopes_follow_the_branch_of_the_request() {
     )
     .await;
     assert_eq!(dev.status, StatusCode::OK, "{}", dev.body);
-    for main in ["main", " main ", ""] {
+    for main in ["main", " main "] {
         let got = by(
             &replica,
             "act-ann",

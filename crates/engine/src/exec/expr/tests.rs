@@ -91,7 +91,7 @@ fn numbers_compare_by_exact_value() {
         (Lt, Value::Int(-2), Value::F64(-1.5), true),
         (Gt, Value::Int(-1), Value::F64(-1.5), true),
         (Eq, Value::F64(-0.0), Value::F64(0.0), true),
-        (Eq, Value::F64(f64::NAN), Value::F64(f64::NAN), false),
+        (Eq, Value::F64(f64::NAN), Value::F64(f64::NAN), true),
         (Ne, Value::F64(f64::NAN), Value::Int(1), true),
         (Lt, text("B"), text("a"), true),
     ] {

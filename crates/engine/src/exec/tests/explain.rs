@@ -118,7 +118,7 @@ async fn all_kinds_of_operators_have_names() {
             &["skip", "sort", "project", "left_join", "scan", "expand"],
         ),
         (
-            "match { $x: Titled  path $r = shortest $x affects|dependsOn{1,3} $p } return { $r }",
+            "match { $x: Titled  path $r = shortest $x affects|warns{1,3} $p } return { $r }",
             &["project", "shortest_path", "scan"],
         ),
         (
