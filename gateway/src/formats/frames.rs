@@ -16,7 +16,7 @@ pub(crate) enum Frame {
     Arrow(Bytes),
     Rows(Vec<String>),
     Trailer(ResultTrailer),
-    Mutation(MutationResult),
+    Mutation(Box<MutationResult>),
 }
 
 /// A message that carries one frame.
@@ -44,7 +44,7 @@ impl Framed for InvokeQueryResponse {
             F::ArrowIpc(bytes) => Frame::Arrow(bytes),
             F::JsonRows(rows) => Frame::Rows(rows.rows),
             F::Trailer(trailer) => Frame::Trailer(trailer),
-            F::Mutation(result) => Frame::Mutation(result),
+            F::Mutation(result) => Frame::Mutation(Box::new(result)),
         })
     }
 }

@@ -83,7 +83,7 @@ async fn run(
     let answer = graph.wait(Budget::ReadOrWrite, invoke).await?;
     let mut frames = Frames::new(answer);
     match frames.next().await? {
-        Some(Frame::Mutation(result)) => changed(frames.metadata(), result),
+        Some(Frame::Mutation(result)) => changed(frames.metadata(), *result),
         Some(Frame::Header(header)) => {
             let json_max = graph.options().json_result_max;
             let id = id.as_str().to_owned();
