@@ -156,6 +156,17 @@ reads! {
         let (params, limits) = (serde_json::Map::new(), QueryLimits::default());
         s.world.graph.query(&snapshot, &query, &params, &limits).await.unwrap()
     },
+    "Graph::explain": |s| {
+        let snapshot = s.snapshot().await;
+        let query = s.world.graph.compile(&snapshot, QUERY, None).await.unwrap();
+        s.world.graph.explain(&snapshot, &query, &serde_json::Map::new()).await.unwrap()
+    },
+    "Graph::profile": |s| {
+        let snapshot = s.snapshot().await;
+        let query = s.world.graph.compile(&snapshot, QUERY, None).await.unwrap();
+        let (params, limits) = (serde_json::Map::new(), QueryLimits::default());
+        s.world.graph.profile(&snapshot, &query, &params, &limits).await.unwrap()
+    },
     "Graph::snapshot": |s| s.snapshot().await,
     "Graph::stat_blob": |s| {
         let snapshot = s.snapshot().await;
