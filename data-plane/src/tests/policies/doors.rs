@@ -109,7 +109,7 @@ fn routes(commit: &str) -> Vec<Route> {
         route(
             "POST",
             "/tags",
-            r#"{"name":"v1","target":"main"}"#,
+            r#"{"name":"v1","branch":"main"}"#,
             &[A::Change],
         ),
         route(
