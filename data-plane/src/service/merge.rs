@@ -76,7 +76,7 @@ pub(super) async fn merge(
         target: target.to_string(),
         outcome: outcome(&merged).into(),
         actor_id,
-        branch_deleted: kept.as_ref().map(|_| false).or(merged.source_deleted),
+        branch_deleted: kept.as_ref().map_or(merged.source_deleted, |_| Some(false)),
         branch_delete_error: kept.or(merged.source_delete_error).unwrap_or_default(),
         commit: merged.commit.as_ref().map(convert::commit),
         dry_run: options.dry_run,
