@@ -28,7 +28,7 @@ impl S3 {
         let ahead = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(ahead.path(), "0").expect("a temporary file can be written");
         let mut child = Command::new(python())
-            .arg(client("moto_clock.py"))
+            .arg(client("moto_s3.py"))
             .arg(ahead.path())
             .args(["-H", "127.0.0.1", "-p", "0"])
             .stdin(Stdio::null())

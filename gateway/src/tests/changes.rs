@@ -123,7 +123,7 @@ async fn feeds_and_baselines() {
     let body = r#"{"kind":["node"],"op":["insert"]}"#;
     let got = send(&fake, post("/graphs/d/changes/baseline", body)).await;
     assert!(got.whole);
-    let end = r#"{"baseline":{"resume_cursor":"cursor","snapshot_commit_id":"01JDB4Q2M0000000000000002M"}}"#;
+    let end = r#"{"baseline":{"snapshot_commit_id":"01JDB4Q2M0000000000000002M","resume_cursor":"cursor"}}"#;
     assert_eq!(got.text(), format!("{{}}\n{end}\n"));
     let got = send(&fake, post("/graphs/d/changes/baseline", r#"{"kinds":[]}"#)).await;
     assert_eq!(got.status, StatusCode::BAD_REQUEST);

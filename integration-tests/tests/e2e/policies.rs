@@ -164,7 +164,7 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
         .control("t-ann", &["apply", "--json"])
         .await
         .exits(1);
-    assert_eq!(denied.error()["reason"], "forbidden");
+    assert_eq!(denied.error()["reason"], "permission_denied");
     assert_eq!(denied.error()["error"], "act-ann may not cluster_apply");
     let applied = cluster.control("t-root", &["apply", "--json"]).await.ok();
     assert_eq!(applied.json()["converged"], true);
@@ -178,7 +178,7 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
         .control("t-replica", &["status", "--json"])
         .await
         .exits(1);
-    assert_eq!(denied.error()["reason"], "forbidden");
+    assert_eq!(denied.error()["reason"], "permission_denied");
 
     // Allowed and denied, by action and branch.
     let branch = json!({"name": "review"});

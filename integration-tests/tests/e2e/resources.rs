@@ -129,7 +129,7 @@ async fn what_drifted_is_seen_and_a_lost_ledger_is_told_anew() {
         "query",
         "find_package",
         "--params",
-        r#"{"name":"bash"}"#,
+        r#"{"name":"git"}"#,
         "--json",
     ];
     let found = place.ctl(&found).await.ok().json();

@@ -79,6 +79,16 @@ impl<'w> Writer<'w> {
         format!("{letter}{of}{}", self.names)
     }
 
+    /// A clause that tests something: a parameter alone would be none.
+    fn condition(&mut self, depth: usize) -> String {
+        let text = self.make(|m| m.expr(Want::Bool, depth));
+        let name = text.strip_prefix('$').unwrap_or(".");
+        match name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            true => format!("{text} = true"),
+            false => text,
+        }
+    }
+
     /// Makes an expression over what is bound.
     fn make<T>(&mut self, f: impl FnOnce(&mut Maker<'_>) -> T) -> T {
         let mut atoms = Vec::new();
@@ -351,7 +361,7 @@ impl<'w> Writer<'w> {
         }
         // Bindings of interfaces that no node type implements would have no type.
         for _ in 0..self.random.below(3) {
-            clauses.push(self.make(|m| m.expr(Want::Bool, 2)));
+            clauses.push(self.condition(2));
         }
         if self.random.one_in(3) {
             clauses.extend(self.inner("not"));
@@ -359,7 +369,7 @@ impl<'w> Writer<'w> {
         if self.random.one_in(3) {
             clauses.extend(self.inner("optional"));
             if self.random.one_in(2) {
-                clauses.push(self.make(|m| m.expr(Want::Bool, 1)));
+                clauses.push(self.condition(1));
             }
             if self.random.one_in(4) {
                 clauses.extend(self.inner("optional"));
@@ -542,7 +552,7 @@ impl<'w> Writer<'w> {
         }
         let introduces = self.vars.len() > vars.len() || self.paths.len() > paths.len();
         if self.random.one_in(2) {
-            clauses.push(self.make(|m| m.expr(Want::Bool, 1)));
+            clauses.push(self.condition(1));
         }
         if self.random.one_in(4) {
             let nested = self.inner("not");

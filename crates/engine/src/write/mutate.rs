@@ -75,7 +75,7 @@ impl Graph {
             branch,
             source,
             name,
-            params: serde_json::Value::Object(params.clone()),
+            params: in_order(params),
             now: self.store().clock().now_micros().div_euclid(1000),
             ready: None,
             stock: Stock::new(self.store()),
@@ -296,6 +296,13 @@ impl Mutation<'_> {
         };
         Ok((answer, done))
     }
+}
+
+/// Parameters are the same whatever order they come in: requests are told apart by their text.
+fn in_order(params: &serde_json::Map<String, serde_json::Value>) -> serde_json::Value {
+    let mut params = serde_json::Value::Object(params.clone());
+    params.sort_all_objects();
+    params
 }
 
 /// Asks about every type that the query may touch. Another schema may have been applied since the
