@@ -86,7 +86,7 @@ mod tests {
         );
         let json: serde_json::Value = serde_json::from_str(&rendered.json).unwrap();
         let members: Vec<&String> = json.as_object().unwrap().keys().collect();
-        assert_eq!(members, ["cause", "code", "meaning", "remedy"]);
+        assert_eq!(members, ["code", "meaning", "cause", "remedy"]);
     }
 
     #[test]

@@ -197,7 +197,7 @@ mod tests {
         );
         assert_eq!(
             report.rendered(false).json,
-            r#"{"files":[{"changed":true,"path":"a.pg"},{"changed":false,"path":"b.gq"}]}"#
+            r#"{"files":[{"path":"a.pg","changed":true},{"path":"b.gq","changed":false}]}"#
         );
     }
 
