@@ -116,8 +116,12 @@ async fn finding_a_commit_costs_the_same_after_ten_and_after_two_thousand() {
     let tail = f.cold_cost(&ids[2_003]).await;
     // That there is no such commit is known without reading the history.
     let missing = f.is_missing(&CommitId::new()).await;
-    let both = [(tail.list, tail.get), (missing.list, missing.get)];
-    assert_eq!(both, [(2, 9), (2, 15)], "{tail} {missing}");
+    assert_eq!((missing.list, missing.get), (2, 15), "{missing}");
+    // One entry more or less is read ahead, as the answers come.
+    assert!(
+        tail.list == 2 && (9..=10).contains(&tail.get),
+        "{tail}"
+    );
 }
 
 #[tokio::test]
