@@ -118,10 +118,7 @@ async fn finding_a_commit_costs_the_same_after_ten_and_after_two_thousand() {
     let missing = f.is_missing(&CommitId::new()).await;
     assert_eq!((missing.list, missing.get), (2, 15), "{missing}");
     // One entry more or less is read ahead, as the answers come.
-    assert!(
-        tail.list == 2 && (9..=10).contains(&tail.get),
-        "{tail}"
-    );
+    assert!(tail.list == 2 && (9..=10).contains(&tail.get), "{tail}");
 }
 
 #[tokio::test]
