@@ -372,7 +372,7 @@ impl<'a> Execution<'a> {
         ranks: Option<Vec<u32>>,
         cut: Cut,
     ) -> Result<Option<Vec<u32>>> {
-        let unordered = ranks.is_none() && read.order.is_empty() && cut.skip == 0;
+        let unordered = ranks.is_none() && read.order.is_empty() && read.skip.is_none();
         if unordered {
             let all = rows.len() as u32;
             return Ok(cut
@@ -442,7 +442,7 @@ impl<'a> Execution<'a> {
         cut: Cut,
     ) -> Result<Output> {
         let rows = output.rows();
-        let unordered = read.order.is_empty() && cut.skip == 0;
+        let unordered = read.order.is_empty() && read.skip.is_none();
         if unordered && cut.limit.is_none_or(|limit| limit >= rows) {
             return Ok(output);
         }

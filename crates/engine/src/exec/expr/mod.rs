@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, StringArray, UInt32Array, new_null_array};
+use arrow_array::{Array, ArrayRef, StringArray, UInt32Array, new_empty_array, new_null_array};
 use arrow_schema::DataType;
 use arrow_select::take::take;
 use omnigraph_lang::query::{
@@ -82,11 +82,15 @@ pub(crate) fn arrow_type(ty: &ExprType) -> DataType {
     }
 }
 
-/// The values of an expression for all rows of the scope.
+/// The values of an expression for all rows of the scope. Without rows nothing is computed: a
+/// constant that divides by zero harms only where it is used.
 ///
 /// # Errors
 /// `Invalid` with R440–R443.
 pub(crate) fn evaluate(expr: &Expr, scope: &dyn Scope, ctx: &EvalContext<'_>) -> Result<ArrayRef> {
+    if scope.rows() == 0 {
+        return Ok(new_empty_array(&arrow_type(&expr.ty)));
+    }
     Evaluator { scope, ctx }
         .eval(expr)?
         .into_array(scope.rows())
@@ -101,8 +105,11 @@ pub(crate) fn evaluate_filter(
     scope: &dyn Scope,
     ctx: &EvalContext<'_>,
 ) -> Result<Vec<bool>> {
-    let result = Evaluator { scope, ctx }.eval(expr)?;
     let rows = scope.rows();
+    if rows == 0 {
+        return Ok(Vec::new());
+    }
+    let result = Evaluator { scope, ctx }.eval(expr)?;
     let Some(values) = result.array.as_boolean_opt() else {
         return Ok(vec![false; rows]);
     };
