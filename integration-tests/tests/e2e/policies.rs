@@ -270,8 +270,10 @@ async fn policies_guard_every_door_and_change_without_a_restart() {
         log.contains("team-write"),
         "decisions are logged with their rule"
     );
+    // The names of actors end like their tokens.
+    let unnamed = log.replace("act-", "");
     for token in ["t-ann", "t-bruno", "t-ragnor", "t-eve", "t-replica"] {
-        assert!(!log.contains(token), "{token} is in the log");
+        assert!(!unnamed.contains(token), "{token} is in the log");
     }
 }
 
