@@ -13,7 +13,7 @@ use ulid::Ulid;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::ledger::{GraphContent, Observation};
+use crate::ledger::{GraphContent, Observation, PolicyContent};
 
 const DIRECTORY: &str = "cluster/recoveries";
 /// The newest format of sidecars.
@@ -39,9 +39,21 @@ pub(crate) struct Sidecar {
     /// The whole graph as it is to be, so that a roll-forward publishes a consistent whole.
     pub(crate) after: GraphContent,
     pub(crate) message: String,
+    /// What decides about the graph from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policies: Option<Policies>,
     /// Set if this move is all that was left to be done: what the cluster is after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) completes: Option<Completion>,
+}
+
+/// The policies as the operation found and declared them: no graph is to have its new schema under
+/// its old policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Policies {
+    /// The revision that the move was made on; policies that were applied later are newer.
+    pub(crate) revision: u64,
+    pub(crate) after: BTreeMap<String, PolicyContent>,
 }
 
 /// What a revision says besides its graphs, once an operation has been finished.

@@ -12,6 +12,9 @@ use crate::ledger::{Content, Ending, Leader, Revision};
 use crate::plane::{ControlPlane, authorship};
 use crate::sidecar::{Found, Sidecar};
 
+/// What the history calls a revision that a sweep made.
+pub(crate) const RECOVERY: &str = "recovery";
+
 /// Graphs whose operation could not be decided, and why. Only they have to wait.
 pub(crate) type Undecided = BTreeMap<GraphId, String>;
 
@@ -121,7 +124,7 @@ impl ControlPlane {
             let failpoints = &self.options().failpoints;
             failpoints.hit(Point::Fenced).await?;
             if landed && current.schema != sidecar.after.schema {
-                let publication = rolled_forward(revision, sidecar, message);
+                let publication = self.rolled_forward(revision, sidecar, message).await?;
                 self.publish(leader, publication).await?;
                 failpoints.hit(Point::RolledForward).await?;
             }
@@ -129,33 +132,58 @@ impl ControlPlane {
         }
         self.shared().sidecars.disarm(sidecar.id).await
     }
-}
 
-/// The newest revision with the graph as the sidecar wanted it. If that was all that the operation
-/// had left to do, and nothing has happened since, it is finished.
-fn rolled_forward(revision: &Revision, sidecar: &Sidecar, message: String) -> Publication {
-    let mut content = revision.content.clone();
-    let mut config_digest = revision.record.config_digest.clone();
-    let mut converged = false;
-    let after = sidecar.after.clone();
-    content.graphs.insert(sidecar.graph.clone(), after);
-    let completes = sidecar.completes.as_ref();
-    if let Some(whole) = completes.filter(|whole| whole.revision == revision.record.number) {
-        converged = whole.held_back.is_empty();
-        config_digest = whole.config_digest.clone();
-        content.cluster_name.clone_from(&whole.cluster_name);
-        content.held_back.clone_from(&whole.held_back);
-        content.observations.clone_from(&whole.observations);
+    /// The newest revision with the graph, and what decides about it, as the sidecar wanted them.
+    /// If that was all that the operation had left to do, and nothing has happened since, it is
+    /// finished.
+    async fn rolled_forward(
+        &self,
+        revision: &Revision,
+        sidecar: &Sidecar,
+        message: String,
+    ) -> Result<Publication> {
+        let mut content = revision.content.clone();
+        let mut config_digest = revision.record.config_digest.clone();
+        let mut converged = false;
+        let after = sidecar.after.clone();
+        content.graphs.insert(sidecar.graph.clone(), after);
+        if let Some(policies) = &sidecar.policies
+            && self
+                .only_recoveries_since(revision, policies.revision)
+                .await?
+        {
+            content.policies.clone_from(&policies.after);
+        }
+        let completes = sidecar.completes.as_ref();
+        if let Some(whole) = completes.filter(|whole| whole.revision == revision.record.number) {
+            converged = whole.held_back.is_empty();
+            config_digest = whole.config_digest.clone();
+            content.cluster_name.clone_from(&whole.cluster_name);
+            content.held_back.clone_from(&whole.held_back);
+            content.observations.clone_from(&whole.observations);
+        }
+        Ok(Publication {
+            content,
+            config_digest,
+            converged,
+            actor: sidecar.actor.clone(),
+            operation: RECOVERY,
+            operation_id: sidecar.operation_id,
+            message,
+            epoch_floor: 0,
+        })
     }
-    Publication {
-        content,
-        config_digest,
-        converged,
-        actor: sidecar.actor.clone(),
-        operation: "recovery",
-        operation_id: sidecar.operation_id,
-        message,
-        epoch_floor: 0,
+
+    /// Whether nobody has declared anything since the revision `base`.
+    async fn only_recoveries_since(&self, newest: &Revision, base: u64) -> Result<bool> {
+        let mut record = newest.record.clone();
+        while record.number > base {
+            let Some(previous) = record.previous.filter(|_| record.operation == RECOVERY) else {
+                return Ok(false);
+            };
+            record = self.shared().ledger.record_at(previous).await?;
+        }
+        Ok(record.number == base)
     }
 }
 

@@ -7,6 +7,7 @@ mod declaring;
 mod drifting;
 mod faults;
 mod formats;
+mod guarded;
 mod importing;
 mod leading;
 mod matrix;

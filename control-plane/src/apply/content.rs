@@ -22,12 +22,7 @@ impl Run<'_> {
             .held_back
             .extend(carried.map(|(address, reason)| (address.clone(), reason.clone())));
         content.providers = providers(declared);
-        let applied = std::mem::replace(&mut content.policies, planned.policies.clone());
-        if self.postpones_deletions() {
-            keep_bindings(&mut content.policies, &applied, |graph| {
-                planned.deletes.keys().any(|id| id.as_str() == graph)
-            });
-        }
+        self.take_policies(content, self.postpones_deletions());
         content.observations = planned.unrepaired(&self.failed);
         for (id, incarnation) in &self.prepared {
             let Some(graph) = declared.graphs.get(id) else {
@@ -58,9 +53,26 @@ impl Run<'_> {
         }
     }
 
+    /// Takes over the declared policies. Graphs that are about to be deleted keep theirs as long as
+    /// they are `still_there`.
+    pub(super) fn take_policies(&self, content: &mut Content, still_there: bool) {
+        let planned = self.planned;
+        let applied = std::mem::replace(&mut content.policies, planned.policies.clone());
+        if still_there {
+            keep_bindings(&mut content.policies, &applied, |graph| {
+                planned.deletes.keys().any(|id| id.as_str() == graph)
+            });
+        }
+    }
+
     /// Deletions come last: what is to take a graph's place must be there first.
     pub(super) fn postpones_deletions(&self) -> bool {
         !self.failed.is_empty()
+    }
+
+    /// The revision that the next step is made on.
+    pub(super) fn made_on(&self) -> u64 {
+        self.published.unwrap_or_else(|| self.planned.base_number())
     }
 
     fn ending(&self, id: &GraphId, old: &GraphContent, approval: Ulid) -> Ending {
@@ -79,14 +91,15 @@ impl Run<'_> {
     pub(super) fn completion(&self, id: &GraphId, after: &GraphContent) -> Option<Completion> {
         let mut moved = self.content.clone();
         moved.graphs.insert(id.clone(), after.clone());
+        self.take_policies(&mut moved, true);
         let mut whole = moved.clone();
         self.complete(&mut whole);
         let rest = whole.graphs != moved.graphs
-            || whole.providers != moved.providers
             || whole.policies != moved.policies
+            || whole.providers != moved.providers
             || whole.endings != moved.endings;
         (!rest).then(|| Completion {
-            revision: self.published.unwrap_or_else(|| self.planned.base_number()),
+            revision: self.made_on(),
             config_digest: self.declared.config_digest.clone(),
             cluster_name: whole.cluster_name,
             held_back: whole.held_back,

@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
         let held = count_held(self.planned);
         ApplyResult {
             ok,
-            revision: self.published.unwrap_or_else(|| self.planned.base_number()),
+            revision: self.made_on(),
             converged: ok && held == 0 && self.declared.carried.is_empty(),
             state_written: self.published.is_some(),
             applied_count: self.applied,
@@ -244,6 +244,10 @@ impl<'a> Run<'a> {
             true => self.completion(id, &after),
             false => None,
         };
+        // What decides about a graph comes with its first new schema, not after it.
+        let mut content = std::mem::replace(&mut self.content, Content::empty());
+        self.take_policies(&mut content, true);
+        self.content = content;
         let moved = self
             .move_schema(id, &schema.source, &before, &after, completes)
             .await?;

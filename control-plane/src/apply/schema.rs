@@ -10,7 +10,7 @@ use crate::failpoint::Point;
 use crate::finding;
 use crate::ledger::GraphContent;
 use crate::plane::authorship;
-use crate::sidecar::{Completion, Sidecar};
+use crate::sidecar::{Completion, Policies, Sidecar};
 
 use super::run::Run;
 
@@ -131,6 +131,10 @@ impl Run<'_> {
             before: before.clone(),
             after: after.clone(),
             message: self.message.to_owned(),
+            policies: Some(Policies {
+                revision: self.made_on(),
+                after: self.content.policies.clone(),
+            }),
             completes: None,
         }
     }

@@ -10,6 +10,7 @@ use crate::lead::Running;
 use crate::ledger::RevisionRecord;
 use crate::plane::ControlPlane;
 use crate::sidecar::Found;
+use crate::sweep::RECOVERY;
 
 /// Revisions that are looked through for one operation.
 const REVISIONS_MAX: usize = 1000;
@@ -103,7 +104,7 @@ fn of_running(running: &Running, state: pb::OperationState) -> pb::Operation {
 /// interrupted.
 fn of_revision(record: &RevisionRecord) -> pb::Operation {
     let state = match record.operation.as_str() {
-        "recovery" => pb::OperationState::Interrupted,
+        RECOVERY => pb::OperationState::Interrupted,
         _ => pb::OperationState::Succeeded,
     };
     let started = i64::try_from(record.operation_id.timestamp_ms() * 1_000).unwrap_or(0);

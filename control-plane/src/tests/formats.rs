@@ -117,7 +117,7 @@ fn contents_with_providers_observations_and_endings() {
 #[test]
 fn sidecars_that_complete_an_operation() {
     let text = format!(
-        r#"{{"format":1,"id":"ID","operation_id":"ID","operation":"rollback","graph":"shop","actor":null,"epoch":4,"created_at":1,"commit_id":"ID","expected_head":"ID","before":{GRAPH},"after":{GRAPH},"message":"","completes":{{"revision":7,"config_digest":"DIGEST","cluster_name":"shop","held_back":{{"graph.old":"approval"}}}}}}"#
+        r#"{{"format":1,"id":"ID","operation_id":"ID","operation":"rollback","graph":"shop","actor":null,"epoch":4,"created_at":1,"commit_id":"ID","expected_head":"ID","before":{GRAPH},"after":{GRAPH},"message":"","policies":{{"revision":7,"after":{{"readers":{{"text":"DIGEST","format":"yaml","applies_to":["shop"]}}}}}},"completes":{{"revision":7,"config_digest":"DIGEST","cluster_name":"shop","held_back":{{"graph.old":"approval"}}}}}}"#
     );
     let sidecar: Sidecar = golden(&fill(&text));
     assert_eq!(sidecar.completes.unwrap().revision, 7);
