@@ -49,6 +49,7 @@ mod restore;
 mod retention;
 mod rollout;
 mod roots;
+pub mod rule;
 pub mod server;
 pub mod serving;
 mod sidecar;

@@ -22,6 +22,7 @@ use crate::lead::{Role, Running};
 use crate::ledger::Ledger;
 use crate::operation::Operations;
 use crate::replicas::Replicas;
+use crate::rule::Rules;
 use crate::sidecar::Sidecars;
 
 /// Who this control plane is, and how patient.
@@ -56,6 +57,8 @@ pub struct Options {
     pub history_age: Duration,
     /// For tests.
     pub failpoints: Failpoints,
+    /// For tests.
+    pub rules: Rules,
 }
 
 impl Options {
@@ -77,6 +80,7 @@ impl Options {
             history_revisions: 1000,
             history_age: Duration::from_secs(90 * 24 * 3600),
             failpoints: Failpoints::default(),
+            rules: Rules::default(),
         }
     }
 }

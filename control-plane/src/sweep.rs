@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use omnigraph_engine::graph::GraphId;
+use omnigraph_engine::graph::{BranchName, GraphId};
 
 use crate::apply::Publication;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::Point;
 use crate::ledger::{Content, Ending, Leader, Revision};
 use crate::plane::{ControlPlane, authorship};
+use crate::rule::Rule;
 use crate::sidecar::{Found, Sidecar};
 
 /// What the history calls a revision that a sweep made.
@@ -24,6 +25,9 @@ impl ControlPlane {
     /// One that cannot be attributed to a graph is an error: its reach is unknown.
     pub(crate) async fn sweep(&self, leader: &Leader) -> Result<Undecided> {
         let mut undecided = Undecided::new();
+        if !self.options().rules.keep(Rule::Sweep) {
+            return Ok(undecided);
+        }
         for found in self.shared().sidecars.list().await? {
             match found {
                 Found::Sidecar(sidecar) => {
@@ -119,7 +123,10 @@ impl ControlPlane {
                 incarnation: current.incarnation,
             };
             let graph = self.graph(&root).await?;
-            let head = graph.fence(sidecar.commit_id, &by).await?;
+            let head = match self.options().rules.keep(Rule::Fence) {
+                true => graph.fence(sidecar.commit_id, &by).await?,
+                false => graph.branch(&BranchName::main()).await?.head,
+            };
             let landed = head.schema_commit == sidecar.commit_id;
             let failpoints = &self.options().failpoints;
             failpoints.hit(Point::Fenced).await?;

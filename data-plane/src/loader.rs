@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use omnigraph_control_plane::rule::Rule;
 use omnigraph_control_plane::serving::{PolicyText, Serving, ServingPolicy, ServingQuery};
 use omnigraph_engine::{Clock, Engine, EngineOptions, Store, StoreOptions};
 use tokio::task::JoinSet;
@@ -230,6 +231,7 @@ impl Loader {
             std::mem::replace(&mut status.storage_reachable, reachable) != reachable
         });
         match (read, told.flatten()) {
+            (_, Some(told)) if !self.inner.options.rules.keep(Rule::Forward) => Ok(Some(told)),
             (Ok(read), None) => Ok(read),
             (Err(error), None) => Err(error),
             (Ok(Some(read)), Some(told)) if read.revision > told.revision => Ok(Some(read)),
@@ -238,9 +240,17 @@ impl Loader {
     }
 
     async fn take_up(&mut self, serving: &Serving) -> Result<(), SourceError> {
+        let forward = self.inner.options.rules.keep(Rule::Forward);
+        if forward && serving.revision < self.board.revision() {
+            // A control plane that is behind: neither its graphs nor its policy count.
+            return Ok(());
+        }
         self.open_storage().await?;
         self.decide_about_server(serving).await;
         let now = self.inner.clock.instant();
+        if !forward {
+            self.board.forget_revision();
+        }
         if self.board.adopt(serving, now) {
             tracing::info!(
                 revision = serving.revision,

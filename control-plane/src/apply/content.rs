@@ -8,8 +8,13 @@ use ulid::Ulid;
 use super::run::Run;
 use crate::declared::{Declared, DeclaredGraph};
 use crate::digest::Digest;
-use crate::ledger::{Content, Ending, GraphContent, ProviderContent, keep_bindings};
+use crate::ledger::{
+    Content, Ending, GraphContent, PolicyContent, ProviderContent, keep_bindings, take_bound,
+};
 use crate::sidecar::Completion;
+
+/// By name.
+type Policies = BTreeMap<String, PolicyContent>;
 
 impl Run<'_> {
     /// Takes over everything that needs no move of a living graph.
@@ -22,7 +27,7 @@ impl Run<'_> {
             .held_back
             .extend(carried.map(|(address, reason)| (address.clone(), reason.clone())));
         content.providers = providers(declared);
-        self.take_policies(content, self.postpones_deletions());
+        content.policies = self.policies(&content.policies, self.postpones_deletions());
         content.observations = planned.unrepaired(&self.failed);
         for (id, incarnation) in &self.prepared {
             let Some(graph) = declared.graphs.get(id) else {
@@ -53,16 +58,25 @@ impl Run<'_> {
         }
     }
 
-    /// Takes over the declared policies. Graphs that are about to be deleted keep theirs as long as
-    /// they are `still_there`.
-    pub(super) fn take_policies(&self, content: &mut Content, still_there: bool) {
-        let planned = self.planned;
-        let applied = std::mem::replace(&mut content.policies, planned.policies.clone());
+    /// The declared policies. Graphs that are about to be deleted keep theirs as long as they are
+    /// `still_there`.
+    fn policies(&self, applied: &Policies, still_there: bool) -> Policies {
+        let mut next = self.planned.policies.clone();
         if still_there {
-            keep_bindings(&mut content.policies, &applied, |graph| {
-                planned.deletes.keys().any(|id| id.as_str() == graph)
-            });
+            let deleted = |graph: &str| {
+                let mut deletes = self.planned.deletes.keys();
+                deletes.any(|id| id.as_str() == graph)
+            };
+            keep_bindings(&mut next, applied, deleted);
         }
+        next
+    }
+
+    /// A graph that moves gets what decides about it at the same time: never has it the new schema
+    /// under the old policy.
+    pub(super) fn take_policy_of(&self, content: &mut Content, id: &GraphId) {
+        let next = self.policies(&content.policies, true);
+        take_bound(&mut content.policies, &next, id.as_str());
     }
 
     /// Deletions come last: what is to take a graph's place must be there first.
@@ -91,7 +105,7 @@ impl Run<'_> {
     pub(super) fn completion(&self, id: &GraphId, after: &GraphContent) -> Option<Completion> {
         let mut moved = self.content.clone();
         moved.graphs.insert(id.clone(), after.clone());
-        self.take_policies(&mut moved, true);
+        self.take_policy_of(&mut moved, id);
         let mut whole = moved.clone();
         self.complete(&mut whole);
         let rest = whole.graphs != moved.graphs

@@ -25,6 +25,7 @@ use crate::ledger::Content;
 use crate::plan::{Planned, is_work};
 use crate::plane::{ControlPlane, authorship};
 use crate::roots::Waiting;
+use crate::rule::Rule;
 
 /// Catalog objects written at the same time.
 const PARALLEL_WRITES: usize = 8;
@@ -139,6 +140,9 @@ impl<'a> Run<'a> {
             }
         }
         self.finish_content();
+        if !plane.options().rules.keep(Rule::EndLater) {
+            self.end_graphs().await;
+        }
         if self.needs_publication() {
             failpoints.hit(Point::Publishing).await?;
             self.publish(true).await?;
@@ -244,10 +248,11 @@ impl<'a> Run<'a> {
             true => self.completion(id, &after),
             false => None,
         };
-        // What decides about a graph comes with its first new schema, not after it.
-        let mut content = std::mem::replace(&mut self.content, Content::empty());
-        self.take_policies(&mut content, true);
-        self.content = content;
+        if self.plane.options().rules.keep(Rule::PolicyWithSchema) {
+            let mut content = std::mem::replace(&mut self.content, Content::empty());
+            self.take_policy_of(&mut content, id);
+            self.content = content;
+        }
         let moved = self
             .move_schema(id, &schema.source, &before, &after, completes)
             .await?;
@@ -261,6 +266,9 @@ impl<'a> Run<'a> {
         failpoints.hit(Point::Acted).await?;
         if last {
             self.finish_content();
+        }
+        if !self.plane.options().rules.keep(Rule::LedgerFirst) {
+            self.disarm(moved.sidecar).await;
         }
         self.publish(last).await?;
         failpoints.hit(Point::Recorded).await?;

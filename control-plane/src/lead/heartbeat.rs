@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::ledger::{Leader, State};
 use crate::operation::Ended;
 use crate::plane::ControlPlane;
+use crate::rule::Rule;
 
 /// The operation that a leader runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +70,7 @@ impl Watcher {
     /// shortens a hurried watch: to a few heartbeats, in which a living leader would have shown
     /// itself.
     pub(super) async fn look(&mut self, plane: &ControlPlane, leader: &Leader) -> Result<Life> {
-        if leader.has_certainly_ended() {
+        if leader.has_certainly_ended() || !plane.options().rules.keep(Rule::Watch) {
             return Ok(Life::Ended);
         }
         let options = plane.options();

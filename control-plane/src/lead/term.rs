@@ -11,6 +11,7 @@ use super::{ProcessMark, Role, leads};
 use crate::error::Result;
 use crate::ledger::{AppendFailure, Event, Leader};
 use crate::plane::ControlPlane;
+use crate::rule::Rule;
 
 /// How long a stopping leader waits for the change that it runs.
 const STOP_WAIT: Duration = Duration::from_secs(20);
@@ -177,7 +178,8 @@ impl ControlPlane {
         loop {
             let pause = self.options().heartbeat * SWEEP_INTERVAL;
             self.clock().sleep(pause).await;
-            if let Ok(_turn) = self.shared().turn.try_lock() {
+            let turn = self.shared().turn.try_lock();
+            if turn.is_ok() || !self.options().rules.keep(Rule::OwnTurn) {
                 self.sweep_as(leader).await;
             }
         }

@@ -97,6 +97,36 @@ pub(crate) fn keep_bindings(
     }
 }
 
+/// Takes over from `next` what is bound to `scope` now or then, and all that share a scope with
+/// that: no scope ever has two policies.
+pub(crate) fn take_bound(
+    applied: &mut BTreeMap<String, PolicyContent>,
+    next: &BTreeMap<String, PolicyContent>,
+    scope: &str,
+) {
+    let mut scopes = BTreeSet::from([scope.to_owned()]);
+    let mut names = BTreeSet::new();
+    loop {
+        let known = (names.len(), scopes.len());
+        for (name, policy) in applied.iter().chain(next) {
+            let own = policy.applies_to.iter().flatten();
+            if names.contains(name) || own.clone().any(|scope| scopes.contains(scope)) {
+                scopes.extend(own.cloned());
+                names.insert(name.clone());
+            }
+        }
+        if (names.len(), scopes.len()) == known {
+            break;
+        }
+    }
+    for name in names {
+        match next.get(&name) {
+            Some(policy) => applied.insert(name, policy.clone()),
+            None => applied.remove(&name),
+        };
+    }
+}
+
 impl PolicyContent {
     /// The state of the policy as a resource.
     pub(crate) fn digest(&self) -> Digest {

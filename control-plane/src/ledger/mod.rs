@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 pub(crate) use content::{
     Content, Ending, GraphContent, GraphEmbedding, Observation, PolicyContent, ProviderContent,
-    Verdict, keep_bindings,
+    Verdict, keep_bindings, take_bound,
 };
 pub(crate) use entry::{Event, Leader, LedgerEntry, RevisionPointer, RevisionRecord};
 

@@ -12,11 +12,11 @@ use omnigraph_proto::control::v1::apply_response::Event;
 use omnigraph_proto::control::v1::cluster_service_server::ClusterService as _;
 use omnigraph_proto::control::v1::step_event::Phase;
 use omnigraph_proto::control::v1::{
-    ApplyRequest, ApplyResult, ApproveRequest, ConfigBundle, Disposition, PlanRequest,
-    RollbackRequest, rollback_response,
+    ApplyRequest, ApplyResult, ApproveRequest, ConfigBundle, Disposition, ImportRequest,
+    PlanRequest, RefreshRequest, RollbackRequest, rollback_response,
 };
 use parking_lot::Mutex;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::oracle::Answer;
 use super::rng::Rng;
@@ -42,6 +42,10 @@ pub(super) enum Ended {
 pub(super) enum Work {
     Declare(Declared),
     RollBack(u64),
+    /// A look at the storage.
+    Refresh,
+    /// A first revision of what is there.
+    Import(Declared),
 }
 
 /// One apply, or rollback.
@@ -74,6 +78,8 @@ pub(super) async fn operator(world: Arc<World>, design: Arc<Mutex<Design>>, numb
         let newest = world.oracle.lock().newest().map_or(0, |r| r.number);
         let work = match rng.below(12) {
             0 if newest > 1 => Work::RollBack(1 + rng.below(newest - 1)),
+            1 if newest > 0 => Work::Refresh,
+            1 => Work::Import(design.lock().change(&rng)),
             _ => Work::Declare(design.lock().change(&rng)),
         };
         let mut asked = Asked {
@@ -103,12 +109,64 @@ pub(super) async fn operator(world: Arc<World>, design: Arc<Mutex<Design>>, numb
 async fn somewhere(world: &Arc<World>, rng: &Rng, asked: &Asked) -> Option<Ended> {
     if rng.below(6) == 0 {
         let plane = world.embedded().await;
-        let ended = apply(world, &plane, asked).await;
+        let ended = at(world, &plane, asked).await;
         plane.process.gate.set(Life::Dead);
         return Some(ended);
     }
     let plane = world.plane_at(rng.pick::<&str>(&PLANES))?;
-    Some(apply(world, &plane, asked).await)
+    Some(at(world, &plane, asked).await)
+}
+
+async fn at(world: &Arc<World>, plane: &Plane, asked: &Asked) -> Ended {
+    match asked.work {
+        Work::Declare(_) | Work::RollBack(_) => apply(world, plane, asked).await,
+        Work::Refresh | Work::Import(_) => tend(world, plane, asked).await,
+    }
+}
+
+/// Refreshes or imports. What is refused has done nothing, unless nobody knows.
+async fn tend(world: &Arc<World>, plane: &Plane, asked: &Asked) -> Ended {
+    let name = asked.actor.clone();
+    let work = format!("{:?}", asked.work);
+    let kind = work.split('(').next().unwrap_or_default().to_owned();
+    world.note(|| format!("{name} asks {} to {kind}", plane.process.name));
+    let api = plane.plane.cluster_api(Credentials::Open);
+    let actor = Actor::declared(&name).expect("a name");
+    let call = async {
+        match &asked.work {
+            Work::Import(declared) => {
+                let request = ImportRequest {
+                    bundle: Some(declared.bundle()),
+                    lock_timeout_ms: asked.lock_timeout_ms,
+                    expect_revision: asked.expect_revision,
+                    ..ImportRequest::default()
+                };
+                api.import(by(&actor, request)).await.map(drop)
+            }
+            _ => {
+                let request = RefreshRequest {
+                    lock_timeout_ms: asked.lock_timeout_ms,
+                    expect_revision: asked.expect_revision,
+                    ..RefreshRequest::default()
+                };
+                api.refresh(by(&actor, request)).await.map(drop)
+            }
+        }
+    };
+    let over = world.time.sleep(PATIENCE);
+    let told = tokio::select! {
+        biased;
+        told = call => told,
+        () = over => return Ended::Silence,
+    };
+    world.note(|| format!("{name}: {told:?}"));
+    let judged = match &told {
+        Ok(()) => world.oracle.lock().ended(&name),
+        Err(status) if status.code() == Code::Unavailable => Ok(()),
+        Err(_) => world.oracle.lock().refused(&name),
+    };
+    world.hold(judged);
+    told.map_or_else(Ended::Refused, |()| Ended::Silence)
 }
 
 /// The first loss that waits for consent.
@@ -147,6 +205,7 @@ pub(super) async fn apply(world: &Arc<World>, plane: &Plane, asked: &Asked) -> E
             format!("{actor} applies at {}: {ids:?}", plane.process.name)
         }
         Work::RollBack(to) => format!("{actor} rolls back to {to} at {}", plane.process.name),
+        Work::Refresh | Work::Import(_) => unreachable!("these are no applies"),
     });
     let troubles = || plane.process.troubles.load(Ordering::Relaxed);
     let before = troubles();
@@ -180,7 +239,7 @@ pub(super) async fn apply(world: &Arc<World>, plane: &Plane, asked: &Asked) -> E
             actor: &actor,
             declared: match &asked.work {
                 Work::Declare(declared) => Some(declared),
-                Work::RollBack(_) => None,
+                _ => None,
             },
             expected: asked.expect_revision,
             result,
@@ -245,6 +304,7 @@ async fn events(
                 .map_ok(|frame| frame.event.and_then(as_applied))
                 .boxed()
         }
+        Work::Refresh | Work::Import(_) => unreachable!("these are no applies"),
     };
     let mut result = None;
     while let Some(event) = events.next().await {
@@ -285,9 +345,14 @@ fn as_applied(event: rollback_response::Event) -> Option<Event> {
 pub(super) async fn writer(world: Arc<World>) {
     let rng = world.rng("writer");
     loop {
+        // A duel is between leaders: others seldom decide it for them.
+        let most = match world.profile.duel {
+            true => Duration::from_secs(60),
+            false => Duration::from_secs(12),
+        };
         world
             .time
-            .sleep(rng.between(Duration::from_millis(100), Duration::from_secs(12)))
+            .sleep(rng.between(Duration::from_millis(100), most))
             .await;
         let Some((_, generation)) = some_graph(&world, &rng) else {
             continue;

@@ -77,6 +77,8 @@ pub(super) struct Profile {
     pub(super) skew: bool,
     /// One graph whose storage fails for a while, and nothing else.
     pub(super) outage: bool,
+    /// Leaders are struck when they decide something, for long enough to lose the lead.
+    pub(super) duel: bool,
 }
 
 impl Profile {
@@ -93,6 +95,12 @@ impl Profile {
                 ..Self::calm()
             };
         }
+        if rng.below(3) == 0 {
+            return Profile {
+                duel: true,
+                ..Self::calm()
+            };
+        }
         Profile {
             error: often(30),
             slow: often(40),
@@ -105,6 +113,7 @@ impl Profile {
             cut: often(100),
             skew: rng.below(2) == 0,
             outage: rng.below(4) == 0,
+            duel: false,
         }
     }
 
@@ -122,6 +131,7 @@ impl Profile {
             cut: 0,
             skew: false,
             outage: false,
+            duel: false,
         }
     }
 
@@ -210,4 +220,48 @@ impl Profile {
             pause,
         })
     }
+}
+
+/// A request that decides something, of a leader that is struck at it: it stands still, or dies, for
+/// so long that another takes the lead, and the request may arrive at any time meanwhile.
+pub(super) fn duel(rng: &Rng, op: Op, path: &str) -> Option<(Fate, Option<Strike>)> {
+    let often = match op {
+        Op::Put if path.contains("/recoveries/") => 250,
+        Op::Put if path.contains("/branches/main/") => 300,
+        Op::Delete if path.contains("/recoveries/") => 150,
+        Op::Put if path.contains("/ledger/") => 80,
+        _ => return None,
+    };
+    if !rng.permille(often) {
+        return None;
+    }
+    let long = |rng: &Rng| rng.between(Duration::from_secs(12), Duration::from_secs(60));
+    let quick = Duration::from_millis(2);
+    let when = *rng.pick(&[When::Before, When::Meanwhile, When::After]);
+    let pause = (rng.below(3) > 0).then(|| long(rng));
+    let (fate, strike) = match (rng.below(4), when) {
+        // Nobody stops, and nobody knows what became of it.
+        (0, _) => (
+            Fate::ErrorAfter {
+                reach: long(rng),
+                back: quick,
+            },
+            None,
+        ),
+        (_, When::Meanwhile) => (
+            Fate::Answer {
+                reach: long(rng),
+                back: quick,
+            },
+            Some(Strike { when, pause }),
+        ),
+        _ => (
+            Fate::Answer {
+                reach: quick,
+                back: quick,
+            },
+            Some(Strike { when, pause }),
+        ),
+    };
+    Some((fate, strike))
 }

@@ -11,6 +11,7 @@
 //! | `faults` | what goes wrong how often |
 //! | `client`, `workload` | who does what |
 //! | `oracle` | what must hold |
+//! | `needed` | that each rule of the protocol is needed: without it the oracle finds something |
 //!
 //! Everything is real but the network, the store and the tables of graphs, which are outlines:
 //! numbers of rows without rows.
@@ -23,6 +24,7 @@
 mod client;
 mod faults;
 mod link;
+mod needed;
 mod oracle;
 mod rng;
 mod run;
@@ -33,6 +35,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
+use omnigraph_control_plane::rule::Rules;
 use run::run;
 
 /// Runs of each test that runs seeds, unless the environment says another number.
@@ -60,7 +63,7 @@ fn seeds(first: u64, of: u64) {
             break;
         }
         let seed = from + first + number * of;
-        let outcome = run(seed, false);
+        let outcome = run(seed, &Rules::default(), false);
         if let Some(what) = outcome.violated {
             println!("run {number}, seed {seed}: {what}");
             found.push(seed);
@@ -97,8 +100,9 @@ fn the_system_converges_second_half_of_the_seeds() {
 
 #[test]
 fn a_seed_replays_identically() {
+    let all = Rules::default();
     for seed in 0..12 {
-        let (first, second) = (run(seed, true), run(seed, true));
+        let (first, second) = (run(seed, &all, true), run(seed, &all, true));
         let differing = first.lines.iter().zip(&second.lines).find(|(a, b)| a != b);
         assert!(differing.is_none(), "seed {seed}: {differing:?}");
         assert_eq!(first.digest, second.digest, "seed {seed}");
@@ -112,7 +116,7 @@ fn replay() {
     let Some(seed) = setting("OMNIGRAPH_SIM_SEED") else {
         return;
     };
-    let outcome = run(seed, true);
+    let outcome = run(seed, &Rules::default(), true);
     for line in &outcome.lines {
         println!("{line}");
     }

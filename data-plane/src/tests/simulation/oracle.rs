@@ -20,8 +20,8 @@ use serde_json::Value;
 
 pub(super) use answers::Answer;
 use graphs::{Main, Sidecar};
-pub(super) use ledger::Revision;
 use ledger::State;
+pub(super) use ledger::{HISTORY, Revision};
 use replicas::Served;
 
 /// Holds, or the invariant that does not.
@@ -33,6 +33,8 @@ pub(super) struct Oracle {
     ledger: Vec<State>,
     revisions: Vec<Revision>,
     leases: BTreeSet<String>,
+    /// Entries that the history does not keep.
+    reclaimed: BTreeSet<usize>,
     /// Content of the catalog by file name.
     catalog: BTreeMap<String, Bytes>,
     /// Logs of `main`, by the graph's root: `<id>.omni/<incarnation>`.
@@ -94,6 +96,7 @@ impl Oracle {
         match place_of(path) {
             None => Ok(()),
             Some((Place::Recoveries, name)) => self.removed_sidecar(name),
+            Some((Place::Ledger, name)) => self.removed_entry(number(name)?),
             Some(_) => Err(format!("{path} was deleted")),
         }
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use omnigraph_control_plane::rule::Rules;
 use parking_lot::Mutex;
 
 use super::client::{self, Asked, Ended, Work};
@@ -35,7 +36,7 @@ pub(super) struct Outcome {
 }
 
 /// Runs what a seed stands for.
-pub(super) fn run(seed: u64, keep_trace: bool) -> Outcome {
+pub(super) fn run(seed: u64, rules: &Rules, keep_trace: bool) -> Outcome {
     catch_panics();
     let time = Time::new();
     let ticking = Arc::clone(&time);
@@ -49,7 +50,7 @@ pub(super) fn run(seed: u64, keep_trace: bool) -> Outcome {
         .expect("a runtime");
     let world = runtime.block_on(async {
         let profile = Profile::of(&Rng::new(seed, "profile"));
-        let world = World::new(seed, &time, profile, keep_trace);
+        let world = World::new(seed, &time, profile, rules.clone(), keep_trace);
         world.note(|| format!("seed {seed}: {:?}", world.profile));
         let scenario = tokio::spawn(scenario(Arc::clone(&world)));
         tokio::select! {

@@ -21,12 +21,16 @@ pub(super) struct Texts {
     pub(super) schema: String,
     /// Texts by name.
     pub(super) queries: BTreeMap<String, String>,
+    /// Who may read, of the same version as the schema.
+    pub(super) policy: Option<String>,
 }
 
 /// What people work on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Design {
     graphs: BTreeMap<&'static str, Graph>,
+    /// Versions given out so far.
+    versions: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -43,6 +47,10 @@ struct Graph {
     limit: u64,
     /// A second query.
     more: bool,
+    /// Goes up with every other schema.
+    version: u64,
+    /// Whether a policy decides who reads it.
+    guarded: bool,
 }
 
 impl Design {
@@ -63,13 +71,16 @@ impl Design {
             self.graphs.insert(id, Graph::new());
             return;
         };
+        self.versions += 1;
+        graph.version = self.versions;
         match rng.below(100) {
             0..6 => {
                 self.graphs.remove(id);
             }
             6..30 => graph.limit += 1,
             30..42 => graph.shows = *rng.pick(&["price", "colour", "size"]),
-            42..48 => graph.more = !graph.more,
+            42..46 => graph.more = !graph.more,
+            46..48 => graph.guarded = !graph.guarded,
             48..63 => graph.colour = !graph.colour,
             63..76 => graph.size = !graph.size,
             76..86 => graph.shelf = !graph.shelf,
@@ -104,11 +115,14 @@ impl Graph {
             shows: "price",
             limit: 1,
             more: false,
+            version: 0,
+            guarded: true,
         }
     }
 
     fn texts(&self) -> Texts {
-        let mut schema = "node Item {\n    name: String @key\n".to_owned();
+        let version = self.version;
+        let mut schema = format!("// v{version}\nnode Item {{\n    name: String @key\n");
         let mut property = |is: bool, text: &str| {
             if is {
                 let _ = writeln!(schema, "    {text}");
@@ -125,8 +139,26 @@ impl Graph {
         }
         let mut queries = BTreeMap::from([query("cheap", self.shows, self.limit)]);
         queries.extend(self.more.then(|| query("more", "price", 7)));
-        Texts { schema, queries }
+        Texts {
+            schema,
+            queries,
+            policy: self.guarded.then(|| policy(version)),
+        }
     }
+}
+
+fn policy(version: u64) -> String {
+    format!(
+        "version: 1\ngroups: {{ team: [act-ann] }}\nrules:\n  - {{ id: v{version}, allow: {{ actors: {{ group: team }}, actions: [read] }} }}\n"
+    )
+}
+
+/// The version that a text says it has.
+pub(super) fn version_of(text: &str) -> Option<u64> {
+    text.match_indices('v').find_map(|(at, _)| {
+        let digits = text[at + 1..].split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
+    })
 }
 
 fn query(name: &str, shows: &str, limit: u64) -> (String, String) {
@@ -145,6 +177,7 @@ impl Declared {
                 false => schema.clone(),
             },
             queries: BTreeMap::from([query("last", "name", 1)]),
+            policy: version_of(schema).map(policy),
         };
         let graphs = applied.iter();
         Declared {
@@ -169,6 +202,19 @@ impl Declared {
             for (name, text) in &texts.queries {
                 files.push((format!("{id}/{name}.gq"), text.clone()));
             }
+        }
+        for (id, texts) in &self.graphs {
+            let Some(policy) = &texts.policy else {
+                continue;
+            };
+            if !cluster.contains("policies:") {
+                cluster.push_str("policies:\n");
+            }
+            let _ = writeln!(
+                cluster,
+                "  of_{id}: {{ file: {id}.yaml, applies_to: [{id}] }}"
+            );
+            files.push((format!("{id}.yaml"), policy.clone()));
         }
         files.push(("cluster.yaml".to_owned(), cluster));
         let file = |(path, text): (String, String)| ConfigFile {

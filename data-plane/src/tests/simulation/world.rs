@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use omnigraph_control_plane::rule::Rules;
 use omnigraph_control_plane::{ControlPlane, Options as PlaneOptions};
 use omnigraph_engine::{Clock, Engine, EngineOptions, Store, StoreOptions};
 use omnigraph_policy::Actor;
@@ -16,9 +17,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::faults::{Fate, Op, Profile, Strike, When};
+use super::faults::{Fate, Op, Profile, Strike, When, duel};
 use super::link::{Connection, Wire};
-use super::oracle::Oracle;
+use super::oracle::{HISTORY, Oracle};
 use super::rng::Rng;
 use super::store::ProcessStore;
 use super::time::{Gate, Life, ProcessClock, Time};
@@ -30,6 +31,9 @@ use crate::{Options, Replica};
 pub(super) const PLANES: [&str; 2] = ["a", "b"];
 pub(super) const REPLICAS: [&str; 2] = ["r", "s"];
 
+/// How often leaders reclaim history.
+const HOUSEKEEPING: Duration = Duration::from_secs(25);
+
 /// How a simulated outage of one graph ends.
 type Outage = Option<(String, Duration)>;
 
@@ -38,6 +42,8 @@ pub(super) struct World {
     pub(super) time: Arc<Time>,
     pub(super) objects: InMemory,
     pub(super) profile: Profile,
+    /// What every process keeps to.
+    rules: Rules,
     pub(super) oracle: Mutex<Oracle>,
     /// From some moment on nothing new goes wrong.
     calm: AtomicBool,
@@ -97,6 +103,7 @@ impl World {
         seed: u64,
         time: &Arc<Time>,
         profile: Profile,
+        rules: Rules,
         keep_trace: bool,
     ) -> Arc<Self> {
         Arc::new(World {
@@ -104,6 +111,7 @@ impl World {
             time: Arc::clone(time),
             objects: InMemory::new(),
             profile,
+            rules,
             oracle: Mutex::new(Oracle::default()),
             calm: AtomicBool::new(false),
             outage: Mutex::default(),
@@ -233,8 +241,12 @@ impl World {
             return (Fate::Error { back }, None);
         }
         let mut fate = self.profile.fate(&process.rng, op);
-        let strike = self.profile.strike(&process.rng, op, path.as_ref());
-        if strike.is_some_and(|strike| strike.when == When::Meanwhile) {
+        let mut strike = self.profile.strike(&process.rng, op, path.as_ref());
+        let leads = process.role.is_none_or(|role| PLANES.contains(&role));
+        if self.profile.duel && leads {
+            (fate, strike) = duel(&process.rng, op, path.as_ref()).unwrap_or((fate, strike));
+        }
+        if strike.is_some_and(|strike| strike.when == When::Meanwhile) && !self.profile.duel {
             fate = Profile::stray(&process.rng);
         }
         if strike.is_some() || !matches!(fate, Fate::Answer { .. }) {
@@ -344,6 +356,10 @@ impl World {
         options.host = "simulated".to_owned();
         options.address = role.map(str::to_owned);
         options.watch_processes = false;
+        options.housekeeping = HOUSEKEEPING;
+        options.history_revisions = HISTORY;
+        options.history_age = Duration::ZERO;
+        options.rules = self.rules.clone();
         Plane {
             plane: ControlPlane::new(self.engine(&process).await, options),
             process,
@@ -365,6 +381,7 @@ impl World {
         options.maintenance = None;
         options.poll_interval = Duration::from_secs(20);
         options.dial = Arc::new(Wire::new(self, &process));
+        options.rules = self.rules.clone();
         let replica = Replica::start(options).await.expect("it waits");
         Follower { process, replica }
     }

@@ -35,6 +35,15 @@ impl Oracle {
         })
     }
 
+    /// Nothing more comes of it.
+    pub(in super::super) fn ended(&mut self, actor: &str) -> Judged {
+        self.told.insert(actor.to_owned(), "it has ended");
+        let made = self.revisions_by(actor).len();
+        ensure(made <= 1, || {
+            format!("{actor} has made {made} revisions at once")
+        })
+    }
+
     /// It ended, well or not.
     pub(in super::super) fn answered(&mut self, answer: &Answer<'_>) -> Judged {
         let Answer { actor, result, .. } = answer;

@@ -28,7 +28,10 @@ pub(super) struct Sidecar {
     /// The graph's root.
     root: String,
     commit: String,
-    operation_id: String,
+    pub(super) operation_id: String,
+    pub(super) operation: String,
+    /// The revision that its apply was made on; 0 if it does not say.
+    pub(super) made_on: u64,
     /// Of the leader that armed it, and the ledger's when it was there for the first time.
     epoch: u64,
     seen_in: u64,
@@ -122,6 +125,8 @@ impl Oracle {
             root: format!("{graph}.omni/{}", text(object, "/before/incarnation")),
             commit: text(object, "/commit_id").to_owned(),
             operation_id: text(object, "/operation_id").to_owned(),
+            operation: text(object, "/operation").to_owned(),
+            made_on: count(object, "/policies/revision"),
             epoch: count(object, "/epoch"),
             seen_in: self.epoch(),
         };

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Judged, Oracle, count, ensure, json, text};
-use crate::tests::simulation::workload::GRAPHS;
+use crate::tests::simulation::workload::{GRAPHS, version_of};
+
+/// Revisions that the history keeps.
+pub(in super::super) const HISTORY: usize = 4;
 
 /// What the ledger says after an entry.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +24,8 @@ pub(super) struct State {
 #[derive(Clone, Debug)]
 pub(in super::super) struct Revision {
     pub(in super::super) number: u64,
+    /// Its place in the ledger.
+    pub(super) seq: usize,
     pub(in super::super) epoch: u64,
     pub(in super::super) actor: String,
     pub(in super::super) operation: String,
@@ -37,6 +42,8 @@ pub(in super::super) struct GraphContent {
     pub(in super::super) source: String,
     /// Texts by name.
     pub(in super::super) queries: BTreeMap<String, String>,
+    /// What decides who reads it.
+    pub(in super::super) policy: Option<String>,
 }
 
 impl GraphContent {
@@ -54,6 +61,10 @@ impl Oracle {
         existed: bool,
     ) -> Judged {
         ensure(!existed, || format!("ledger entry {seq} was overwritten"))?;
+        if self.reclaimed.contains(&seq) {
+            // What was sent long ago and comes late decides nothing any more.
+            return Ok(());
+        }
         ensure(seq == self.ledger.len(), || {
             format!(
                 "ledger entry {seq} is not the next: there are {}",
@@ -131,6 +142,7 @@ impl Oracle {
         let graphs = self.content(number, text(event, "/content"))?;
         let revision = Revision {
             number,
+            seq: self.ledger.len(),
             epoch: count(event, "/epoch"),
             actor: text(event, "/actor").to_owned(),
             operation: text(event, "/operation").to_owned(),
@@ -140,6 +152,7 @@ impl Oracle {
         };
         self.one_operation(&revision)?;
         self.loses_with_consent(&revision)?;
+        self.guards(&revision)?;
         self.explains_schemas(&revision)?;
         self.revisions.push(revision);
         Ok(())
@@ -165,7 +178,9 @@ impl Oracle {
                 let source = String::from_utf8_lossy(bytes).into_owned();
                 queries.insert(query.clone(), source);
             }
+            let policy = self.policy_of(number, id, &content)?;
             let graph = GraphContent {
+                policy,
                 incarnation: text(graph, "/incarnation").to_owned(),
                 schema: text(graph, "/schema").to_owned(),
                 source,
@@ -177,6 +192,64 @@ impl Oracle {
             graphs.insert(id.clone(), graph);
         }
         Ok(graphs)
+    }
+
+    /// The text of the policy that is bound to a graph; there is never more than one.
+    fn policy_of(&self, number: u64, id: &str, content: &Value) -> Judged<Option<String>> {
+        let none = serde_json::Map::new();
+        let policies = content["policies"].as_object().unwrap_or(&none).values();
+        let bound = |policy: &&Value| {
+            let scopes = policy["applies_to"].as_array().into_iter().flatten();
+            scopes.into_iter().any(|scope| scope == id)
+        };
+        let bound: Vec<&Value> = policies.filter(bound).collect();
+        ensure(bound.len() <= 1, || {
+            format!("revision {number} has {} policies for {id}", bound.len())
+        })?;
+        let Some(policy) = bound.first() else {
+            return Ok(None);
+        };
+        let name = format!("{}.yaml", text(policy, "/text"));
+        let bytes = self.catalog.get(&name);
+        let bytes =
+            bytes.ok_or_else(|| format!("revision {number} names {name}, which is missing"))?;
+        Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
+    }
+
+    /// A graph that has moved has the policy that was declared with its schema.
+    fn guards(&self, revision: &Revision) -> Judged {
+        let (number, operation) = (revision.number, &revision.operation);
+        if operation != "apply" && !self.recovers_an_apply(revision) {
+            return Ok(());
+        }
+        let before = self.revisions.last();
+        for (id, graph) in &revision.graphs {
+            let was = before.and_then(|before| before.graphs.get(id));
+            let Some(policy) = &graph.policy else {
+                continue;
+            };
+            if was.is_none_or(|was| was.schema == graph.schema) {
+                continue;
+            }
+            let (schema, policy) = (version_of(&graph.source), version_of(policy));
+            ensure(schema == policy, || {
+                format!(
+                    "revision {number} ({operation}) moves {id} to version {schema:?} under policy {policy:?}"
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A recovery on top of the revision that the apply was made on.
+    fn recovers_an_apply(&self, revision: &Revision) -> bool {
+        let mut sidecars = self.sidecars.values();
+        revision.operation == "recovery"
+            && sidecars.any(|sidecar| {
+                sidecar.operation_id == revision.operation_id
+                    && sidecar.operation == "apply"
+                    && sidecar.made_on + 1 == revision.number
+            })
     }
 
     /// A graph goes only when somebody has agreed to that, each time anew.
@@ -221,6 +294,15 @@ impl Oracle {
             None => Ok(()),
             Some(told) => Err(format!("revision {number}: {actor} was told that {told}")),
         }
+    }
+
+    /// The history keeps its newest revisions.
+    pub(super) fn removed_entry(&mut self, seq: usize) -> Judged {
+        self.reclaimed.insert(seq);
+        let later = self.revisions.iter().filter(|r| r.seq > seq).count();
+        ensure(later >= HISTORY, || {
+            format!("ledger entry {seq} is removed, and {later} revisions are later")
+        })
     }
 
     /// The highest epoch so far.

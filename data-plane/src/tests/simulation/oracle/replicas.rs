@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Judged, Oracle, ensure};
+use crate::authorize::Gate;
 use crate::replica::Status;
+use crate::tests::simulation::workload::version_of;
 
 /// What one life of a replica has served so far.
 #[derive(Debug, Default)]
@@ -64,6 +66,7 @@ impl Oracle {
             ensure(same, || {
                 format!("{replica} serves other queries of {id} than revision {revision} has")
             })?;
+            self.decides(replica, id, *revision, status.target, view.gate.as_ref())?;
             now.graphs.insert(id.clone(), (incarnation, *revision));
         }
         for (id, (incarnation, revision)) in &before.graphs {
@@ -88,5 +91,30 @@ impl Oracle {
         }
         self.served.insert(replica.to_owned(), now);
         Ok(())
+    }
+
+    /// What decides about calls is what was applied when the content that is served was, or later.
+    fn decides(
+        &self,
+        replica: &str,
+        id: &str,
+        served: u64,
+        target: u64,
+        gate: Option<&Gate>,
+    ) -> Judged {
+        let found = match gate {
+            Some(Gate::Policy(policy)) => version_of(&policy.to_cedar()),
+            Some(_) => None,
+            None => return Err(format!("{replica} serves {id}, and nothing decides")),
+        };
+        let mut between = (served..=target).filter_map(|number| self.revision_of(number));
+        let applied = between.any(|revision| {
+            let graph = revision.graphs.get(id);
+            let policy = graph.and_then(|graph| graph.policy.as_deref());
+            policy.and_then(version_of) == found
+        });
+        ensure(applied, || {
+            format!("{replica} serves {id} of revision {served} of {target} under policy {found:?}")
+        })
     }
 }
