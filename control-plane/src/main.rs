@@ -45,6 +45,23 @@ struct Args {
         value_name = "MS"
     )]
     takeover_ms: u64,
+    /// Revisions that the history keeps at least
+    #[arg(
+        long,
+        env = "OMNIGRAPH_HISTORY_REVISIONS",
+        default_value_t = 1_000,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    history_revisions: u32,
+    /// Days for which it keeps all of them
+    #[arg(
+        long,
+        env = "OMNIGRAPH_HISTORY_DAYS",
+        default_value_t = 90,
+        value_name = "DAYS"
+    )]
+    history_days: u32,
     /// Let everybody in
     #[arg(long)]
     unauthenticated: bool,
@@ -94,6 +111,8 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         admin_actors: AdminActors::from_env(),
         heartbeat: Duration::from_millis(heartbeat),
         takeover: Duration::from_millis(takeover),
+        history_revisions: args.history_revisions as usize,
+        history_age: Duration::from_secs(u64::from(args.history_days) * 24 * 3600),
         failpoints: Failpoints::from_env(),
         ..Options::new(args.holder)
     };

@@ -12,8 +12,6 @@ pub enum Rule {
     CatalogFirst,
     /// An operation looks at the ledger once more when its sidecar is armed.
     SecondLook,
-    /// Who moves a schema has no lower epoch than the graph.
-    Epoch,
     /// A sidecar is not removed before it is proven that its commit can land no more.
     Proof,
     /// The ledger knows of a move before its sidecar is removed.
@@ -28,8 +26,23 @@ pub enum Rule {
     OwnTurn,
     /// Branches of a deleted graph end when the ledger has deleted it.
     EndLater,
-    /// A replica goes to no lower revision.
-    Forward,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Rule; 11] = [
+        Rule::Watch,
+        Rule::LeaderAppends,
+        Rule::CatalogFirst,
+        Rule::SecondLook,
+        Rule::Proof,
+        Rule::LedgerFirst,
+        Rule::PolicyWithSchema,
+        Rule::Sweep,
+        Rule::Fence,
+        Rule::OwnTurn,
+        Rule::EndLater,
+    ];
 }
 
 /// The rules that hold.

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use omnigraph_control_plane::serving::{ServingGraph, ServingPolicy};
-use omnigraph_engine::{Error, TypeGate, TypeUse};
+use omnigraph_engine::{Clock, Error, TypeGate, TypeUse};
 use omnigraph_policy::{
     Action, Actor, Call, Caller, EvaluationError, Format, Policy, Resource, Source, describe,
 };
 use omnigraph_proto::common::v1::ErrorReason;
 use omnigraph_proto::error::WireError;
-use tokio::time::timeout;
 
 use crate::options::Access;
 use crate::revision_source::{RevisionSource, SourceError};
@@ -64,13 +63,14 @@ pub(crate) fn knows_nobody(access: &Access) -> bool {
 pub(crate) async fn load_graph(
     source: &dyn RevisionSource,
     access: &Access,
+    clock: &dyn Clock,
     spec: &ServingGraph,
 ) -> Result<Gate, Trouble> {
     match &spec.policy {
         None => Ok(Gate::of_graphs(access)),
         Some(policy) => {
             let resource = Resource::Graph(spec.root.id.to_string());
-            load(source, access, policy, resource).await
+            load(source, access, clock, policy, resource).await
         }
     }
 }
@@ -79,17 +79,19 @@ pub(crate) async fn load_graph(
 pub(crate) async fn load_server(
     source: &dyn RevisionSource,
     access: &Access,
+    clock: &dyn Clock,
     policy: Option<&ServingPolicy>,
 ) -> Result<Gate, Trouble> {
     match policy {
         None => Ok(Gate::of_server(access)),
-        Some(policy) => load(source, access, policy, Resource::Server).await,
+        Some(policy) => load(source, access, clock, policy, Resource::Server).await,
     }
 }
 
 async fn load(
     source: &dyn RevisionSource,
     access: &Access,
+    clock: &dyn Clock,
     policy: &ServingPolicy,
     resource: Resource,
 ) -> Result<Gate, Trouble> {
@@ -113,7 +115,7 @@ async fn load(
         let format = &policy.format;
         invalid(format!("policy '{name}' has the unknown format '{format}'"))
     })?;
-    let text = match timeout(LOAD_MAX, source.policy_text(policy)).await {
+    let text = match clock.timeout(LOAD_MAX, source.policy_text(policy)).await {
         Ok(text) => text,
         Err(_) => Err(SourceError::Unreachable("no answer in time".to_owned())),
     };

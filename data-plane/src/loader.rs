@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use omnigraph_control_plane::rule::Rule;
 use omnigraph_control_plane::serving::{PolicyText, Serving, ServingPolicy, ServingQuery};
 use omnigraph_engine::{Clock, Engine, EngineOptions, Store, StoreOptions};
 use tokio::task::JoinSet;
@@ -231,7 +230,6 @@ impl Loader {
             std::mem::replace(&mut status.storage_reachable, reachable) != reachable
         });
         match (read, told.flatten()) {
-            (_, Some(told)) if !self.inner.options.rules.keep(Rule::Forward) => Ok(Some(told)),
             (Ok(read), None) => Ok(read),
             (Err(error), None) => Err(error),
             (Ok(Some(read)), Some(told)) if read.revision > told.revision => Ok(Some(read)),
@@ -240,17 +238,13 @@ impl Loader {
     }
 
     async fn take_up(&mut self, serving: &Serving) -> Result<(), SourceError> {
-        let forward = self.inner.options.rules.keep(Rule::Forward);
-        if forward && serving.revision < self.board.revision() {
+        if serving.revision < self.board.revision() {
             // A control plane that is behind: neither its graphs nor its policy count.
             return Ok(());
         }
         self.open_storage().await?;
         self.decide_about_server(serving).await;
         let now = self.inner.clock.instant();
-        if !forward {
-            self.board.forget_revision();
-        }
         if self.board.adopt(serving, now) {
             tracing::info!(
                 revision = serving.revision,
@@ -268,7 +262,8 @@ impl Loader {
             return;
         }
         let access = &self.inner.options.access;
-        let loaded = authorize::load_server(&self.sources, access, wanted.as_ref()).await;
+        let clock = &*self.inner.clock;
+        let loaded = authorize::load_server(&self.sources, access, clock, wanted.as_ref()).await;
         let gate = match loaded {
             Ok(gate) => {
                 self.server_policy = Some(wanted.clone());
@@ -316,7 +311,7 @@ impl Loader {
             self.builds.spawn(async move {
                 let gate = match job.gate.clone() {
                     Some(gate) => Ok(gate),
-                    None => authorize::load_graph(&sources, &access, &job.spec).await,
+                    None => authorize::load_graph(&sources, &access, &*clock, &job.spec).await,
                 };
                 let gate = match gate {
                     Ok(gate) => gate,

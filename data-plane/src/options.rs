@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use omnigraph_control_plane::rule::Rules;
 use omnigraph_engine::{Clock, Engine, SystemClock};
 use omnigraph_policy::{Actor, Credentials};
 use ulid::Ulid;
@@ -46,8 +45,6 @@ pub struct Options {
     pub http_address: String,
     /// How control planes are reached.
     pub(crate) dial: Arc<dyn Dial>,
-    /// For tests.
-    pub(crate) rules: Rules,
 }
 
 /// The control plane that a replica follows.
@@ -115,7 +112,6 @@ impl Options {
             grpc_address: String::new(),
             http_address: String::new(),
             dial: Arc::new(Network),
-            rules: Rules::default(),
         }
     }
 

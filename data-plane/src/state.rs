@@ -198,11 +198,6 @@ impl<G> Board<G> {
         &self.serving_digest
     }
 
-    /// Whatever comes next is taken for newer.
-    pub(crate) fn forget_revision(&mut self) {
-        self.revision = 0;
-    }
-
     /// Takes up a revision. Graphs that it does not change are not touched, except that a graph in
     /// trouble is tried again. Lower revisions are ignored; false says so.
     pub(crate) fn adopt(&mut self, serving: &Serving, now: Instant) -> bool {

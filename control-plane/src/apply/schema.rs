@@ -1,6 +1,6 @@
 //! Moving the schema of a living graph: stage → arm → check the epoch → act.
 
-use omnigraph_engine::graph::{BranchName, CommitId, GraphId};
+use omnigraph_engine::graph::{CommitId, GraphId};
 use omnigraph_engine::{Graph, GraphRoot, SchemaCommitError};
 use omnigraph_proto::common::v1::Diagnostic;
 use ulid::Ulid;
@@ -40,15 +40,11 @@ impl Run<'_> {
             incarnation: before.incarnation,
         };
         let graph = self.plane.graph(&root).await?;
-        let mut by = authorship(self.actor, self.turn.leader.epoch, self.message);
+        let by = authorship(self.actor, self.turn.leader.epoch, self.message);
         let failpoints = &self.plane.options().failpoints;
         for _ in 0..TRIES {
             let commit_id = CommitId(self.plane.clock().fresh_id());
             let rules = &self.plane.options().rules;
-            if !rules.keep(Rule::Epoch) {
-                let head = graph.branch(&BranchName::main()).await?.head;
-                by.control_epoch = by.control_epoch.max(Some(head.control_epoch));
-            }
             // Everything that can be refused is refused here, before a sidecar exists.
             let staged = graph.stage_schema(source, commit_id, &by).await?;
             failpoints.hit(Point::Staged).await?;
@@ -86,8 +82,11 @@ impl Run<'_> {
                     return Err(Error::new(ErrorKind::NotLeader, message));
                 }
                 Err(SchemaCommitError::Unknown(error) | SchemaCommitError::Other(error)) => {
-                    let proves = rules.keep(Rule::Proof);
-                    if proves && self.has_landed(&graph, commit_id, error).await? {
+                    if !rules.keep(Rule::Proof) {
+                        self.disarm(sidecar.id).await;
+                        return Err(error.into());
+                    }
+                    if self.has_landed(&graph, commit_id, error).await? {
                         return Ok(moved);
                     }
                     self.disarm(sidecar.id).await;

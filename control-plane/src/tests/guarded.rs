@@ -92,6 +92,7 @@ async fn a_recovery_leaves_a_policy_that_was_applied_later() {
     let stricter = ApplyRequest {
         bundle: Some(guarded(SCHEMA, STRICT)),
         targets: vec!["graph.side".to_owned()],
+        lock_timeout_ms: 10_000,
         ..ApplyRequest::default()
     };
     let told = apply_request(&next, stricter).await.unwrap();

@@ -92,7 +92,7 @@ pub(super) async fn operator(world: Arc<World>, design: Arc<Mutex<Design>>, numb
         let ended = somewhere(&world, &rng, &asked).await;
         // Some losses are agreed to, and then happen.
         if let Some((resource, bundle)) = wants_consent(ended, &asked.work)
-            && rng.below(2) == 0
+            && rng.below(3) > 0
         {
             let plane = world.plane_at(rng.pick::<&str>(&PLANES));
             if let Some(plane) = plane {

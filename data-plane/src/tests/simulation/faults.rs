@@ -239,7 +239,15 @@ pub(super) fn duel(rng: &Rng, op: Op, path: &str) -> Option<(Fate, Option<Strike
     let quick = Duration::from_millis(2);
     let when = *rng.pick(&[When::Before, When::Meanwhile, When::After]);
     let pause = (rng.below(3) > 0).then(|| long(rng));
-    let (fate, strike) = match (rng.below(4), when) {
+    let (fate, strike) = match (rng.below(5), when) {
+        // It takes long, and that is all.
+        (4, _) => (
+            Fate::Answer {
+                reach: long(rng),
+                back: quick,
+            },
+            None,
+        ),
         // Nobody stops, and nobody knows what became of it.
         (0, _) => (
             Fate::ErrorAfter {

@@ -19,7 +19,7 @@
 //! `OMNIGRAPH_SIM_SEED=7 cargo nextest run -p omnigraph-data-plane simulation::replay --no-capture`
 //! shows what happens in one run. `OMNIGRAPH_SIM_RUNS=10000` makes every test that runs seeds run
 //! so many, from `OMNIGRAPH_SIM_FROM` on; with `OMNIGRAPH_SIM_ALL=1` it does not stop at the first
-//! seed that violates something.
+//! seed that violates something. `OMNIGRAPH_SIM_WITHOUT=Fence` breaks a rule of the protocol.
 
 mod client;
 mod faults;
@@ -35,7 +35,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use omnigraph_control_plane::rule::Rules;
+use omnigraph_control_plane::rule::{Rule, Rules};
 use run::run;
 
 /// Runs of each test that runs seeds, unless the environment says another number.
@@ -63,7 +63,7 @@ fn seeds(first: u64, of: u64) {
             break;
         }
         let seed = from + first + number * of;
-        let outcome = run(seed, &Rules::default(), false);
+        let outcome = run(seed, &rules(), false);
         if let Some(what) = outcome.violated {
             println!("run {number}, seed {seed}: {what}");
             found.push(seed);
@@ -110,13 +110,25 @@ fn a_seed_replays_identically() {
     }
 }
 
+/// All rules, or all but the one that the environment names.
+fn rules() -> Rules {
+    let Ok(name) = std::env::var("OMNIGRAPH_SIM_WITHOUT") else {
+        return Rules::default();
+    };
+    let named = |rule: &&Rule| format!("{rule:?}") == name;
+    match Rule::ALL.iter().find(named) {
+        Some(rule) => Rules::without(*rule),
+        None => panic!("OMNIGRAPH_SIM_WITHOUT={name} is none of {:?}", Rule::ALL),
+    }
+}
+
 /// Shows one run; does nothing unless a seed is named.
 #[test]
 fn replay() {
     let Some(seed) = setting("OMNIGRAPH_SIM_SEED") else {
         return;
     };
-    let outcome = run(seed, &Rules::default(), true);
+    let outcome = run(seed, &rules(), true);
     for line in &outcome.lines {
         println!("{line}");
     }

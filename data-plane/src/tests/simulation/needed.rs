@@ -35,7 +35,6 @@ needed! {
     only_the_leader_appends_revisions: LeaderAppends,
     the_catalog_comes_before_the_ledger: CatalogFirst,
     an_armed_operation_looks_at_the_ledger_again: SecondLook,
-    a_lower_epoch_moves_nothing: Epoch,
     a_sidecar_stays_until_its_commit_is_impossible: Proof,
     a_sidecar_stays_until_the_ledger_knows: LedgerFirst,
     a_policy_comes_with_the_schema: PolicyWithSchema,
@@ -43,5 +42,4 @@ needed! {
     a_recovery_fences: Fence,
     a_sweep_leaves_its_own_operations_alone: OwnTurn,
     a_graph_ends_after_the_ledger_says_so: EndLater,
-    replicas_go_forward: Forward,
 }

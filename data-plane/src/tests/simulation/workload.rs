@@ -74,10 +74,10 @@ impl Design {
         self.versions += 1;
         graph.version = self.versions;
         match rng.below(100) {
-            0..6 => {
+            0..9 => {
                 self.graphs.remove(id);
             }
-            6..30 => graph.limit += 1,
+            9..30 => graph.limit += 1,
             30..42 => graph.shows = *rng.pick(&["price", "colour", "size"]),
             42..46 => graph.more = !graph.more,
             46..48 => graph.guarded = !graph.guarded,

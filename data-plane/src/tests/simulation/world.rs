@@ -381,7 +381,6 @@ impl World {
         options.maintenance = None;
         options.poll_interval = Duration::from_secs(20);
         options.dial = Arc::new(Wire::new(self, &process));
-        options.rules = self.rules.clone();
         let replica = Replica::start(options).await.expect("it waits");
         Follower { process, replica }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Judged, Oracle, ensure};
 use crate::authorize::Gate;
 use crate::replica::Status;
+use crate::state::ReasonCode;
 use crate::tests::simulation::workload::version_of;
 
 /// What one life of a replica has served so far.
@@ -77,6 +78,15 @@ impl Oracle {
             let applied = target.and_then(|revision| revision.graphs.get(id));
             if applied.is_none_or(|graph| graph.incarnation != *incarnation) {
                 // Another graph of the same name.
+                continue;
+            }
+            let trouble = view.trouble.as_ref().map(|trouble| trouble.code);
+            let policies = [*revision, status.target].map(|number| {
+                let graph = self.revision_of(number)?.graphs.get(id)?;
+                graph.policy.clone()
+            });
+            if trouble == Some(ReasonCode::PolicyInvalid) && policies[0] != policies[1] {
+                // It cannot load the policy, and does not serve under an older one.
                 continue;
             }
             let Some((same, later)) = now.graphs.get(id) else {
