@@ -22,15 +22,13 @@ pub enum Rule {
     Sweep,
     /// A recovery takes a commit's chance to land before it looks whether it has landed.
     Fence,
-    /// A sweep leaves alone what runs in its own process.
-    OwnTurn,
     /// Branches of a deleted graph end when the ledger has deleted it.
     EndLater,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 11] = [
+    pub const ALL: [Rule; 10] = [
         Rule::Watch,
         Rule::LeaderAppends,
         Rule::CatalogFirst,
@@ -40,7 +38,6 @@ impl Rule {
         Rule::PolicyWithSchema,
         Rule::Sweep,
         Rule::Fence,
-        Rule::OwnTurn,
         Rule::EndLater,
     ];
 }

@@ -11,7 +11,6 @@ use super::{ProcessMark, Role, leads};
 use crate::error::Result;
 use crate::ledger::{AppendFailure, Event, Leader};
 use crate::plane::ControlPlane;
-use crate::rule::Rule;
 
 /// How long a stopping leader waits for the change that it runs.
 const STOP_WAIT: Duration = Duration::from_secs(20);
@@ -178,8 +177,7 @@ impl ControlPlane {
         loop {
             let pause = self.options().heartbeat * SWEEP_INTERVAL;
             self.clock().sleep(pause).await;
-            let turn = self.shared().turn.try_lock();
-            if turn.is_ok() || !self.options().rules.keep(Rule::OwnTurn) {
+            if let Ok(_turn) = self.shared().turn.try_lock() {
                 self.sweep_as(leader).await;
             }
         }

@@ -90,16 +90,10 @@ impl Profile {
             _ => most,
         };
         if rng.below(8) == 0 {
-            return Profile {
-                outage: true,
-                ..Self::calm()
-            };
+            return Self::outage();
         }
         if rng.below(3) == 0 {
-            return Profile {
-                duel: true,
-                ..Self::calm()
-            };
+            return Self::duel();
         }
         Profile {
             error: often(30),
@@ -132,6 +126,22 @@ impl Profile {
             skew: false,
             outage: false,
             duel: false,
+        }
+    }
+
+    /// Nothing goes wrong but for leaders.
+    pub(super) fn duel() -> Self {
+        Profile {
+            duel: true,
+            ..Self::calm()
+        }
+    }
+
+    /// Nothing goes wrong but for one graph.
+    pub(super) fn outage() -> Self {
+        Profile {
+            outage: true,
+            ..Self::calm()
         }
     }
 
@@ -226,10 +236,10 @@ impl Profile {
 /// so long that another takes the lead, and the request may arrive at any time meanwhile.
 pub(super) fn duel(rng: &Rng, op: Op, path: &str) -> Option<(Fate, Option<Strike>)> {
     let often = match op {
-        Op::Put if path.contains("/recoveries/") => 250,
-        Op::Put if path.contains("/branches/main/") => 300,
+        Op::Put if path.contains("/recoveries/") => 400,
+        Op::Put if path.contains("/branches/main/") => 400,
         Op::Delete if path.contains("/recoveries/") => 150,
-        Op::Put if path.contains("/ledger/") => 80,
+        Op::Put if path.contains("/ledger/") => 60,
         _ => return None,
     };
     if !rng.permille(often) {
@@ -239,9 +249,9 @@ pub(super) fn duel(rng: &Rng, op: Op, path: &str) -> Option<(Fate, Option<Strike
     let quick = Duration::from_millis(2);
     let when = *rng.pick(&[When::Before, When::Meanwhile, When::After]);
     let pause = (rng.below(3) > 0).then(|| long(rng));
-    let (fate, strike) = match (rng.below(5), when) {
+    let (fate, strike) = match (rng.below(6), when) {
         // It takes long, and that is all.
-        (4, _) => (
+        (1, _) => (
             Fate::Answer {
                 reach: long(rng),
                 back: quick,

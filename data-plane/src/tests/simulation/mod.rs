@@ -19,7 +19,8 @@
 //! `OMNIGRAPH_SIM_SEED=7 cargo nextest run -p omnigraph-data-plane simulation::replay --no-capture`
 //! shows what happens in one run. `OMNIGRAPH_SIM_RUNS=10000` makes every test that runs seeds run
 //! so many, from `OMNIGRAPH_SIM_FROM` on; with `OMNIGRAPH_SIM_ALL=1` it does not stop at the first
-//! seed that violates something. `OMNIGRAPH_SIM_WITHOUT=Fence` breaks a rule of the protocol.
+//! seed that violates something. `OMNIGRAPH_SIM_WITHOUT=Fence` breaks a rule of the protocol,
+//! and `OMNIGRAPH_SIM_DUEL=1` replays with the faults of a duel, as `needed` runs.
 
 mod client;
 mod faults;
@@ -35,8 +36,9 @@ mod world;
 
 use std::time::{Duration, Instant};
 
+use faults::Profile;
 use omnigraph_control_plane::rule::{Rule, Rules};
-use run::run;
+use run::{run, run_with};
 
 /// Runs of each test that runs seeds, unless the environment says another number.
 const RUNS: u64 = 250;
@@ -128,7 +130,10 @@ fn replay() {
     let Some(seed) = setting("OMNIGRAPH_SIM_SEED") else {
         return;
     };
-    let outcome = run(seed, &rules(), true);
+    let outcome = match std::env::var_os("OMNIGRAPH_SIM_DUEL") {
+        None => run(seed, &rules(), true),
+        Some(_) => run_with(Profile::duel(), seed, &rules(), true),
+    };
     for line in &outcome.lines {
         println!("{line}");
     }

@@ -37,6 +37,12 @@ pub(super) struct Outcome {
 
 /// Runs what a seed stands for.
 pub(super) fn run(seed: u64, rules: &Rules, keep_trace: bool) -> Outcome {
+    let profile = Profile::of(&Rng::new(seed, "profile"));
+    run_with(profile, seed, rules, keep_trace)
+}
+
+/// Runs a seed with another mixture of faults than its own.
+pub(super) fn run_with(profile: Profile, seed: u64, rules: &Rules, keep_trace: bool) -> Outcome {
     catch_panics();
     let time = Time::new();
     let ticking = Arc::clone(&time);
@@ -49,7 +55,6 @@ pub(super) fn run(seed: u64, rules: &Rules, keep_trace: bool) -> Outcome {
         .build()
         .expect("a runtime");
     let world = runtime.block_on(async {
-        let profile = Profile::of(&Rng::new(seed, "profile"));
         let world = World::new(seed, &time, profile, rules.clone(), keep_trace);
         world.note(|| format!("seed {seed}: {:?}", world.profile));
         let scenario = tokio::spawn(scenario(Arc::clone(&world)));

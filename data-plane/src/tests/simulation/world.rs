@@ -245,6 +245,12 @@ impl World {
         let leads = process.role.is_none_or(|role| PLANES.contains(&role));
         if self.profile.duel && leads {
             (fate, strike) = duel(&process.rng, op, path.as_ref()).unwrap_or((fate, strike));
+            if let Fate::ErrorAfter { reach, .. } = fate
+                && let Some(graph) = graph_of(path)
+            {
+                // Nobody can find out what becomes of it until it has arrived.
+                self.lose_graph(graph, reach + Duration::from_millis(100));
+            }
         }
         if strike.is_some_and(|strike| strike.when == When::Meanwhile) && !self.profile.duel {
             fate = Profile::stray(&process.rng);
@@ -458,4 +464,10 @@ impl World {
         let replicas = self.replicas().into_iter().map(|found| found.process);
         planes.chain(replicas).collect()
     }
+}
+
+/// The graph that an object belongs to.
+fn graph_of(path: &Path) -> Option<&'static str> {
+    let of = |id: &&&'static str| path.as_ref().contains(&format!("graphs/{id}.omni"));
+    GRAPHS.iter().find(of).copied()
 }

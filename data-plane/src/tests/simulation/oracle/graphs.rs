@@ -65,7 +65,11 @@ impl Oracle {
         })?;
         main.entries += 1;
         let event = &object["entry"]["event"];
-        main.ended |= event.get("deleted").is_some();
+        let ends = event.get("deleted").is_some();
+        main.ended |= ends;
+        ensure(!ends || !is_applied(&self.revisions, root), || {
+            format!("entry {seq} of {root} ends a graph that is applied")
+        })?;
         let commit = match event {
             Value::Object(event) if event.contains_key("commit") => &event["commit"]["commit"],
             Value::Object(event) if event.contains_key("created") => &event["created"]["first"],
@@ -228,6 +232,13 @@ impl Oracle {
         });
         behind.collect()
     }
+}
+
+/// Whether the newest revision has the graph of this root.
+fn is_applied(revisions: &[Revision], root: &str) -> bool {
+    let newest = revisions.last();
+    let mut graphs = newest.into_iter().flat_map(|newest| &newest.graphs);
+    graphs.any(|(id, graph)| graph.root(id) == root)
 }
 
 thread_local! {
