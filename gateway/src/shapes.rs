@@ -29,7 +29,7 @@ pub use explain::{
     ColumnOutput, ExplainMode, ExplainOutput, ExplainRequest, OperationOutput, PlanNodeOutput,
     TotalsOutput, TypeOutput,
 };
-pub use fsck::{FsckFindingOutput, FsckOutput, FsckRequest};
+pub use fsck::{FsckFindingOutput, FsckFormatOutput, FsckOutput, FsckRequest};
 pub use maintenance::{DatasetMaintenance, OptimizeOutput, OptimizeRequest};
 pub use omnigraph_proto::error::{ErrorOutput, MergeConflictOutput};
 pub use requests::{

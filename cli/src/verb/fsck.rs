@@ -4,7 +4,7 @@ use std::path::Path;
 
 use omnigraph_control_plane::serving::ServingReader;
 use omnigraph_engine::{FsckOptions, FsckReport, FsckSeverity};
-use omnigraph_gateway::shapes::{FsckFindingOutput, FsckOutput};
+use omnigraph_gateway::shapes::{FsckFindingOutput, FsckFormatOutput, FsckOutput};
 
 use super::Context;
 use crate::address::{Address, Root, Up};
@@ -101,6 +101,16 @@ fn output(report: FsckReport) -> FsckOutput {
         bytes: report.bytes,
         unreferenced_objects: report.unreferenced_objects,
         unreferenced_bytes: report.unreferenced_bytes,
+        formats: report
+            .formats
+            .into_iter()
+            .map(|format| FsckFormatOutput {
+                kind: format.kind.to_owned(),
+                format: format.format,
+                newest: format.newest,
+                objects: format.objects,
+            })
+            .collect(),
         findings: report
             .findings
             .into_iter()
@@ -146,6 +156,12 @@ fn text(report: &FsckOutput) -> String {
             "{} ({}) are named by no version that was opened; cleanup removes what nothing needs",
             count(report.unreferenced_objects, "object"),
             bytes(report.unreferenced_bytes),
+        ));
+    }
+    for old in report.formats.iter().filter(|f| f.format < f.newest) {
+        lines.push(format!(
+            "{}: {} of format {}; this release reads it and writes {}",
+            old.kind, old.objects, old.format, old.newest,
         ));
     }
     lines.push(match (report.sound, report.warnings) {

@@ -2,7 +2,7 @@
 
 use omnigraph_engine::{FsckOptions, FsckReport, FsckSeverity};
 use omnigraph_proto::data::v1::fsck_finding::Severity;
-use omnigraph_proto::data::v1::{FsckFinding, FsckRequest, FsckResponse};
+use omnigraph_proto::data::v1::{FsckFinding, FsckFormat, FsckRequest, FsckResponse};
 use omnigraph_proto::error::WireError;
 
 use super::errors::{About, wire};
@@ -39,6 +39,7 @@ fn response(report: FsckReport) -> FsckResponse {
         unreferenced_objects: report.unreferenced_objects,
         unreferenced_bytes: report.unreferenced_bytes,
         findings: report.findings.into_iter().map(finding).collect(),
+        formats: report.formats.into_iter().map(format).collect(),
     }
 }
 
@@ -52,5 +53,14 @@ fn finding(finding: omnigraph_engine::FsckFinding) -> FsckFinding {
         place: finding.place,
         message: finding.message,
         remedy: finding.remedy.unwrap_or_default(),
+    }
+}
+
+fn format(format: omnigraph_engine::FsckFormat) -> FsckFormat {
+    FsckFormat {
+        kind: format.kind.to_owned(),
+        format: format.format,
+        newest: format.newest,
+        objects: format.objects,
     }
 }

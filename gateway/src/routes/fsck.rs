@@ -2,12 +2,12 @@
 
 use axum::response::Response;
 use omnigraph_proto::data::v1::fsck_finding::Severity;
-use omnigraph_proto::data::v1::{FsckFinding, FsckRequest as FsckMessage};
+use omnigraph_proto::data::v1::{FsckFinding, FsckFormat, FsckRequest as FsckMessage};
 
 use crate::answer::Answer;
 use crate::errors::ApiError;
 use crate::extract::{Budget, GraphCall, OptionalJsonBody};
-use crate::shapes::{FsckFindingOutput, FsckOutput, FsckRequest, present};
+use crate::shapes::{FsckFindingOutput, FsckFormatOutput, FsckOutput, FsckRequest, present};
 
 pub(crate) async fn fsck(
     graph: GraphCall,
@@ -37,6 +37,7 @@ pub(crate) async fn fsck(
         bytes: report.bytes,
         unreferenced_objects: report.unreferenced_objects,
         unreferenced_bytes: report.unreferenced_bytes,
+        formats: report.formats.into_iter().map(format).collect(),
         findings: report.findings.into_iter().map(finding).collect(),
     })
 }
@@ -51,5 +52,14 @@ fn finding(finding: FsckFinding) -> FsckFindingOutput {
         place: finding.place,
         message: finding.message,
         remedy: present(finding.remedy),
+    }
+}
+
+fn format(format: FsckFormat) -> FsckFormatOutput {
+    FsckFormatOutput {
+        kind: format.kind,
+        format: format.format,
+        newest: format.newest,
+        objects: format.objects,
     }
 }

@@ -29,6 +29,8 @@ pub struct FsckOutput {
     pub bytes: u64,
     pub unreferenced_objects: u64,
     pub unreferenced_bytes: u64,
+    /// What has which stored format.
+    pub formats: Vec<FsckFormatOutput>,
     /// The first 1000.
     pub findings: Vec<FsckFindingOutput>,
 }
@@ -42,4 +44,15 @@ pub struct FsckFindingOutput {
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+}
+
+/// How many objects of one kind have one stored format.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FsckFormatOutput {
+    /// `branch entry`, `schema` or `graph description`.
+    pub kind: String,
+    pub format: u64,
+    /// What this release writes.
+    pub newest: u64,
+    pub objects: u64,
 }

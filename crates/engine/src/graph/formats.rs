@@ -16,6 +16,15 @@ struct Tag {
     format: u64,
 }
 
+/// The format that is written.
+pub(crate) const NEWEST: u64 = 1;
+
+/// The format that an object names, if it is one that names any.
+pub(crate) fn tag(bytes: &[u8]) -> Option<u64> {
+    let tag: Tag = serde_json::from_slice(bytes).ok()?;
+    Some(tag.format)
+}
+
 /// An object that says its format.
 pub(crate) trait Stored: DeserializeOwned {
     /// What it is called in messages.

@@ -50,7 +50,7 @@ pub use self::collect::{
 };
 pub use self::feed::{Baseline, FEED_COMMITS, FeedEnd, FeedPage, FeedPosition, FeedRequest};
 pub(crate) use self::formats::read as read_stored;
-pub use self::fsck::{FsckFinding, FsckOptions, FsckReport, FsckSeverity};
+pub use self::fsck::{FsckFinding, FsckFormat, FsckOptions, FsckReport, FsckSeverity};
 pub use self::history::CommitPage;
 pub use self::ids::{ActorId, BranchName, CommitId, GraphId, Incarnation};
 pub use self::maintain::Upkeep;

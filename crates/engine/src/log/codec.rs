@@ -7,7 +7,7 @@ use ulid::Ulid;
 use super::{Entry, Error};
 
 /// The format that is written. Every format ever released can be read.
-const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 1;
 
 #[derive(Serialize)]
 struct Written<'a, T> {
@@ -40,7 +40,8 @@ pub(super) fn encode<T: Entry>(path: &Path, entry: &T) -> Result<Vec<u8>, Error>
     })
 }
 
-pub(super) fn decode<T: Entry>(path: &Path, bytes: &[u8]) -> Result<T, Error> {
+/// The entry, and the format that it was written in.
+pub(super) fn decode<T: Entry>(path: &Path, bytes: &[u8]) -> Result<(u64, T), Error> {
     let damaged = |source| Error::Decode {
         path: path.to_string(),
         source,
@@ -49,7 +50,7 @@ pub(super) fn decode<T: Entry>(path: &Path, bytes: &[u8]) -> Result<T, Error> {
     match tag.format {
         1 => {
             let body: Body<T> = serde_json::from_slice(bytes).map_err(damaged)?;
-            Ok(body.entry)
+            Ok((tag.format, body.entry))
         }
         format => Err(Error::Format {
             path: path.to_string(),

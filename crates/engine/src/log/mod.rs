@@ -42,6 +42,7 @@ use serde::de::DeserializeOwned;
 use ulid::Ulid;
 
 pub use append::Settled;
+pub(crate) use codec::FORMAT;
 pub use clock::{Clock, Elapsed, SystemClock};
 pub use error::{AppendError, Error};
 pub use key::Seq;
@@ -123,6 +124,11 @@ impl<T: Entry> Log<T> {
 
     /// The entry at `seq`: one request. `None` if there is none, yet or any more.
     pub async fn get(&self, seq: Seq) -> Result<Option<T>, Error> {
+        Ok(self.get_stored(seq).await?.map(|(_, entry)| entry))
+    }
+
+    /// The same, with the format that the entry was written in.
+    pub(crate) async fn get_stored(&self, seq: Seq) -> Result<Option<(u64, T)>, Error> {
         let path = self.shared.keys.entry(seq);
         match self.read(&path).await? {
             Some(bytes) => Ok(Some(codec::decode(&path, &bytes)?)),

@@ -41,7 +41,7 @@ use omnigraph_control_plane::rule::{Rule, Rules};
 use run::{run, run_with};
 
 /// Runs of each test that runs seeds, unless the environment says another number.
-const RUNS: u64 = 250;
+const RUNS: u64 = 1000;
 /// A slow machine stops here.
 const LONG: Duration = Duration::from_secs(80);
 

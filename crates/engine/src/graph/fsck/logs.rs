@@ -22,6 +22,8 @@ struct Read {
     name: BranchName,
     floor: Seq,
     entries: BTreeMap<Seq, BranchEntry>,
+    /// Of the entries, in no order.
+    formats: Vec<u64>,
     broken: Vec<(Seq, String)>,
 }
 
@@ -57,6 +59,9 @@ impl Graph {
         for log in &logs {
             report.branches += 1;
             report.entries += log.entries.len() as u64;
+            for format in &log.formats {
+                report.formatted("branch entry", *format, crate::log::FORMAT);
+            }
             floors.insert(log.name.clone(), log.floor);
             for (seq, entry) in &log.entries {
                 let Some(commit) = commit_of(&entry.event) else {
@@ -124,20 +129,22 @@ impl Graph {
         let (floor, listed) = log.positions().await?;
         let read: Vec<(
             Seq,
-            std::result::Result<Option<BranchEntry>, crate::log::Error>,
+            std::result::Result<Option<(u64, BranchEntry)>, crate::log::Error>,
         )> = futures::stream::iter(listed)
             .map(|seq| {
                 let log = log.clone();
-                async move { (seq, log.get(seq).await) }
+                async move { (seq, log.get_stored(seq).await) }
             })
             .buffered(PARALLEL)
             .collect()
             .await;
         let mut entries = BTreeMap::new();
+        let mut formats = Vec::new();
         let mut broken = Vec::new();
         for (seq, entry) in read {
             match entry {
-                Ok(Some(entry)) => {
+                Ok(Some((format, entry))) => {
+                    formats.push(format);
                     entries.insert(seq, entry);
                 }
                 // Truncated between the listing and the read.
@@ -154,6 +161,7 @@ impl Graph {
             name,
             floor,
             entries,
+            formats,
             broken,
         })
     }

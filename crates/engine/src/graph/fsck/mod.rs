@@ -5,9 +5,11 @@
 //! | file | subject |
 //! |---|---|
 //! | `logs` | entries of the branch logs: no holes, legal order, parents that exist |
+//! | `formats` | descriptions and schemas: what has which stored format |
 //! | `tables` | table versions and their files |
 //! | `rows` | rows against the schema: shapes, keys, references, cardinality |
 
+mod formats;
 mod logs;
 mod rows;
 mod tables;
@@ -87,12 +89,41 @@ pub struct FsckReport {
     pub unreferenced_objects: u64,
     /// Their bytes.
     pub unreferenced_bytes: u64,
+    /// What has which stored format.
+    pub formats: Vec<FsckFormat>,
+}
+
+/// How many objects of one kind have one stored format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FsckFormat {
+    /// `branch entry`, `schema` or `graph description`.
+    pub kind: &'static str,
+    /// Their format.
+    pub format: u64,
+    /// The format that this release writes.
+    pub newest: u64,
+    /// How many they are.
+    pub objects: u64,
 }
 
 impl FsckReport {
     /// Whether nothing is broken; warnings do not count.
     pub fn is_sound(&self) -> bool {
         self.errors == 0
+    }
+
+    /// Counts an object of a stored format.
+    fn formatted(&mut self, kind: &'static str, format: u64, newest: u64) {
+        let mut formats = self.formats.iter_mut();
+        match formats.find(|found| found.kind == kind && found.format == format) {
+            Some(found) => found.objects += 1,
+            None => self.formats.push(FsckFormat {
+                kind,
+                format,
+                newest,
+                objects: 1,
+            }),
+        }
     }
 
     fn error(&mut self, place: impl Into<String>, message: impl Into<String>, remedy: &str) {
@@ -153,6 +184,7 @@ impl Graph {
         let objects = self.inventory().await?;
         report.objects = objects.len() as u64;
         report.bytes = objects.values().sum();
+        self.check_formats(&objects, &mut report).await?;
         Box::pin(self.check_tables(&survey, &objects, options, &mut report)).await?;
         if options.rows {
             for (branch, head) in &survey.heads {

@@ -126,6 +126,20 @@ fn has_error(report: &FsckReport, place: &str, message: &str) {
 }
 
 #[tokio::test]
+async fn stored_formats_are_counted() {
+    let fixture = fixture().await;
+    let options = FsckOptions::default();
+    let report = fixture.graph.fsck(&options).await.unwrap();
+    let formats = report.formats.iter();
+    let told: Vec<_> = formats
+        .map(|f| (f.kind, f.format, f.newest, f.objects))
+        .collect();
+    let entries = ("branch entry", 1, 1, report.entries);
+    let (description, schema) = (("graph description", 1, 1, 1), ("schema", 1, 1, 1));
+    assert_eq!(told, [entries, description, schema]);
+}
+
+#[tokio::test]
 async fn a_sound_graph_has_no_finding() {
     let fixture = fixture().await;
     let report = fixture.check().await;
