@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use omnigraph_lang::schema::{Property, TypeBody};
+use omnigraph_lang::schema::Property;
 use omnigraph_lang::{Code, Diagnostic};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -89,15 +89,14 @@ pub(crate) async fn vectors(
 /// R445.
 pub(crate) fn check_model(
     embedder: &dyn Embedder,
-    body: &TypeBody,
+    type_name: &str,
     property: &Property,
 ) -> Result<()> {
     let recorded = property.embed.as_ref().and_then(|e| e.model.as_deref());
     match (recorded, embedder.model()) {
         (Some(recorded), Some(model)) if recorded != model => {
             let message = format!(
-                "the vectors of {}.{} are of model \"{recorded}\", {} uses \"{model}\"",
-                body.name,
+                "the vectors of {type_name}.{} are of model \"{recorded}\", {} uses \"{model}\"",
                 property.name,
                 embedder.name()
             );

@@ -53,7 +53,7 @@ impl Execution<'_> {
             let property = body.property_by_id(id);
             let property =
                 property.ok_or_else(|| Error::internal("a property is not in the catalog"))?;
-            embed::check_model(embedder, body, property)?;
+            embed::check_model(embedder, &body.name, property)?;
             if let DataType::Vector(found) = property.data_type {
                 width = found;
             }

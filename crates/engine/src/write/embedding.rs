@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::exec::expr::evaluate_constant;
 
 /// Texts that are given to the embedder at once: what was got stays known if the next fails.
-const TEXTS_AT_ONCE: usize = 256;
+pub(super) const TEXTS_AT_ONCE: usize = 256;
 
 /// What a mutation knows of the vectors of its texts, over all its runs.
 #[derive(Debug)]
@@ -108,10 +108,14 @@ fn represented(body: &TypeBody) -> impl Iterator<Item = Represented<'_>> {
     })
 }
 
-/// A text that has a vector: of nothing but white space there is none.
+/// Whether a text has a vector: of nothing but white space there is none.
+pub(super) fn has_words(text: &str) -> bool {
+    !text.trim().is_empty()
+}
+
 fn text(value: &Value) -> Option<&str> {
     match value {
-        Value::String(text) if !text.trim().is_empty() => Some(text),
+        Value::String(text) if has_words(text) => Some(text),
         _ => None,
     }
 }
@@ -148,7 +152,7 @@ impl Runner<'_> {
                 .filter_map(|(_, row)| text(&row.values[vector.source]))
                 .collect();
             if !texts.is_empty() {
-                embed::check_model(embedder.as_ref(), body, vector.property)?;
+                embed::check_model(embedder.as_ref(), &body.name, vector.property)?;
                 let learnt = self.texts.learn(embedder.as_ref(), texts, vector.width);
                 learnt.await?;
             }
@@ -185,7 +189,7 @@ impl Runner<'_> {
                 let Some(source) = assigned(source.id).filter(|_| !given) else {
                     continue;
                 };
-                embed::check_model(embedder.as_ref(), body, vector.property)?;
+                embed::check_model(embedder.as_ref(), &body.name, vector.property)?;
                 let value = self.source_text(source)?;
                 let found = text(&value).map(str::to_owned);
                 texts.entry(vector.width).or_default().extend(found);

@@ -55,7 +55,7 @@ pub(super) struct Collector {
     staged: BTreeMap<usize, StagedFragments>,
     /// Always there between two pieces.
     keys: Option<Keys>,
-    violations: Violations,
+    pub(super) violations: Violations,
     is_malformed: bool,
 }
 
@@ -250,6 +250,10 @@ impl Collector {
         let mut keys = self.keys.take().ok_or_else(lost)?;
         for (position, mut rows) in parsed.batches {
             // Where ids occur twice, only what else is wrong is of interest.
+            if self.violations.is_empty() {
+                self.embed(position, &mut rows).await?;
+                self.is_malformed |= !self.violations.is_empty();
+            }
             let is_sound = self.violations.is_empty();
             if is_sound {
                 self.store_blobs(position, &mut rows).await?;
@@ -351,7 +355,7 @@ fn lost() -> Error {
     Error::internal("what was noted of a load is lost")
 }
 
-fn type_at(plan: &Plan, position: usize) -> Result<&super::plan::TypePlan> {
+pub(super) fn type_at(plan: &Plan, position: usize) -> Result<&super::plan::TypePlan> {
     plan.types
         .get(position)
         .ok_or_else(|| Error::internal("rows of a type that the schema lacks"))

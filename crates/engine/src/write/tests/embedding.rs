@@ -1,14 +1,17 @@
-//! Vectors that mutations compute.
+//! Vectors that mutations and loads compute.
 
 use std::sync::Arc;
 
+use arrow_array::{ArrayRef, StringArray};
 use futures::FutureExt;
 use serde_json::{Value as Json, json};
 
-use super::{codes, entities, graph, mutate};
+use super::inputs::{batch, columnar, files, load_bytes};
+use super::{codes, entities, graph, load, mutate};
 use crate::embed::EmbedError;
 use crate::embed::testing::Stub;
 use crate::graph::{BranchName, Graph};
+use crate::write::{LoadMode, LoadType};
 
 const SCHEMA: &str = r#"
 node Doc { k: String @key  n: I32?  t: String  note: String?  v: Vector(2) @embed(t)
@@ -164,4 +167,76 @@ async fn others_write_while_a_text_is_embedded() {
     assert_eq!(stub.calls(), [["first"], ["second one"]]);
     assert_eq!(doc(&graph, "a").await[0], json!([10.0, 1.0]));
     assert_eq!(doc(&graph, "b").await[0], json!([9.0, 9.0]));
+}
+
+const ROWS: &str = r#"{"type":"Doc","data":{"k":"a","t":"abc","note":"x"}}
+{"type":"Doc","data":{"k":"b","t":"abc","v":[9,9]}}
+{"type":"Doc","data":{"k":"c","t":"abcd","v":null,"note":"  "}}
+{"type":"Doc","data":{"k":"d","t":"abcd","w":[8,8]}}
+"#;
+
+#[tokio::test]
+async fn loads_compute_what_their_rows_lack() {
+    let (graph, stub) = docs(Stub::lengths()).await;
+    load(&graph, LoadMode::Append, ROWS).await.unwrap();
+    // Each text once in a piece, property by property.
+    assert_eq!(json!(stub.calls()), json!([["abc", "abcd"], ["x"]]));
+    let expected = json!({
+        "a": [[3.0, 1.0], [1.0, 1.0]],
+        "b": [[9.0, 9.0], null],
+        "c": [[4.0, 1.0], null],
+        "d": [[4.0, 1.0], [8.0, 8.0]],
+    });
+    for (id, vectors) in expected.as_object().unwrap() {
+        assert_eq!(json!(doc(&graph, id).await), *vectors, "{id}");
+    }
+    // A whole row in place of another.
+    let row = r#"{"type":"Doc","data":{"k":"a","t":"de"}}"#;
+    load(&graph, LoadMode::Merge, row).await.unwrap();
+    assert_eq!(json!(doc(&graph, "a").await), json!([[2.0, 1.0], null]));
+    assert_eq!(json!(stub.calls()), json!([["de"]]));
+
+    let texts = |texts: &[&str]| -> ArrayRef { Arc::new(StringArray::from(texts.to_vec())) };
+    let columns = batch(vec![("k", texts(&["e", "f"])), ("t", texts(&["1", "22"]))]);
+    for (_, parquet, bytes) in files(&[columns]) {
+        let of = LoadType::Node("Doc".to_owned());
+        let options = columnar(parquet, of, LoadMode::Merge);
+        load_bytes(&graph, options, &bytes, usize::MAX)
+            .await
+            .unwrap();
+        assert_eq!(json!(doc(&graph, "f").await), json!([[2.0, 1.0], null]));
+        assert_eq!(json!(stub.calls()), json!([["1", "22"]]));
+    }
+}
+
+#[tokio::test]
+async fn loads_without_vectors_are_refused_by_line() {
+    let (computing, _) = docs(Stub::lengths()).await;
+    let blank = ROWS.replace("abcd", " ");
+    let refused = load(&computing, LoadMode::Append, &blank).await;
+    let error = refused.unwrap_err();
+    let found = &error.detail().diagnostics;
+    let found: Vec<_> = found
+        .iter()
+        .map(|d| (d.code.as_str(), d.line, d.path.clone()))
+        .collect();
+    let path = || Some("Doc.v".to_owned());
+    assert_eq!(
+        found,
+        [("R410", Some(3), path()), ("R410", Some(4), path())]
+    );
+    let plain = computing.with_embedding(None);
+    let refused = load(&plain, LoadMode::Append, ROWS).await;
+    assert_eq!(codes(refused), ["R410", "R410", "R410"]);
+    let (broken, _) = docs(Stub::new(|_| Err(EmbedError("out".to_owned())))).await;
+    assert_eq!(codes(load(&broken, LoadMode::Append, ROWS).await), ["R444"]);
+    let (mismatched, _) = docs(Stub::lengths().of_model("other")).await;
+    assert_eq!(
+        codes(load(&mismatched, LoadMode::Append, ROWS).await),
+        ["R445"]
+    );
+    for graph in [&computing, &broken, &mismatched] {
+        let docs = entities(graph, &BranchName::main(), "Doc").await;
+        assert!(docs.is_empty());
+    }
 }
