@@ -18,7 +18,22 @@ use crate::write::embedding::{TEXTS_AT_ONCE, has_words};
 use crate::write::shape::missing;
 use crate::write::violations::{Check, Violation};
 
+/// Vectors of so many bytes, in pieces of the input, are held at once.
+const PIECES: usize = 4;
+
 impl Collector {
+    /// How many rows of a type are made whole at once: vectors may be much larger than their texts.
+    pub(super) fn rows_at_once(&self, position: usize) -> Result<usize> {
+        let type_plan = type_at(&self.plan, position)?;
+        let computed = type_plan.properties.iter().filter_map(|plan| plan.computed);
+        let numbers: usize = computed.map(|computed| computed.width as usize).sum();
+        let bytes = numbers * size_of::<f32>();
+        Ok(match bytes {
+            0 => usize::MAX,
+            bytes => (PIECES * self.shares.chunk / bytes).max(1),
+        })
+    }
+
     /// Gives the rows of a type their vectors. Rows that need one and have no text are refused.
     pub(super) async fn embed(&mut self, position: usize, rows: &mut RowBatch) -> Result<()> {
         let plan = Arc::clone(&self.plan);

@@ -11,7 +11,7 @@ use super::{codes, entities, graph, load, mutate};
 use crate::embed::EmbedError;
 use crate::embed::testing::Stub;
 use crate::graph::{BranchName, Graph};
-use crate::write::{LoadMode, LoadType};
+use crate::write::{LoadMode, LoadOptions, LoadType};
 
 const SCHEMA: &str = r#"
 node Doc { k: String @key  n: I32?  t: String  note: String?  v: Vector(2) @embed(t)
@@ -88,7 +88,7 @@ async fn a_vector_follows_its_text() {
             json!([[1.0, 1.0], null]),
         ),
         (
-            r#"update Doc set { note: note } where k = "a""#,
+            r#"update Doc set { note: note } where w is null"#,
             json!([["yy"]]),
             json!([[1.0, 1.0], [2.0, 1.0]]),
         ),
@@ -207,6 +207,35 @@ async fn loads_compute_what_their_rows_lack() {
         assert_eq!(json!(doc(&graph, "f").await), json!([[2.0, 1.0], null]));
         assert_eq!(json!(stub.calls()), json!([["1", "22"]]));
     }
+}
+
+#[tokio::test]
+async fn loads_in_little_memory_take_few_rows_at_once() {
+    let (graph, stub) = docs(Stub::lengths()).await;
+    // 16 KiB a piece, and 16 bytes of vectors a row: 4096 rows.
+    let count = 5000;
+    let rows: String = (0..count)
+        .map(|n| format!("{{\"type\":\"Doc\",\"data\":{{\"k\":\"{n}\",\"t\":\"{n}\"}}}}\n"))
+        .collect();
+    let options = LoadOptions {
+        permissive: true,
+        memory: Some(1 << 20),
+        ..LoadOptions::default()
+    };
+    load_bytes(&graph, options, rows.as_bytes(), usize::MAX)
+        .await
+        .unwrap();
+    let calls = stub.calls();
+    let sizes: Vec<usize> = calls.iter().map(Vec::len).collect();
+    assert_eq!(sizes[..17], [[256; 16].as_slice(), &[256]].concat());
+    assert_eq!(sizes.iter().sum::<usize>(), count);
+    assert!(calls[16].contains(&"4096".to_owned()), "a part of its own");
+    let docs = entities(&graph, &BranchName::main(), "Doc").await;
+    assert_eq!(docs.len(), count);
+    let right = docs
+        .iter()
+        .all(|(k, doc)| doc["v"] == json!([k.len() as f64, 1.0]));
+    assert!(right);
 }
 
 #[tokio::test]
