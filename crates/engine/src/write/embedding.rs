@@ -1,7 +1,8 @@
 //! Vectors that a mutation computes because it is not given them.
 //!
 //! They are asked for before the branch's turn: whoever holds it keeps all other writers waiting,
-//! and a provider may take long. A run in the turn that misses a vector gives the turn up.
+//! and a provider may take long. A run in the turn that misses a vector gives the turn up, and asks
+//! itself only when it has done so as often as a writer may.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
