@@ -98,7 +98,11 @@ impl Declared {
             let embedding = graph.embedding_provider.as_ref().map(|(name, _)| {
                 let profile = config.providers.get(name).cloned();
                 let provider = name.clone();
-                GraphEmbedding { provider, profile }
+                GraphEmbedding {
+                    provider,
+                    profile,
+                    on_write: graph.embed_on_write,
+                }
             });
             let mut graph = read_graph(&id, graph, &files, &mut sources, &mut findings);
             graph.embedding = embedding;
@@ -125,8 +129,8 @@ impl Declared {
 impl DeclaredGraph {
     /// The state of the graph as a resource: its settings.
     pub(crate) fn digest(&self) -> Digest {
-        let provider = self.embedding.as_ref().map(|e| e.provider.as_str());
-        graph_digest(self.retention.as_ref(), &self.external_blobs, provider)
+        let embedding = self.embedding.as_ref();
+        graph_digest(self.retention.as_ref(), &self.external_blobs, embedding)
     }
 
     /// Everything that is declared for the graph: what an approval is bound to.
@@ -146,16 +150,18 @@ impl DeclaredGraph {
 pub(crate) fn graph_digest(
     retention: Option<&Retention>,
     external_blobs: &[ExternalBlobs],
-    provider: Option<&str>,
+    embedding: Option<&GraphEmbedding>,
 ) -> Digest {
     let text = retention.map_or_else(String::new, |r| format!("{} {}", r.commits, r.age_seconds));
     let bases = external_blobs
         .iter()
         .map(|blobs| format!("external_blobs {} {}", blobs.base, blobs.scope));
+    let on_write = embedding.filter(|embedding| embedding.on_write);
     let lines: Vec<String> = ["graph".to_owned(), text]
         .into_iter()
         .chain(bases)
-        .chain(provider.map(|name| format!("embedding_provider {name}")))
+        .chain(embedding.map(|e| format!("embedding_provider {}", e.provider)))
+        .chain(on_write.map(|_| "embed_on_write".to_owned()))
         .collect();
     Digest::of_lines(lines.iter().map(String::as_str))
 }

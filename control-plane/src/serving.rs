@@ -97,6 +97,8 @@ pub struct ServingEmbedding {
     pub name: String,
     /// How it is reached. The key is looked up by who loads the graph.
     pub profile: EmbeddingProfile,
+    /// Whether mutations compute the vectors that they are not given.
+    pub on_write: bool,
 }
 
 /// One stored query.
@@ -269,6 +271,7 @@ impl Serving {
                     Some(ServingEmbedding {
                         name: embedding.provider.clone(),
                         profile: embedding.profile.clone()?,
+                        on_write: embedding.on_write,
                     })
                 }),
                 pending_operation: None,
@@ -393,6 +396,7 @@ impl ServingEmbedding {
             base_url: self.profile.base_url.clone(),
             model: self.profile.model.clone(),
             api_key_env: self.profile.api_key_env.clone().unwrap_or_default(),
+            on_write: self.on_write,
         }
     }
 
@@ -404,8 +408,11 @@ impl ServingEmbedding {
             model: wire.model.clone(),
             api_key_env: Some(wire.api_key_env.clone()).filter(|name| !name.is_empty()),
         };
-        let name = wire.name.clone();
-        Some(Self { name, profile })
+        Some(Self {
+            name: wire.name.clone(),
+            profile,
+            on_write: wire.on_write,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use omnigraph_engine::{
 };
 use omnigraph_lang::query::{Body, CheckedQuery, Param};
 
-use crate::embedding::{self, Environment};
+use crate::embedding::{self, Environment, Provider};
 use crate::revision_source::{RevisionSource, SourceError};
 use crate::state::{ReasonCode, Trouble};
 
@@ -22,6 +22,8 @@ const FETCHES_MAX: usize = 16;
 pub(crate) struct Generation {
     /// The graph; clones share what they know.
     pub graph: Graph,
+    /// What makes vectors of texts.
+    pub embedding: Option<Arc<Provider>>,
     /// The schema at the head of `main` when the generation was built.
     pub schema: Arc<SchemaVersion>,
     /// The commit that brought that schema.
@@ -56,7 +58,8 @@ pub(crate) async fn build(
     previous: Option<&Generation>,
     environment: &Environment,
 ) -> Result<Generation, Trouble> {
-    embedding::check(spec.embedding.as_ref(), environment)?;
+    let known = previous.and_then(|previous| previous.embedding.as_ref());
+    let embedding = embedding::resolve(spec.embedding.as_ref(), environment, known)?;
     let pending = spec.pending_operation.as_deref();
     let graph = match previous.filter(|previous| *previous.graph.root() == spec.root) {
         Some(previous) => previous.graph.clone(),
@@ -66,6 +69,11 @@ pub(crate) async fn build(
         }
     };
     let graph = admitting(&graph, spec)?;
+    let on_write = spec.embedding.as_ref().is_some_and(|spec| spec.on_write);
+    let lent = embedding
+        .as_ref()
+        .map(|provider| embedding::lend(provider, on_write));
+    let graph = graph.with_embedding(lent);
     let head = graph
         .snapshot(&Target::default(), &ReadOptions::default())
         .await
@@ -84,6 +92,7 @@ pub(crate) async fn build(
         schema: head.schema().clone(),
         schema_commit: head.commit().schema_commit,
         graph,
+        embedding,
         queries: checked,
     })
 }

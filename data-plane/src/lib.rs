@@ -8,7 +8,7 @@
 //! | `state` | states of graphs, retries: the machine behind the loader |
 //! | `generation` | one graph, ready to serve |
 //! | `authorize` | who may do what |
-//! | `embedding` | whether its embedding provider can be used from here |
+//! | `embedding` | its embedding provider, which makes vectors of texts |
 //! | `link` | the way to a control plane: the network, or a stand-in |
 //! | [`revision_source`] | where revisions come from |
 //! | `sync` | the stream to the control plane |

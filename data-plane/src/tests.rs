@@ -2,6 +2,7 @@
 
 mod blobs;
 mod declared;
+mod embedding;
 mod following;
 mod policies;
 mod reclaiming;

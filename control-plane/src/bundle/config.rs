@@ -26,10 +26,11 @@ const TOP_KEYS: [&str; 6] = [
     "policies",
 ];
 const RESERVED_KEYS: [&str; 4] = ["pipelines", "ui", "aliases", "bindings"];
-const GRAPH_KEYS: [&str; 5] = [
+const GRAPH_KEYS: [&str; 6] = [
     "schema",
     "queries",
     "embedding_provider",
+    "embed_on_write",
     "retention",
     "external_blobs",
 ];
@@ -55,6 +56,8 @@ pub(crate) struct GraphConfig {
     pub(crate) queries: Queries,
     /// Name of the embedding provider.
     pub(crate) embedding_provider: Option<(String, Place)>,
+    /// Whether mutations compute the vectors that they are not given.
+    pub(crate) embed_on_write: bool,
     pub(crate) retention: Option<Retention>,
     pub(crate) external_blobs: Vec<ExternalBlobs>,
 }
@@ -163,6 +166,10 @@ impl Reader<'_> {
         let embedding_provider = keys.get("embedding_provider").and_then(|value| {
             self.provider_reference(value, &["graphs", id, "embedding_provider"])
         });
+        let embed_on_write = keys.get("embed_on_write").is_some_and(|value| {
+            let named = keys.contains_key("embedding_provider");
+            self.embed_on_write(value, named, &["graphs", id, "embed_on_write"])
+        });
         let queries = match keys.get("queries") {
             Some(value) => self.queries(value, &["graphs", id, "queries"]),
             None => Queries::None,
@@ -184,6 +191,7 @@ impl Reader<'_> {
             schema,
             queries,
             embedding_provider,
+            embed_on_write,
             retention,
             external_blobs,
         })

@@ -156,6 +156,9 @@ pub(crate) struct GraphEmbedding {
     /// `None` in what was written before profiles were recorded: the next apply fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) profile: Option<EmbeddingProfile>,
+    /// Whether mutations compute the vectors that they are not given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) on_write: bool,
 }
 
 /// One applied embedding provider.
@@ -225,8 +228,8 @@ impl Ending {
 impl GraphContent {
     /// The state of the graph as a resource.
     pub(crate) fn settings_digest(&self) -> Digest {
-        let provider = self.embedding.as_ref().map(|e| e.provider.as_str());
-        graph_digest(self.retention.as_ref(), &self.external_blobs, provider)
+        let embedding = self.embedding.as_ref();
+        graph_digest(self.retention.as_ref(), &self.external_blobs, embedding)
     }
 
     /// The state of the graph with everything that it has: what an approval is bound to.

@@ -264,6 +264,11 @@ fn settings(graph: &DeclaredGraph, applied: &GraphContent) -> String {
             .as_ref()
             .map(|embedding| embedding.provider.clone())
     };
+    let on_write = |embedding: &Option<crate::ledger::GraphEmbedding>| {
+        embedding
+            .as_ref()
+            .is_some_and(|embedding| embedding.on_write)
+    };
     let respects = [
         ("retention", graph.retention != applied.retention),
         (
@@ -273,6 +278,10 @@ fn settings(graph: &DeclaredGraph, applied: &GraphContent) -> String {
         (
             "embedding_provider",
             provider(&graph.embedding) != provider(&applied.embedding),
+        ),
+        (
+            "embed_on_write",
+            on_write(&graph.embedding) != on_write(&applied.embedding),
         ),
     ];
     let differing = respects.iter().filter(|(_, differs)| *differs);

@@ -78,6 +78,30 @@ async fn providers_are_resources_and_their_profiles_are_served() {
 }
 
 #[tokio::test]
+async fn computing_vectors_at_writes_is_a_setting_of_the_graph() {
+    let world = World::new().await;
+    let plane = world.plane("a");
+    apply(&plane, with_provider("m")).await.unwrap();
+    let mut computing = with_provider("m");
+    let cluster = String::from_utf8(computing.files[0].content.to_vec()).unwrap();
+    computing.files[0].content = (cluster + "    embed_on_write: true\n").into_bytes().into();
+    let told = apply(&plane, computing.clone()).await.unwrap();
+    let plan = told.plan.unwrap();
+    assert_eq!(lines(&plan), ["update graph.shop applied"]);
+    assert_eq!(plan.changes[0].metadata_change, "embed_on_write");
+    let reader = ServingReader::new(world.engine.store());
+    let serving = reader.newest().await.unwrap().unwrap();
+    assert!(serving.graphs[0].embedding.as_ref().unwrap().on_write);
+    let travelled = Serving::from_wire(&serving.to_wire("memory://x")).unwrap();
+    assert_eq!(travelled, *serving);
+    let quiet = apply(&plane, computing).await.unwrap();
+    assert!(!quiet.result.state_written, "{:?}", quiet.plan);
+    apply(&plane, with_provider("m")).await.unwrap();
+    let serving = reader.newest().await.unwrap().unwrap();
+    assert!(!serving.graphs[0].embedding.as_ref().unwrap().on_write);
+}
+
+#[tokio::test]
 async fn a_graph_that_cannot_follow_its_provider_says_so_and_follows_later() {
     let world = World::new().await;
     let plane = world.plane("a");

@@ -99,6 +99,14 @@ fn contents_with_providers_observations_and_endings() {
     let content: Content = golden(&fill(&text));
     assert_eq!(content.resources().len(), 5);
     assert_eq!(content.observations["graph.shop"].verdict, Verdict::Error);
+    // A graph that computes vectors when it is written: another state of the same graph.
+    let on_write = text.replace(
+        r#""api_key_env":"K"}},"retention""#,
+        r#""api_key_env":"K"},"on_write":true},"retention""#,
+    );
+    let computing: Content = golden(&fill(&on_write));
+    let settings = |content: &Content| content.resources()["graph.shop"].clone();
+    assert_ne!(settings(&computing), settings(&content));
     // A graph whose profile was never recorded.
     let graph = GRAPH.replace(
         r#","retention""#,

@@ -6,10 +6,12 @@
 //! | [`log`] | the log of numbered objects: the only primitive that decides |
 //! | [`graph`] | branches, commits, snapshots, schema changes |
 //! | `table` | one Lance dataset per type, at detached versions |
+//! | `embed` | what makes vectors of texts, lent by who opens a graph |
 //! | [`exec`] | running reads |
 //! | `write` | mutations and loads |
 //! | `export` | writing a snapshot as NDJSON |
 
+mod embed;
 mod engine;
 mod error;
 pub mod exec;
@@ -28,6 +30,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use embed::{EmbedError, Embedder, Embedding, check_vector};
 pub use engine::{Authorship, Engine, EngineOptions};
 pub use error::{
     DiffRefusal, EntityName, Error, ErrorDetail, ErrorKind, IdempotencyCause, IdempotencyConflict,

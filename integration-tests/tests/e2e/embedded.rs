@@ -320,3 +320,42 @@ async fn refusals_and_their_exit_codes() {
         unconfirmed.stderr
     );
 }
+
+#[tokio::test]
+async fn texts_become_vectors_in_one_process_too() {
+    let place = Place::shop(
+        None,
+        "    embedding_provider: p\n    embed_on_write: true\nproviders:\n  embedding:\n    p: { kind: mock }\n",
+    );
+    place.write(
+        "shop.pg",
+        "node Doc { k: String @key  text: String  v: Vector(8) @embed(text) }\n",
+    );
+    place.ctl(&["apply"]).await.ok();
+    let insert = r#"query q($k: String, $text: String) { insert Doc { k: $k, text: $text } }"#;
+    for params in [
+        r#"{"k":"a","text":"red apple"}"#,
+        r#"{"k":"b","text":"green pear"}"#,
+    ] {
+        place
+            .ctl(&["mutate", "-e", insert, "--params", params])
+            .await
+            .ok();
+    }
+    let near = r#"query q($q: String) { match { $d: Doc } return { $d.k as k, nearest($d.v, $q) as far } order { nearest($d.v, $q) } limit 1 }"#;
+    let params = r#"{"q":"green pear"}"#;
+    let ask = ["query", "-e", near, "--params", params, "--json"];
+    let answer = place.ctl(&ask).await.ok().json();
+    assert_eq!(answer["rows"], json!([{"k": "b", "far": 0.0}]));
+
+    place.edit("cluster.yaml", |text| {
+        text.replace("    embedding_provider: p\n    embed_on_write: true\n", "")
+    });
+    place.ctl(&["apply"]).await.ok();
+    let refused = place.ctl(&ask).await.exits(1);
+    assert!(
+        refused.stderr.contains("R444") && refused.stderr.contains("providers.embedding"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -233,6 +233,19 @@ impl Reader<'_> {
         Some((provider_name(&text).to_owned(), self.place(path)))
     }
 
+    pub(super) fn embed_on_write(&mut self, value: &Value, named: bool, path: &[&str]) -> bool {
+        let Some(wanted) = value.as_bool() else {
+            self.report("C105", path, "'embed_on_write' must be true or false");
+            return false;
+        };
+        if wanted && !named {
+            let message =
+                "embed_on_write needs embedding_provider: name the provider that makes the vectors";
+            self.report("C105", path, message);
+        }
+        wanted
+    }
+
     /// Graphs may name declared providers only.
     pub(super) fn check_provider_references(&mut self, config: &Config) {
         for graph in config.graphs.values() {
@@ -345,5 +358,35 @@ mod tests {
             found,
             ["C113 8: embedding provider 'q' is not declared".to_owned()]
         );
+    }
+
+    #[test]
+    fn vectors_are_computed_at_writes_where_that_is_switched_on() {
+        let mock = "    p: { kind: mock }\n";
+        for (graph, wanted, expected) in [
+            ("    embedding_provider: p\n", false, None),
+            (
+                "    embedding_provider: p\n    embed_on_write: true\n",
+                true,
+                None,
+            ),
+            ("    embed_on_write: false\n", false, None),
+            (
+                "    embed_on_write: true\n",
+                true,
+                Some(
+                    "C105 8: embed_on_write needs embedding_provider: name the provider that makes the vectors",
+                ),
+            ),
+            (
+                "    embedding_provider: p\n    embed_on_write: sometimes\n",
+                false,
+                Some("C105 9: 'embed_on_write' must be true or false"),
+            ),
+        ] {
+            let (config, found) = read(mock, graph);
+            assert_eq!(config.graphs["a"].embed_on_write, wanted, "{graph}");
+            assert_eq!(found.first().map(String::as_str), expected, "{graph}");
+        }
     }
 }

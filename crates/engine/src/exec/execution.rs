@@ -18,6 +18,7 @@ use super::scope::{Field, Inputs, RowScope};
 use super::snapshot_cache::{SnapshotCache, TableKey};
 use super::space::{EntityColumn, Space};
 use super::table_snapshot::TableSnapshot;
+use crate::embed::Embedder;
 use crate::error::{Error, Result};
 
 /// Rows that an expression is evaluated over at once: few enough that consecutive rows often are
@@ -36,6 +37,8 @@ pub(crate) struct QueryContext<'a> {
     pub catalog: &'a Catalog,
     pub tables: &'a dyn TableSource,
     pub cache: &'a SnapshotCache,
+    /// What makes vectors of texts, if the graph has it.
+    pub embedder: Option<&'a dyn Embedder>,
     /// When the request began, in milliseconds since 1970-01-01T00:00Z.
     pub now: i64,
 }
@@ -58,6 +61,8 @@ pub(crate) struct Execution<'a> {
     pub(super) paths: FxHashMap<VarId, PathTable>,
     /// By address of the call in the checked query.
     pub(super) fused_scores: FxHashMap<usize, FxHashMap<u32, f64>>,
+    /// By text and width.
+    pub(super) embedded: FxHashMap<(String, u32), Vec<f64>>,
 }
 
 impl<'a> Execution<'a> {
@@ -75,6 +80,7 @@ impl<'a> Execution<'a> {
             spaces: Vec::new(),
             paths: FxHashMap::default(),
             fused_scores: FxHashMap::default(),
+            embedded: FxHashMap::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 //! | `column`, `live`, `id_index`, `adjacency`, `text_index` | the derived parts, each built from that of an older version where possible |
 //! | [`expr`], `scope`, `values` | expressions over columns |
 //! | `space` | the entities of variables with several possible types |
-//! | `plan`, `execution`, `rows`, `pattern`, `join`, `correlated`, `search` | matching: rows of ordinals, block by block |
+//! | `plan`, `execution`, `rows`, `pattern`, `join`, `correlated`, `search`, `embedding` | matching: rows of ordinals, block by block |
 //! | `steps`, `network`, `expand`, `paths`, `path_values` | hops and shortest paths |
 //! | `rank`, `aggregate`, `sum`, `order`, `read` | from matched rows to the result |
 //! | `explain`, `profile` | plans for people, and what each operator did |
@@ -16,6 +16,7 @@ mod adjacency;
 mod aggregate;
 mod column;
 mod correlated;
+mod embedding;
 mod execution;
 mod expand;
 mod explain;

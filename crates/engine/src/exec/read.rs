@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Runs a read on the tables of one commit.
 ///
 /// # Errors
-/// `Invalid` with R430–R443, `Deadline` with R450, `ResourceLimit` with R452, and what the tables
+/// `Invalid` with R430–R446, `Deadline` with R450, `ResourceLimit` with R452, and what the tables
 /// give.
 pub(crate) async fn run(
     ctx: &QueryContext<'_>,

@@ -226,14 +226,23 @@ impl Guard {
     pub(crate) async fn pause(&mut self) -> Result<()> {
         let now = Instant::now();
         if self.deadline.is_some_and(|deadline| now >= deadline) {
-            let message = "the query did not finish before its deadline";
-            return Err(limit(ErrorKind::Deadline, Code::R450, message));
+            return Err(overdue());
         }
         if now - self.turn > TURN {
             tokio::task::yield_now().await;
             self.turn = Instant::now();
         }
         Ok(())
+    }
+
+    /// Waits for something outside of this process, at most until the deadline.
+    pub(crate) async fn within<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        let done = match self.deadline {
+            None => Some(work.await),
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), work).await.ok(),
+        };
+        self.turn = Instant::now();
+        done.ok_or_else(overdue)
     }
 
     /// Fails if an operator's output of this size is over the limit.
@@ -266,6 +275,11 @@ impl Guard {
             _ => Ok(()),
         }
     }
+}
+
+fn overdue() -> Error {
+    let message = "the query did not finish before its deadline";
+    limit(ErrorKind::Deadline, Code::R450, message)
 }
 
 fn limit(kind: ErrorKind, code: Code, message: impl Into<String>) -> Error {

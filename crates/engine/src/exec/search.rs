@@ -6,7 +6,7 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use omnigraph_lang::Code;
-use omnigraph_lang::query::{Expr, ExprType, PropertyRef, RankCall, SearchCall, SearchKind, VarId};
+use omnigraph_lang::query::{ExprType, PropertyRef, RankCall, SearchCall, SearchKind, VarId};
 use omnigraph_lang::value::Value;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -189,7 +189,7 @@ impl Execution<'_> {
                 property,
                 query,
             } => {
-                let target = self.vector(query)?;
+                let target = self.target(*var, property, query).await?;
                 let width = ExprType::Vector(u32::try_from(target.len()).unwrap_or(u32::MAX));
                 let field = Field::Property(property.clone());
                 let column = self.column(*var, &field, width).await?;
@@ -199,25 +199,6 @@ impl Execution<'_> {
                 Some(scores) => Ok(Scores::Distance(scores.clone())),
                 None => Err(Error::internal("a fused score was not computed")),
             },
-        }
-    }
-
-    fn vector(&self, query: &Expr) -> Result<Vec<f64>> {
-        let number = |value: &Value| match value {
-            Value::F64(x) => *x,
-            Value::F32(x) => (*x).into(),
-            Value::Int(i) => *i as f64,
-            Value::UInt(u) => *u as f64,
-            _ => f64::NAN,
-        };
-        match self.constant(query)? {
-            Value::Vector(items) => Ok(items.iter().map(|&x| x.into()).collect()),
-            Value::List(items) => Ok(items.iter().map(number).collect()),
-            Value::String(_) => Err(rule(
-                Code::R444,
-                "no embedding provider is configured; pass the vector itself",
-            )),
-            _ => Ok(Vec::new()),
         }
     }
 

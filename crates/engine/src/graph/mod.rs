@@ -77,6 +77,7 @@ use self::changes::DeltaCache;
 use self::commit_index::CommitIndex;
 use self::history::CommitCache;
 use self::schema::Schemas;
+use crate::embed::Embedding;
 use crate::engine;
 use crate::error::Result;
 use crate::exec::{PlanCache, SnapshotCache};
@@ -90,6 +91,8 @@ pub struct Graph {
     shared: Arc<Shared>,
     /// Which external objects writes may name; none at first.
     external: Arc<ExternalBlobs>,
+    /// What makes vectors of texts; nothing at first.
+    embedding: Option<Embedding>,
 }
 
 struct Shared {
@@ -142,6 +145,7 @@ impl Graph {
                 engine,
             }),
             external: Arc::default(),
+            embedding: None,
         }
     }
 
@@ -158,7 +162,22 @@ impl Graph {
         Ok(Self {
             shared: Arc::clone(&self.shared),
             external: Arc::new(ExternalBlobs::new(bases)?),
+            embedding: self.embedding.clone(),
         })
+    }
+
+    /// This graph with what makes vectors of texts; `None`: texts are refused.
+    #[must_use]
+    pub fn with_embedding(&self, embedding: Option<Embedding>) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            external: Arc::clone(&self.external),
+            embedding,
+        }
+    }
+
+    pub(crate) fn embedding(&self) -> Option<&Embedding> {
+        self.embedding.as_ref()
     }
 
     pub(crate) fn external(&self) -> &Arc<ExternalBlobs> {

@@ -95,6 +95,9 @@ impl Graph {
             catalog: &snapshot.schema.catalog,
             tables: snapshot,
             cache: self.snapshots(),
+            embedder: self
+                .embedding()
+                .map(|embedding| embedding.embedder.as_ref()),
             now: self.store().clock().now_micros() / 1000,
         }
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod added;
 mod blobs;
+mod embedding;
 mod entity;
 pub(crate) mod keys;
 mod load;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use self::run::{Done, run};
 use self::stock::Stock;
+use super::embedding::Texts;
 use super::statement::StatementOutcome;
 use super::view::{AddedBatches, StagedTables, View};
 use crate::error::{Error, ErrorKind, Result};
@@ -81,6 +82,7 @@ impl Graph {
             stock: Stock::new(self.store()),
             types: options.types.as_ref(),
             staged: None,
+            texts: Texts::new(self.embedding()),
         };
         let request = CommitRequest {
             branch,
@@ -119,6 +121,8 @@ struct Mutation<'a> {
     /// What was uploaded so far.
     stock: Stock,
     types: Option<&'a TypeGate>,
+    /// Vectors that were computed so far.
+    texts: Texts,
     /// What the last run staged, and on what.
     staged: Option<(View, StagedTables, AddedBatches)>,
 }
@@ -134,6 +138,18 @@ struct Answer {
     replayed: bool,
 }
 
+impl Answer {
+    /// Of an attempt that came to nothing.
+    fn none() -> Self {
+        Self {
+            query_name: String::new(),
+            statements: Vec::new(),
+            warnings: Vec::new(),
+            replayed: false,
+        }
+    }
+}
+
 #[async_trait]
 impl Write for Mutation<'_> {
     type Answer = Answer;
@@ -146,7 +162,7 @@ impl Write for Mutation<'_> {
         let view = View::new(self.graph, &base.snapshot);
         let ready = match self.ready.take().filter(|ready| ready.fits(base)) {
             Some(ready) => ready,
-            None => self.run(&view).await,
+            None => self.run(&view, true).await,
         };
         let uploaded = match &ready.ran {
             Ok((_, done)) => self.stock.upload(&view, done).await,
@@ -160,8 +176,11 @@ impl Write for Mutation<'_> {
         let view = View::new(self.graph, &base.snapshot);
         let ready = match self.ready.take().filter(|ready| ready.fits(base)) {
             Some(ready) => ready,
-            None => self.run(&view).await,
+            None => self.run(&view, !base.may_yield).await,
         };
+        if self.texts.missed() {
+            return Ok((Answer::none(), Attempt::Yield));
+        }
         if let Ok((answer, done)) = &ready.ran
             && base.may_yield
             && self.stock.missing_bytes(&view, done) > UPLOADED_IN_TURN
@@ -260,8 +279,10 @@ impl Ready {
 }
 
 impl Mutation<'_> {
-    async fn run(&mut self, view: &View) -> Ready {
+    /// `may_ask`: whether texts may be given to the embedder now.
+    async fn run(&mut self, view: &View, may_ask: bool) -> Ready {
         self.stock.forget_old();
+        self.texts.allow(may_ask);
         let ran = self.run_once(view).await;
         Ready::of(view, ran)
     }
@@ -276,7 +297,8 @@ impl Mutation<'_> {
         let bound = bind_params(&query.params, Some(&self.params))
             .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
         let stored = &mut self.stock.blobs;
-        let run = run(view, statements, &bound.values, self.now, stored).boxed();
+        let texts = &mut self.texts;
+        let run = run(view, statements, &bound.values, self.now, stored, texts).boxed();
         let done = match query.timeout {
             None => run.await?,
             Some(limit) => tokio::time::timeout(limit, run)

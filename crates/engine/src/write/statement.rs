@@ -11,6 +11,7 @@ use omnigraph_lang::value::{self, Value};
 use serde::{Deserialize, Serialize};
 
 use super::blobs::Incoming;
+use super::embedding::Texts;
 use super::overlay::{Fields, Found, Overlay, own_fields, position};
 use super::rows::{Row, stored_rows};
 use super::shape::Shape;
@@ -44,6 +45,7 @@ pub(crate) struct Runner<'a> {
     pub(super) shapes: HashMap<TypeId, Shape>,
     /// Content of blobs: held once, however many rows it goes to.
     pub(crate) blobs: BTreeMap<TypeId, Incoming>,
+    pub(super) texts: &'a mut Texts,
 }
 
 /// Which stored row a written row takes the place of.
@@ -57,7 +59,11 @@ enum Replaces {
 }
 
 impl<'a> Runner<'a> {
-    pub(crate) fn new(overlay: Overlay<'a>, context: EvalContext<'a>) -> Self {
+    pub(crate) fn new(
+        overlay: Overlay<'a>,
+        context: EvalContext<'a>,
+        texts: &'a mut Texts,
+    ) -> Self {
         Self {
             overlay,
             violations: Violations::default(),
@@ -65,6 +71,7 @@ impl<'a> Runner<'a> {
             context,
             shapes: HashMap::new(),
             blobs: BTreeMap::new(),
+            texts,
         }
     }
 
@@ -119,7 +126,8 @@ impl<'a> Runner<'a> {
         let entity = self.overlay.entity(target)?;
         let assigned = self.assigned(entity.body(), assignments)?;
         let ends = self.ends(entity, ends)?;
-        if let Some(row) = self.complete(entity, &assigned, ends)? {
+        if let Some(mut row) = self.complete(entity, &assigned, ends)? {
+            self.embed_one(entity, assignments, None, &mut row).await?;
             self.check(entity, &row, &assigned.failed)?;
             let replaces = match entity.body().is_keyed() {
                 true => Replaces::LookUp,
@@ -150,7 +158,7 @@ impl<'a> Runner<'a> {
                 stored_rows(entity, &table.stored, &[ordinal]).await?.pop()
             }
         };
-        let row = match former.clone() {
+        let mut row = match former.clone() {
             None => self.complete(entity, &assigned, ends)?,
             Some(mut row) => {
                 for (at, value) in &assigned.values {
@@ -160,6 +168,10 @@ impl<'a> Runner<'a> {
                 Some(row)
             }
         };
+        if let Some(row) = &mut row {
+            self.embed_one(entity, assignments, former.as_ref(), row)
+                .await?;
+        }
         if let Some(row) = row.filter(|row| former.as_ref() != Some(row)) {
             self.check(entity, &row, &assigned.failed)?;
             self.put(target, row, Replaces::LookUp).await?;
@@ -198,6 +210,8 @@ impl<'a> Runner<'a> {
                 }
             }
         }
+        self.embed_updated(entity.body(), assignments, &rows, &mut updated)
+            .await?;
         let count = updated.len() as u64;
         let stored = ordinals.into_iter().map(Replaces::Stored);
         let replaces = stored.chain(std::iter::repeat(Replaces::Nothing));
@@ -207,6 +221,42 @@ impl<'a> Runner<'a> {
             }
         }
         Ok(counts(entity, count))
+    }
+
+    /// The vectors of an inserted or upserted row.
+    async fn embed_one(
+        &mut self,
+        entity: EntityType<'_>,
+        assignments: &[Assignment],
+        former: Option<&Row>,
+        row: &mut Row,
+    ) -> Result<()> {
+        let assigned = properties(assignments);
+        let former = former.map(std::slice::from_ref).unwrap_or_default();
+        let rows = std::slice::from_mut(row);
+        self.embed(entity.body(), &assigned, former, rows).await?;
+        Ok(())
+    }
+
+    /// The vectors of updated rows, whose other values are checked.
+    async fn embed_updated(
+        &mut self,
+        body: &TypeBody,
+        assignments: &[Assignment],
+        former: &[Row],
+        updated: &mut [Row],
+    ) -> Result<()> {
+        let assigned = properties(assignments);
+        for at in self.embed(body, &assigned, former, updated).await? {
+            let property = &body.properties[at];
+            for row in updated.iter() {
+                let fits = self.shape(body)?.check(at, property, &row.values[at]);
+                if let Err(error) = fits {
+                    self.refuse(body, &row.id, Some(property), error);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn delete(&mut self, target: TypeId, filter: &Expr) -> Result<[u64; 2]> {
@@ -320,6 +370,10 @@ fn counts(entity: EntityType<'_>, count: u64) -> [u64; 2] {
         EntityKind::Node => [count, 0],
         EntityKind::Edge => [0, count],
     }
+}
+
+fn properties(assignments: &[Assignment]) -> Vec<PropertyId> {
+    assignments.iter().map(|a| a.property).collect()
 }
 
 fn property(body: &TypeBody, id: PropertyId) -> Result<&Property> {

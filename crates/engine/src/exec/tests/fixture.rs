@@ -14,6 +14,7 @@ use omnigraph_lang::schema::{Catalog, EntityKind, EntityType, TypeId, parse_sche
 use omnigraph_lang::value::{Value, from_json};
 use serde_json::{Value as Json, json};
 
+use crate::embed::Embedder;
 use crate::error::Result;
 use crate::exec::values::{array_of, storage_type};
 use crate::exec::{
@@ -24,6 +25,7 @@ use crate::exec::{
 pub(super) struct Fixture {
     pub(super) catalog: Catalog,
     pub(super) cache: SnapshotCache,
+    pub(super) embedder: Option<Arc<dyn Embedder>>,
     tables: HashMap<TypeId, Arc<Dataset>>,
     _directory: tempfile::TempDir,
 }
@@ -50,6 +52,7 @@ impl Fixture {
         Self {
             catalog,
             cache: SnapshotCache::new(256 << 20),
+            embedder: None,
             tables,
             _directory: directory,
         }
@@ -157,6 +160,7 @@ impl Fixture {
             catalog: &self.catalog,
             tables: self,
             cache: &self.cache,
+            embedder: self.embedder.as_deref(),
             now: 1_700_000_000_000,
         }
     }

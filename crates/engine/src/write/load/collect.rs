@@ -55,7 +55,7 @@ pub(super) struct Collector {
     staged: BTreeMap<usize, StagedFragments>,
     /// Always there between two pieces.
     keys: Option<Keys>,
-    violations: Violations,
+    pub(super) violations: Violations,
     is_malformed: bool,
 }
 
@@ -250,30 +250,42 @@ impl Collector {
         let mut keys = self.keys.take().ok_or_else(lost)?;
         for (position, mut rows) in parsed.batches {
             // Where ids occur twice, only what else is wrong is of interest.
-            let is_sound = self.violations.is_empty();
-            if is_sound {
+            if self.violations.is_empty() {
                 self.store_blobs(position, &mut rows).await?;
             }
-            let new = NewRows {
-                batch: &rows.batch,
-                lines: &rows.lines,
-                fresh: &rows.fresh,
-            };
-            let entity = entity_at(&self.plan, &self.snapshot, position)?;
-            let repeated = match self.mode {
-                LoadMode::Merge if !entity.body().is_keyed() => Repeated::LastWins,
-                // The row that had the id first may lie in a run.
-                _ if keys.has_runs() => Repeated::Noted,
-                _ => Repeated::Refused,
-            };
-            keys.added
-                .push(entity, &new, repeated, &mut self.violations)?;
-            if is_sound {
-                self.write(position, rows.batch).await?;
+            for part in rows.parts(self.rows_at_once(position)?) {
+                self.add(&mut keys, position, part).await?;
             }
         }
         self.keys = Some(keys.balance().await?);
         Ok(())
+    }
+
+    /// Notes rows of a type, and writes them as long as nothing is wrong.
+    async fn add(&mut self, keys: &mut Keys, position: usize, mut rows: RowBatch) -> Result<()> {
+        if self.violations.is_empty() {
+            self.embed(position, &mut rows).await?;
+            self.is_malformed |= !self.violations.is_empty();
+        }
+        let is_sound = self.violations.is_empty();
+        let new = NewRows {
+            batch: &rows.batch,
+            lines: &rows.lines,
+            fresh: &rows.fresh,
+        };
+        let entity = entity_at(&self.plan, &self.snapshot, position)?;
+        let repeated = match self.mode {
+            LoadMode::Merge if !entity.body().is_keyed() => Repeated::LastWins,
+            // The row that had the id first may lie in a run.
+            _ if keys.has_runs() => Repeated::Noted,
+            _ => Repeated::Refused,
+        };
+        keys.added
+            .push(entity, &new, repeated, &mut self.violations)?;
+        match is_sound {
+            true => self.write(position, rows.batch).await,
+            false => Ok(()),
+        }
     }
 
     /// Asks about a type when its first rows have come.
@@ -351,7 +363,7 @@ fn lost() -> Error {
     Error::internal("what was noted of a load is lost")
 }
 
-fn type_at(plan: &Plan, position: usize) -> Result<&super::plan::TypePlan> {
+pub(super) fn type_at(plan: &Plan, position: usize) -> Result<&super::plan::TypePlan> {
     plan.types
         .get(position)
         .ok_or_else(|| Error::internal("rows of a type that the schema lacks"))

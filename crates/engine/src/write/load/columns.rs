@@ -133,6 +133,25 @@ pub(super) struct RowBatch {
 }
 
 impl RowBatch {
+    /// The rows in parts of some size, in order. Their blobs must have been stored.
+    pub(super) fn parts(self, most: usize) -> Vec<RowBatch> {
+        let rows = self.batch.num_rows();
+        if rows <= most {
+            return vec![self];
+        }
+        let starts = (0..rows).step_by(most.max(1));
+        let part = |start: usize| {
+            let end = rows.min(start + most.max(1));
+            RowBatch {
+                batch: self.batch.slice(start, end - start),
+                lines: self.lines[start..end].to_vec(),
+                fresh: self.fresh[start..end].to_vec(),
+                incoming: Incoming::default(),
+            }
+        };
+        starts.map(part).collect()
+    }
+
     /// Blobs that were copied in have their places now.
     pub(super) fn with_blob_places(&mut self, places: &HashMap<String, ManagedBlob>) -> Result<()> {
         if places.is_empty() {

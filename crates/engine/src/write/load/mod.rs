@@ -10,6 +10,7 @@ mod collect;
 mod columnar;
 mod columns;
 mod commit;
+mod embedding;
 mod endpoint;
 mod input;
 mod json;

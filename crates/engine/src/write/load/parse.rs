@@ -128,7 +128,7 @@ impl Parser {
         }
         for (position, rows) in self.rows.into_iter().enumerate() {
             if let (Some(rows), Some(plan)) = (rows, self.plan.types.get(position)) {
-                parsed.batches.push((position, rows.finish(&plan.schema)?));
+                parsed.batches.push((position, rows.finish(&plan.parsed)?));
             }
         }
         Ok(parsed)
@@ -290,8 +290,9 @@ impl Parser {
             if self.seen.get(position) == Some(&true) {
                 continue;
             }
+            let must_be_given = property.must_be_given();
             let property = &property.property;
-            if property.is_required() {
+            if must_be_given {
                 return Err(Fault::of(&property.name, missing(property)));
             }
             let value = omitted(property, plan.now);

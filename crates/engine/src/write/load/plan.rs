@@ -1,10 +1,12 @@
 //! What a load needs to know of the schema, prepared once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
-use omnigraph_lang::schema::{Catalog, EntityType, Member, Property, TypeId};
+use arrow_schema::{Schema, SchemaRef};
+use omnigraph_lang::schema::{Catalog, DataType, EntityType, Member, Property, TypeBody, TypeId};
 
+use crate::embed::Embedder;
 use crate::error::{Error, Result};
 use crate::table::arrow_schema;
 use crate::write::blobs::ExternalRule;
@@ -23,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) permissive: bool,
     /// What becomes of external objects that blobs name.
     pub(crate) external: ExternalRule,
+    /// What computes vectors that rows do not have; `None`: they come with the rows.
+    pub(crate) embedder: Option<Arc<dyn Embedder>>,
 }
 
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct TypePlan {
     pub(crate) properties: Vec<PropertyPlan>,
     pub(crate) shape: Shape,
     pub(crate) schema: SchemaRef,
+    /// The same before vectors are computed: those may be missing.
+    pub(crate) parsed: SchemaRef,
     /// For keyed types the number of members of the key.
     pub(crate) key_len: Option<usize>,
     /// Places of `src` and `dst` in the key.
@@ -45,6 +51,23 @@ pub(crate) struct PropertyPlan {
     pub(crate) property: Property,
     /// The place in the key.
     pub(crate) key_slot: Option<usize>,
+    /// Set on vectors that are computed where they are missing.
+    pub(crate) computed: Option<Computed>,
+}
+
+/// How a vector is computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Computed {
+    /// The position of the property with the text.
+    pub(crate) source: usize,
+    pub(crate) width: u32,
+}
+
+impl PropertyPlan {
+    /// Whether a row without it is refused before anything is computed.
+    pub(super) fn must_be_given(&self) -> bool {
+        self.property.is_required() && self.computed.is_none()
+    }
 }
 
 impl Plan {
@@ -53,6 +76,7 @@ impl Plan {
         now: i64,
         permissive: bool,
         external: ExternalRule,
+        embedder: Option<Arc<dyn Embedder>>,
     ) -> Result<Self> {
         let positions: HashMap<TypeId, usize> = catalog
             .entities()
@@ -61,7 +85,7 @@ impl Plan {
             .collect();
         let types = catalog
             .entities()
-            .map(|entity| TypePlan::new(entity, &positions))
+            .map(|entity| TypePlan::new(entity, &positions, embedder.is_some()))
             .collect::<Result<Vec<_>>>()?;
         let nodes = (catalog.nodes.iter())
             .filter_map(|node| Some((node.name.clone(), *positions.get(&node.id)?)))
@@ -76,6 +100,7 @@ impl Plan {
             now,
             permissive,
             external,
+            embedder,
         })
     }
 
@@ -92,7 +117,11 @@ impl Plan {
 }
 
 impl TypePlan {
-    fn new(entity: EntityType<'_>, positions: &HashMap<TypeId, usize>) -> Result<Self> {
+    fn new(
+        entity: EntityType<'_>,
+        positions: &HashMap<TypeId, usize>,
+        computes: bool,
+    ) -> Result<Self> {
         let body = entity.body();
         let slot = |wanted: Member| {
             let key = body.key.as_ref()?;
@@ -115,18 +144,26 @@ impl TypePlan {
             .map(|property| PropertyPlan {
                 property: property.clone(),
                 key_slot: slot(Member::Property(property.id)),
+                computed: computed(body, property).filter(|_| computes),
             })
-            .collect();
+            .collect::<Vec<_>>();
+        let schema = arrow_schema(entity);
         Ok(Self {
             id: body.id,
             name: body.name.clone(),
-            properties,
             shape: Shape::new(body)?,
-            schema: arrow_schema(entity),
+            parsed: may_lack(&schema, &properties),
+            schema,
+            properties,
             key_len: body.key.as_ref().map(Vec::len),
             end_slots: [slot(Member::Src), slot(Member::Dst)],
             ends,
         })
+    }
+
+    /// Whether vectors of its rows are computed where they are missing.
+    pub(super) fn computes(&self) -> bool {
+        self.properties.iter().any(|plan| plan.computed.is_some())
     }
 
     /// The position of a property. Members of one file mostly come in one order, so the search
@@ -153,4 +190,29 @@ impl TypePlan {
     pub(crate) fn is_edge(&self) -> bool {
         self.ends.is_some()
     }
+}
+
+fn computed(body: &TypeBody, property: &Property) -> Option<Computed> {
+    let source = property.embed.as_ref()?.source;
+    let DataType::Vector(width) = property.data_type else {
+        return None;
+    };
+    let source = body.properties.iter().position(|p| p.id == source)?;
+    Some(Computed { source, width })
+}
+
+/// The schema in which what is computed may be null; properties are its last fields.
+fn may_lack(schema: &SchemaRef, properties: &[PropertyPlan]) -> SchemaRef {
+    if properties.iter().all(|plan| plan.computed.is_none()) {
+        return Arc::clone(schema);
+    }
+    let first = schema.fields().len() - properties.len();
+    let fields = schema.fields().iter().enumerate().map(|(at, field)| {
+        let plan = at.checked_sub(first).and_then(|at| properties.get(at));
+        match plan.is_some_and(|plan| plan.computed.is_some()) {
+            true => Arc::new(field.as_ref().clone().with_nullable(true)),
+            false => Arc::clone(field),
+        }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -96,7 +96,15 @@ impl Graph {
             admitted: Arc::clone(self.external()),
             keep: options.mode == LoadMode::Overwrite,
         };
-        let plan = Arc::new(Plan::new(catalog, now, options.permissive, external)?);
+        let plan = Arc::new(Plan::new(
+            catalog,
+            now,
+            options.permissive,
+            external,
+            self.embedding()
+                .filter(|embedding| embedding.on_write)
+                .map(|embedding| Arc::clone(&embedding.embedder)),
+        )?);
         let progress = Arc::new(Progress::default());
         let limits = self.load_limits();
         let memory = options.memory.unwrap_or(limits.memory);

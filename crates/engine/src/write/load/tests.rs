@@ -26,7 +26,14 @@ fn catalog(source: &str) -> Catalog {
 }
 
 fn read_as(schema: &str, text: &str, permissive: bool) -> Parsed {
-    let plan = Plan::new(&catalog(schema), NOW, permissive, ExternalRule::none()).unwrap();
+    let plan = Plan::new(
+        &catalog(schema),
+        NOW,
+        permissive,
+        ExternalRule::none(),
+        None,
+    )
+    .unwrap();
     let chunk = Chunk {
         bytes: Bytes::copy_from_slice(text.as_bytes()),
         first_line: 1,
@@ -129,7 +136,7 @@ fn every_bad_line_has_its_number() {
 
 #[test]
 fn a_line_that_is_no_text_is_reported() {
-    let plan = Plan::new(&catalog(P), NOW, false, ExternalRule::none()).unwrap();
+    let plan = Plan::new(&catalog(P), NOW, false, ExternalRule::none(), None).unwrap();
     let chunk = Chunk {
         bytes: Bytes::from_static(b"{\"type\":\"P\",\"data\":{\"k\":\"a\"}}\n\xff\n"),
         first_line: 11,

@@ -80,7 +80,7 @@ impl Parser {
         at: usize,
         position: usize,
     ) -> Result<(), Fault> {
-        if !plan.property.nullable {
+        if !plan.property.nullable && plan.computed.is_none() {
             return Err(Fault::of(&plan.property.name, missing(&plan.property)));
         }
         if let Some(column) = self.rows(at).columns.get_mut(position) {

@@ -13,6 +13,7 @@ use crate::exec::expr::EvalContext;
 use crate::graph::Touched;
 use crate::write::added::{Added, NewRows, Repeated};
 use crate::write::blobs::{self, Incoming, StoredBlobs};
+use crate::write::embedding::Texts;
 use crate::write::overlay::{Overlay, Pending};
 use crate::write::rows::to_batch;
 use crate::write::statement::{Runner, StatementOutcome};
@@ -35,16 +36,19 @@ pub(super) struct Done {
     pub(super) touched: Vec<Touched>,
 }
 
-/// Runs the statements; content that an earlier run has stored is taken from there.
+/// Runs the statements; content that an earlier run has stored is taken from there, and so are
+/// vectors of texts.
 pub(super) async fn run(
     view: &View,
     statements: &[Statement],
     params: &[Value],
     now: i64,
     stored: &mut StoredBlobs,
+    texts: &mut Texts,
 ) -> Result<Done> {
     let context = EvalContext { params, now };
-    let mut runner = Runner::new(Overlay::new(view), context);
+    let mut runner = Runner::new(Overlay::new(view), context, texts);
+    runner.embed_ahead(statements).boxed().await?;
     for statement in statements {
         // Boxed, because the futures of table operations are deep.
         runner.run(statement).boxed().await?;

@@ -1,6 +1,7 @@
 //! Writes through real graphs.
 
 mod accept;
+mod embedding;
 mod inputs;
 mod load;
 mod matrix;

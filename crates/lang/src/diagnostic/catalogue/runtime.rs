@@ -204,8 +204,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry(
         "R444",
         "embedding provider unavailable",
-        "The query gives a text for a vector, and no provider is configured, or it does not answer.",
-        "Pass the vector itself, or configure the provider.",
+        "A text is to become a vector, and no provider is configured, or it fails.",
+        "Give the vector itself, or declare a provider in `cluster.yaml` and see that it answers.",
     ),
     entry(
         "R445",

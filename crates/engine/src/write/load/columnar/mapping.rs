@@ -144,8 +144,7 @@ impl Mapping {
         let plans = type_plan.properties.iter().enumerate();
         plans
             .filter(|(position, plan)| {
-                plan.property.is_required()
-                    && self.properties.iter().all(|(_, known)| known != position)
+                plan.must_be_given() && self.properties.iter().all(|(_, known)| known != position)
             })
             .map(|(_, plan)| {
                 let property = &plan.property;
