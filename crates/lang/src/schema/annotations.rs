@@ -19,9 +19,10 @@ pub(super) fn of_type(
             "description" => text_once(&mut owner.description, annotation, diagnostics),
             "instruction" => text_once(&mut owner.instruction, annotation, diagnostics),
             "rename_from" => rename(&mut owner.rename_from, annotation, diagnostics),
-            "key" | "unique" | "index" | "embed" | "default" => diagnostics.push(
-                misplaced(annotation, "on a type").hint("it belongs to a property in the body"),
-            ),
+            "key" | "unique" | "index" | "embed" | "default" | "range" | "check" => diagnostics
+                .push(
+                    misplaced(annotation, "on a type").hint("it belongs to a property in the body"),
+                ),
             "card" if owner.kind == TypeKind::Edge => {
                 let Some((min, max)) = annotation.bounds else {
                     diagnostics.push(

@@ -17,6 +17,7 @@ pub(super) fn check(schema: &ast::Schema, diagnostics: &mut Vec<Diagnostic>) -> 
         schema,
         diagnostics,
         inherited: 0,
+        patterns: 0,
     }
     .check()
 }
@@ -26,6 +27,8 @@ struct Checker<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,
     /// About how many bytes interfaces have handed down.
     inherited: usize,
+    /// What patterns have cost.
+    patterns: usize,
 }
 
 /// What interfaces may hand down in one schema. Each implementer has its own copy of a property, so
@@ -111,6 +114,7 @@ impl Checker<'_> {
         for property in &checked.properties {
             self.embed(&checked, property);
         }
+        constraints::of_interface(&checked, self.diagnostics);
         checked
     }
 
@@ -122,7 +126,8 @@ impl Checker<'_> {
         for property in &checked.properties {
             self.embed(&checked, property);
         }
-        constraints::check(&mut checked, &node.body.constraints, self.diagnostics);
+        let written = &node.body.constraints;
+        constraints::check(&mut checked, written, self.diagnostics, &mut self.patterns);
         checked
     }
 
@@ -150,7 +155,8 @@ impl Checker<'_> {
         }
         checked.ends = Some((edge.from.text.clone(), edge.to.text.clone()));
         checked.properties = self.properties(&edge.body.properties, TypeKind::Edge);
-        constraints::check(&mut checked, &edge.body.constraints, self.diagnostics);
+        let written = &edge.body.constraints;
+        constraints::check(&mut checked, written, self.diagnostics, &mut self.patterns);
         checked
     }
 

@@ -24,7 +24,6 @@ pub use catalog::{
     PropertyId, Range, Scalar, TypeBody, TypeId,
 };
 pub(crate) use check::did_you_mean;
-pub(crate) use constraints::last_line;
 pub use migrate::{Evolution, MigrationPlan};
 
 /// A schema on its own: the catalog of a graph's first version, and warnings.

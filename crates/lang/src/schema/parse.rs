@@ -385,6 +385,13 @@ impl Parser<'_> {
         if !self.cursor.at("(") {
             return Ok(annotation);
         }
+        if header && matches!(annotation.name.as_str(), "range" | "check") {
+            // Misplaced, whatever its arguments are.
+            self.cursor.bump();
+            self.cursor.skip_to(")");
+            self.cursor.expect(")")?;
+            return Ok(annotation);
+        }
         if annotation.name == "card" {
             annotation.bounds = Some(self.card_bounds()?);
             return Ok(annotation);

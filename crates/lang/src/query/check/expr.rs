@@ -184,7 +184,15 @@ impl Checker<'_> {
         let known = body.properties.iter().map(|p| p.name.as_str());
         let mut diagnostic = did_you_mean(diagnostic, &name.text, known);
         if name.text == "id" {
-            diagnostic = diagnostic.hint("the id is not a property: write `id($x)`");
+            diagnostic = diagnostic.hint(match self.place {
+                Place::Insert | Place::Set(_) if body.is_keyed() => {
+                    "the id is made from the key and never assigned"
+                }
+                Place::Insert | Place::Set(_) => {
+                    "ids are given by the system; only a load may bring its own"
+                }
+                _ => "the id is not a property: write `id($x)`",
+            });
         }
         Err(self.report(diagnostic))
     }

@@ -250,8 +250,8 @@ impl<'a> Checker<'a> {
             }
             None => {
                 *self.budget = 0;
-                let message = "this text stands for too much: aliases, `*` and interfaces in it \
-                               come to more than a server takes";
+                let message = "this text stands for too much: aliases, `*`, interfaces and patterns \
+                               in it come to more than a server takes";
                 Err(self.error(Code::P020, span, message))
             }
         }

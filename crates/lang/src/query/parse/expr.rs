@@ -64,9 +64,10 @@ impl Parser<'_> {
 
     fn negation(&mut self) -> Parsed<Expr> {
         let start = self.cursor.span();
+        // Before an operator, or before nothing, it is a name.
         let compared = matches!(
             self.cursor.kind_at(1),
-            TokenKind::Punct("=" | "!=" | "<" | "<=" | ">" | ">=")
+            TokenKind::Punct("=" | "!=" | "<" | "<=" | ">" | ">=" | "}" | ")" | "]" | ",")
         );
         if !self.cursor.at_word("not") || compared || self.cursor.at_ahead(1, ":") {
             return self.test();

@@ -42,6 +42,26 @@ fn hostile_texts_are_refused_without_panic() {
     assert_eq!(codes(&ors), [""; 0]);
 }
 
+/// A few characters of a pattern can take megabytes and long to compile: the pattern's size counts.
+#[test]
+fn large_patterns_are_counted() {
+    let pattern = r#""\\w{12}""#;
+    let tests = format!("  matches($p.name, {pattern})").repeat(1000);
+    let source = format!("query q() {{ match {{ $p: Package{tests} }} return {{ 1 as x }} }}");
+    assert_eq!(codes(&source), ["P020"]);
+    let few = format!(
+        "query q() {{ match {{ $p: Package  matches($p.name, {pattern}) }} return {{ 1 as x }} }}"
+    );
+    assert_eq!(codes(&few), [""; 0]);
+    let small = "  matches($p.name, \"^[a-z]{3}$\")".repeat(1500);
+    let source = format!("query q() {{ match {{ $p: Package{small} }} return {{ 1 as x }} }}");
+    assert_eq!(codes(&source), [""; 0]);
+    let checks = format!("  @check(k, {pattern})").repeat(1000);
+    let found = parse_schema(&format!("node P {{ k: String{checks} }}")).unwrap_err();
+    let found: Vec<&str> = found.iter().map(|d| d.code.as_str()).collect();
+    assert_eq!(found, ["P020"]);
+}
+
 /// A large text is checked in time that a server can spend on it.
 #[test]
 fn large_texts_take_bounded_time() {
