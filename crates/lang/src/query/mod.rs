@@ -38,6 +38,7 @@ pub fn compile(source: &str, catalog: &Catalog) -> Result<Vec<CheckedQuery>, Vec
     let Checkup {
         queries,
         mut diagnostics,
+        ..
     } = check(source, catalog);
     let found = queries.iter().flat_map(|q| q.diagnostics.iter());
     if diagnostics.iter().chain(found).any(Diagnostic::is_error) {

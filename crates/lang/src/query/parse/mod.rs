@@ -20,6 +20,8 @@ pub(crate) struct Tree {
     pub(crate) tokens: Vec<Token>,
     pub(crate) comments: Vec<Comment>,
     pub(crate) layout: Layout,
+    /// Parts of the text were skipped between queries: there may be more queries than were read.
+    pub(crate) skipped: bool,
 }
 
 pub(crate) fn parse(source: &str) -> Tree {
@@ -37,6 +39,7 @@ pub(crate) fn parse(source: &str) -> Tree {
         clauses: 0,
         in_statement: false,
         dropped,
+        skipped: broken,
     };
     let queries = if broken { Vec::new() } else { parser.file() };
     let (tokens, diagnostics, layout) = parser.cursor.finish();
@@ -46,6 +49,7 @@ pub(crate) fn parse(source: &str) -> Tree {
         tokens,
         comments,
         layout,
+        skipped: parser.skipped,
     }
 }
 
@@ -58,6 +62,7 @@ struct Parser<'a> {
     in_statement: bool,
     /// Places of characters that begin no token and are not among the tokens.
     dropped: Vec<u32>,
+    skipped: bool,
 }
 
 /// `@description` and the like.
@@ -73,6 +78,7 @@ impl Parser<'_> {
         let mut queries = Vec::new();
         while !self.cursor.at_end() && !self.cursor.is_hopeless() {
             if self.cursor.limit(queries.len(), "queries").is_err() {
+                self.skipped = true;
                 break;
             }
             match self.query() {
@@ -85,11 +91,13 @@ impl Parser<'_> {
                 Err(Failed) => self.skip_query(),
             }
         }
+        self.skipped |= !self.cursor.at_end();
         queries
     }
 
     /// To the next `query name(`.
     fn skip_query(&mut self) {
+        self.skipped = true;
         while !self.cursor.at_end() {
             let begins = self.cursor.at_word("query")
                 && self.cursor.word_ahead(1).is_some()
@@ -137,6 +145,11 @@ impl Parser<'_> {
         self.cursor.expect("{")?;
         let (body, whole) = self.body()?;
         let closed = whole && self.cursor.expect("}").is_ok();
+        let mut span = self.cursor.since(start);
+        if !closed {
+            // What is wrong where it breaks off is wrong with this query.
+            span.end = span.end.max(self.cursor.span().end);
+        }
         Ok((
             Query {
                 name,
@@ -146,7 +159,8 @@ impl Parser<'_> {
                 instruction: notes.instruction,
                 timeout: notes.timeout,
                 body,
-                span: self.cursor.since(start),
+                closed,
+                span,
             },
             closed,
         ))

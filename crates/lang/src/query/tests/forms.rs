@@ -460,3 +460,32 @@ fn an_id_is_not_assigned_and_the_hint_says_why() {
         assert!(found[0].hints.concat().contains(hint), "{found:?}");
     }
 }
+
+/// What is not closed is no query, even if all that was read of it is right; what is skipped may
+/// hide one.
+#[test]
+fn a_file_says_what_could_not_be_read_of_it() {
+    let look = |source: &str| {
+        let checkup = check(source, &catalog());
+        let fine: Vec<_> = checkup
+            .queries
+            .iter()
+            .map(|q| (q.name.clone(), q.checked.is_some(), q.diagnostics.len()))
+            .collect();
+        (fine, checkup.incomplete)
+    };
+    let good =
+        |name: &str| format!("query {name}() {{ match {{ $p: Package }} return {{ 1 }} }}\n");
+    let open = "query o() { match { $p: Package } return { 1 }\n";
+    let row = |name: &str, checked, found| (name.to_owned(), checked, found);
+    assert_eq!(look(&good("a")), (vec![row("a", true, 0)], false));
+    assert_eq!(
+        look(&format!("{open}{}", good("a"))),
+        (vec![row("o", false, 1), row("a", true, 0)], true)
+    );
+    assert_eq!(look(open), (vec![row("o", false, 1)], true));
+    assert_eq!(look("query o( {"), (vec![], true));
+    assert_eq!(look(&format!("{}\"", good("a"))), (vec![], true));
+    let source = &check(open, &catalog()).queries[0].source;
+    assert_eq!(source, open, "to where it breaks off");
+}
