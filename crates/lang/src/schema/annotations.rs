@@ -271,6 +271,9 @@ fn fit_default(value: &ArgumentValue, data_type: &DataType) -> Result<DefaultVal
         }
         // The words of an enum may be written without quotes.
         (ArgumentValue::Name(word), DataType::Enum(_)) => Value::String(word.clone()),
+        (ArgumentValue::Name(word), DataType::Scalar(Scalar::String)) => {
+            return Err(format!("write the text in quotes, `\"{word}\"`"));
+        }
         (ArgumentValue::Name(word), _) => return Err(format!("`{word}` is no value")),
         (
             ArgumentValue::Literal(Value::String(text)),

@@ -273,7 +273,9 @@ impl Lexer<'_> {
                 diagnostic = match c {
                     '#' => diagnostic.hint("comments begin with `//`"),
                     '\'' => diagnostic.hint("texts are written with double quotes"),
-                    '!' => diagnostic.hint("write `not`, or `!=`"),
+                    '!' => diagnostic.hint(
+                        "in a query write `not` or `!=`; types are required unless `?` follows",
+                    ),
                     '&' => diagnostic.hint("write `and`"),
                     ';' => diagnostic.hint("nothing has to be separated with `;`"),
                     '\u{feff}' => {

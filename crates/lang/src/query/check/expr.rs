@@ -201,7 +201,9 @@ impl Checker<'_> {
         match self.place {
             Place::Match | Place::Binding | Place::Insert => {
                 let message = format!("`{name}` means nothing here");
-                let hint = function_hint(name).unwrap_or_else(|| {
+                let edge = self.catalog.edge(name);
+                let hop = edge.map(|_| format!("`{name}` is an edge: write `$a {name} $b`"));
+                let hint = function_hint(name).or(hop).unwrap_or_else(|| {
                     "write a property as `$x.name`, a parameter as `$name`, a text in quotes"
                         .to_owned()
                 });
@@ -326,7 +328,12 @@ impl Checker<'_> {
             ExprType::Scalar(Scalar::Bool) | ExprType::Null => Ok(()),
             other => {
                 let message = format!("{what} must be Bool, this is {other}");
-                Err(self.error(Code::Q207, span, message))
+                let diagnostic = Diagnostic::error(Code::Q207, message).at(span);
+                Err(self.report(match other {
+                    ExprType::Node => diagnostic
+                        .hint("what must not be there stands in a block, `not { $a edge $b }`"),
+                    _ => diagnostic,
+                }))
             }
         }
     }

@@ -354,6 +354,10 @@ pub(super) fn function_hint(name: &str) -> Option<String> {
     let lower = name.to_ascii_lowercase();
     match lower.as_str() {
         "now" => Some("did you mean `now()`?".to_owned()),
+        "like" | "ilike" => Some(
+            "use `contains`, `starts_with`, `ends_with`, or `matches(text, pattern)`".to_owned(),
+        ),
+        "between" => Some("write `x >= low and x <= high`".to_owned()),
         "distinct" => None,
         lower => NAMES
             .contains(&lower)

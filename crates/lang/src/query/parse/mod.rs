@@ -99,10 +99,16 @@ impl Parser<'_> {
     fn skip_query(&mut self) {
         self.skipped = true;
         while !self.cursor.at_end() {
-            let begins = self.cursor.at_word("query")
-                && self.cursor.word_ahead(1).is_some()
-                && self.cursor.at_ahead(2, "(");
-            if begins {
+            let named = matches!(
+                self.cursor.kind_at(1),
+                TokenKind::Ident(_) | TokenKind::Type(_)
+            );
+            let begins = match named {
+                true => self.cursor.at_ahead(2, "("),
+                // One without a name, and no hop over an edge that is called `query`.
+                false => self.cursor.at_ahead(1, "{") && self.cursor.is_after("}"),
+            };
+            if self.cursor.at_word("query") && begins {
                 return;
             }
             self.cursor.bump();
@@ -144,7 +150,7 @@ impl Parser<'_> {
         let notes = self.notes()?;
         self.cursor.expect("{")?;
         let (body, whole) = self.body()?;
-        let closed = whole && self.cursor.expect("}").is_ok();
+        let closed = whole && self.end().is_ok();
         let mut span = self.cursor.since(start);
         if !closed {
             // What is wrong where it breaks off is wrong with this query.
@@ -164,6 +170,26 @@ impl Parser<'_> {
             },
             closed,
         ))
+    }
+
+    /// The closing brace of a query.
+    fn end(&mut self) -> Parsed<()> {
+        let hint = match self.cursor.word_ahead(0) {
+            Some("order") => "`order { … }` stands before `skip` and `limit`",
+            Some("offset") => "write `skip` and a number",
+            Some("where") => "conditions stand among the clauses of `match { … }`",
+            Some("group") => "rows are grouped by what stands beside an aggregate in `return`",
+            _ => return self.cursor.expect("}"),
+        };
+        Err(self.cursor.unexpected_with("`}`", hint))
+    }
+
+    /// Opens the braces of a part.
+    fn open(&mut self, hint: &str) -> Parsed<()> {
+        if self.cursor.eat("{") {
+            return Ok(());
+        }
+        Err(self.cursor.unexpected_with("`{`", hint))
     }
 
     fn params(&mut self) -> Parsed<(Vec<Param>, Vec<String>)> {
@@ -202,6 +228,10 @@ impl Parser<'_> {
 
     fn param(&mut self) -> Parsed<Param> {
         self.cursor.part(Part::LastItem);
+        if let Some(word) = self.cursor.word_ahead(0) {
+            let hint = format!("parameters begin with `$`: write `${word}`");
+            return Err(self.cursor.unexpected_with("a parameter (`$name`)", &hint));
+        }
         let name = self.var("a parameter")?;
         self.cursor.expect(":")?;
         let data_type = self.data_type()?;
