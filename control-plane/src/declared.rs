@@ -304,7 +304,7 @@ fn read_queries(
         let problem = || Some("the schema has errors".to_owned());
         let parts = split(text).into_iter();
         return parts
-            .map(|(name, source)| query(name, source, problem()))
+            .map(|(_, name, source)| query(name, source, problem()))
             .collect();
     };
     let checkup = query::check(text, &schema.catalog);
@@ -327,28 +327,29 @@ fn read_queries(
         .collect();
     if checkup.incomplete {
         // A query that could not be read is held back, not taken for one that is gone.
-        let first = all.iter().find(|found| found.is_error());
-        for (name, source) in split(text) {
+        for (begin, name, source) in split(text) {
             if queries.iter().any(|known| known.name == name) {
                 continue;
             }
-            let begin = text.find(source).unwrap_or(0);
-            let inside = |found: &&omnigraph_lang::Diagnostic| {
-                let part = begin..begin + source.len();
-                found.is_error()
-                    && found
-                        .span
-                        .is_some_and(|s| part.contains(&(s.start as usize)))
-            };
-            let own = all.iter().find(inside).or(first).map(said);
+            let alone = query::check(source, &schema.catalog);
+            if let ([only], false) = (alone.queries.as_slice(), alone.incomplete)
+                && only.checked.is_some()
+            {
+                queries.push(query(name, &only.source, None));
+                continue;
+            }
+            let errors = || all.iter().filter(|found| found.is_error());
+            let behind = errors().find(|e| e.span.is_some_and(|s| s.start as usize >= begin));
+            let own = behind.or_else(|| errors().next()).map(said);
             queries.push(query(name, source, Some(own.unwrap_or_else(unread))));
         }
     }
     queries
 }
 
-/// The queries of a file that cannot be parsed as a whole, by the lines that begin one.
-fn split(text: &str) -> Vec<(&str, &str)> {
+/// The queries of a file that cannot be parsed as a whole, by the lines that begin one: where, their
+/// names, their texts.
+fn split(text: &str) -> Vec<(usize, &str, &str)> {
     let mut starts = Vec::new();
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
@@ -364,7 +365,7 @@ fn split(text: &str) -> Vec<(&str, &str)> {
     let ends = starts.iter().skip(1).map(|(at, _)| *at).chain([text.len()]);
     let parts = starts.iter().zip(ends);
     parts
-        .map(|((at, name), end)| (*name, &text[*at..end]))
+        .map(|((at, name), end)| (*at, *name, &text[*at..end]))
         .collect()
 }
 

@@ -148,7 +148,7 @@ impl Checker<'_> {
                 let diagnostic = if is_interface {
                     diagnostic.hint("an interface cannot be the end of an edge")
                 } else {
-                    did_you_mean(diagnostic, &end.text, nodes)
+                    suggest(diagnostic, &end.text, nodes)
                 };
                 self.report(diagnostic);
             }
@@ -191,7 +191,7 @@ impl Checker<'_> {
                     Diagnostic::error(Code::S105, format!("unknown interface `{}`", name.text))
                         .at(name.span);
                 let known = interfaces.keys().map(String::as_str);
-                self.report(did_you_mean(diagnostic, &name.text, known));
+                self.report(suggest(diagnostic, &name.text, known));
                 continue;
             };
             if !node.implements.insert(name.text.clone()) {
@@ -301,6 +301,22 @@ pub(crate) fn did_you_mean<'a>(
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic,
     }
+}
+
+/// What was probably meant, or, where there is little to choose from, all of it.
+pub(crate) fn suggest<'a>(
+    diagnostic: Diagnostic,
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
+    const FEW: usize = 8;
+    let known: Vec<&str> = known.into_iter().collect();
+    if known.is_empty() || known.len() > FEW || closest(word, known.iter().copied()).is_some() {
+        return did_you_mean(diagnostic, word, known);
+    }
+    let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let verb = if known.len() == 1 { "is" } else { "are" };
+    diagnostic.hint(format!("there {verb} {}", quoted.join(", ")))
 }
 
 fn blank(kind: TypeKind, name: &Name) -> DeclaredType {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ast::{Constraint, ConstraintKind};
-use super::check::did_you_mean;
+use super::check::suggest;
 use super::declared::{DeclaredMember, DeclaredProperty, DeclaredRange, DeclaredType, TypeKind};
 use super::{DataType, Scalar};
 use crate::diagnostic::{Code, Diagnostic, Span};
@@ -248,7 +248,7 @@ impl Checker<'_> {
         }
         let message = format!("`{}` has no property `{}`", self.owner.name.text, name.text);
         let known = self.owner.properties.iter().map(|p| p.name.text.as_str());
-        let diagnostic = did_you_mean(
+        let diagnostic = suggest(
             Diagnostic::error(Code::S110, message).at(name.span),
             &name.text,
             known,
