@@ -4,10 +4,13 @@ use regex::{Error, RegexBuilder};
 
 /// Sizes in KiB that compiled patterns may have; the last is where patterns end. `\w{900}` has seven
 /// characters and takes megabytes, so texts are not measured by their length.
-const SIZES: [usize; 4] = [16, 64, 512, 10 * 1024];
+const SIZES: [usize; 11] = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, LARGEST];
+
+/// As in the crate `regex`, which the engine evaluates patterns with.
+const LARGEST: usize = 10 * 1024;
 
 /// What the patterns of one schema may cost together.
-pub(crate) const MOST: usize = 64 * 1024;
+pub(crate) const MOST: usize = 256 * 1024;
 
 /// A pattern that was compiled, or could not be.
 pub(crate) struct Compiled {
@@ -54,8 +57,10 @@ mod tests {
             (compiled.cost, compiled.error.is_none())
         };
         assert_eq!(cost("^[a-z]+$"), (16, true));
-        assert!(cost(r"\w{60}").0 > 64);
-        assert_eq!(cost(r"\w{900}{9}"), (10 * 1024, false));
+        let word = cost(r"^\w{1,50}$");
+        assert!(word.1 && (512..=4096).contains(&word.0), "{word:?}");
+        assert!(MOST / word.0 >= 64, "a schema may have many of these");
+        assert_eq!(cost(r"\w{900}{9}"), (LARGEST, false));
         assert_eq!(cost("("), (16, false));
         assert_eq!(compile("(").error.as_deref(), Some("unclosed group"));
     }
