@@ -295,3 +295,21 @@ fn words_that_were_probably_meant() {
         assert_eq!(hint(&source), expected, "{source}");
     }
 }
+
+/// What cannot be checked has an error, also behind more warnings than are told.
+#[test]
+fn warnings_do_not_crowd_out_errors() {
+    let many = " count(*)".repeat(150);
+    let grouped = format!(
+        "query q($a: String) {{ match {{ path $r = shortest $x dependsOn{{1,2}} $y }} return {{ $r{many} }} }}"
+    );
+    let mistaken =
+        format!("query q() {{ match {{ $p: Package }} return {{ count(*){many} $p.nmae }} }}");
+    for (source, code) in [(grouped, "Q233"), (mistaken, "Q202")] {
+        let found = codes(&source);
+        assert!(found.contains(&code), "{found:?}");
+        let query = &crate::query::check(&source, &catalog()).queries[0];
+        assert!(query.checked.is_none());
+        assert!(query.diagnostics.iter().any(|d| d.is_error()));
+    }
+}
