@@ -141,7 +141,7 @@ pub(crate) enum Command {
     /// Schema of a graph
     #[command(subcommand)]
     Schema(verb::schema::Command),
-    /// Check queries against a schema
+    /// Check schemas, and queries against a schema
     #[command(visible_alias = "check")]
     Lint(verb::lint::Args),
     /// Write schemas and queries in their standard form
@@ -307,9 +307,7 @@ impl Command {
                 "schema plan",
                 Uses::of(Plane::Control, DOCUMENT).with_graph(),
             ),
-            Command::Lint(args) if args.schema.is_some() => {
-                ("lint", Uses::of(Plane::Local, DOCUMENT))
-            }
+            Command::Lint(args) if args.is_local() => ("lint", Uses::of(Plane::Local, DOCUMENT)),
             Command::Lint(_) => ("lint", Uses::of(Plane::Data, DOCUMENT)),
             Command::Fmt(_) => ("fmt", Uses::of(Plane::Local, DOCUMENT)),
             Command::ExplainCode(_) => ("explain-code", Uses::of(Plane::Local, DOCUMENT)),

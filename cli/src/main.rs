@@ -18,6 +18,7 @@ mod error;
 mod output;
 mod progress;
 mod render;
+mod texts;
 mod under_way;
 mod verb;
 

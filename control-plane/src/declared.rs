@@ -81,13 +81,23 @@ pub(crate) struct DeclaredQuery {
 impl Declared {
     /// Reads and checks a bundle; every finding at once.
     pub(crate) fn of(bundle: &ConfigBundle) -> Declared {
-        let (files, mut findings) = Files::of(bundle);
+        Declared::with_refused(bundle, [])
+    }
+
+    /// The same for a bundle without some files that are there and could not be read.
+    pub(crate) fn with_refused(
+        bundle: &ConfigBundle,
+        refused: impl IntoIterator<Item = String>,
+    ) -> Declared {
+        let (mut files, mut findings) = Files::of(bundle);
+        files.refuse(refused);
         let (config, found) = match files.text(CLUSTER_FILE) {
             Some(text) => Config::parse(text),
-            None => {
+            None if files.lack(CLUSTER_FILE) => {
                 let missing = finding::error("C107", None, "the bundle has no cluster.yaml");
                 (Config::default(), vec![missing])
             }
+            None => (Config::default(), Vec::new()),
         };
         findings.extend(found);
         let broken = findings.iter().any(finding::is_error);
@@ -202,8 +212,10 @@ fn read_graph(
     let schema = match files.text(schema_path) {
         Some(_) => sources.schema(schema_path, findings),
         None => {
-            let message = format!("schema file '{schema_path}' does not exist");
-            findings.push(finding::error("C107", Some(place.clone()), message));
+            if files.lack(schema_path) {
+                let message = format!("schema file '{schema_path}' does not exist");
+                findings.push(finding::error("C107", Some(place.clone()), message));
+            }
             None
         }
     };
@@ -269,8 +281,10 @@ fn query_paths(
     let mut wanted = Vec::new();
     for (path, place, name) in listed {
         if files.text(path).is_none() {
-            let message = format!("query file '{path}' does not exist");
-            findings.push(finding::error("C107", Some(place.clone()), message));
+            if files.lack(path) {
+                let message = format!("query file '{path}' does not exist");
+                findings.push(finding::error("C107", Some(place.clone()), message));
+            }
             continue;
         }
         paths.push(path.clone());
@@ -296,49 +310,52 @@ fn read_queries(
         let problem = || Some("the schema has errors".to_owned());
         let parts = split(text).into_iter();
         return parts
-            .map(|(name, source)| query(name, source, problem()))
+            .map(|(_, name, source)| query(name, source, problem()))
             .collect();
     };
-    match query::compile(text, &schema.catalog) {
-        Ok(checked) => {
-            for one in &checked {
-                let found = one.warnings.iter().map(|w| finding::of_language(w, path));
-                findings.extend(found);
+    let checkup = query::check(text, &schema.catalog);
+    let all = checkup.all_diagnostics();
+    findings.extend(all.iter().map(|found| finding::of_language(found, path)));
+    let unread = || "it could not be read to its end".to_owned();
+    let said =
+        |found: &omnigraph_lang::Diagnostic| finding::line(&finding::of_language(found, path));
+    // Those that are right by themselves are not held up by their neighbours.
+    let mut queries: Vec<DeclaredQuery> = checkup
+        .queries
+        .iter()
+        .map(|one| {
+            let problem = one.checked.is_none().then(|| {
+                let error = one.diagnostics.iter().find(|found| found.is_error());
+                error.map_or_else(unread, said)
+            });
+            query(&one.name, &one.source, problem)
+        })
+        .collect();
+    if checkup.incomplete {
+        // A query that could not be read is held back, not taken for one that is gone.
+        for (begin, name, source) in split(text) {
+            if queries.iter().any(|known| known.name == name) {
+                continue;
             }
-            checked
-                .iter()
-                .map(|q| query(&q.name, &q.source, None))
-                .collect()
-        }
-        Err(errors) => {
-            findings.extend(errors.iter().map(|e| finding::of_language(e, path)));
-            let whole = errors
-                .first()
-                .map(|e| finding::line(&finding::of_language(e, path)));
-            // Those that are right by themselves are not held up by their neighbours.
-            let parts = split(text).into_iter();
-            parts
-                .map(
-                    |(name, source)| match query::compile(source, &schema.catalog) {
-                        Ok(_) => query(name, source, None),
-                        Err(_) => {
-                            let at = text.find(source).unwrap_or(0);
-                            let own = errors.iter().find(|e| {
-                                let inside = at..at + source.len();
-                                e.span.is_some_and(|s| inside.contains(&(s.start as usize)))
-                            });
-                            let own = own.map(|e| finding::line(&finding::of_language(e, path)));
-                            query(name, source, own.or_else(|| whole.clone()))
-                        }
-                    },
-                )
-                .collect()
+            let alone = query::check(source, &schema.catalog);
+            if let ([only], false) = (alone.queries.as_slice(), alone.incomplete)
+                && only.checked.is_some()
+            {
+                queries.push(query(name, &only.source, None));
+                continue;
+            }
+            let errors = || all.iter().filter(|found| found.is_error());
+            let behind = errors().find(|e| e.span.is_some_and(|s| s.start as usize >= begin));
+            let own = behind.or_else(|| errors().next()).map(said);
+            queries.push(query(name, source, Some(own.unwrap_or_else(unread))));
         }
     }
+    queries
 }
 
-/// The queries of a file that cannot be parsed as a whole, by the lines that begin one.
-fn split(text: &str) -> Vec<(&str, &str)> {
+/// The queries of a file that cannot be parsed as a whole, by the lines that begin one: where, their
+/// names, their texts.
+fn split(text: &str) -> Vec<(usize, &str, &str)> {
     let mut starts = Vec::new();
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
@@ -354,7 +371,7 @@ fn split(text: &str) -> Vec<(&str, &str)> {
     let ends = starts.iter().skip(1).map(|(at, _)| *at).chain([text.len()]);
     let parts = starts.iter().zip(ends);
     parts
-        .map(|((at, name), end)| (*name, &text[*at..end]))
+        .map(|((at, name), end)| (*at, *name, &text[*at..end]))
         .collect()
 }
 

@@ -35,24 +35,10 @@ pub(crate) fn bundle(dir: &Path) -> Result<pb::ConfigBundle> {
     bundle::read_directory(dir).map_err(|e| control_error(&e))
 }
 
-/// Reads and checks the declarations of a directory; needs no cluster. What is wrong with the files
-/// themselves is a finding like any other.
+/// Reads and checks the declarations of a directory; needs no cluster.
 pub(crate) fn validate(dir: &Path) -> Result<(pb::ConfigBundle, pb::ValidateResponse)> {
     let read = bundle::read(dir).map_err(|e| control_error(&e))?;
-    let mut response = bundle::validate(&read.bundle);
-    response.ok &= read.findings.is_empty();
-    // A file that may not be read is not missing besides.
-    let refused = |path: &str| {
-        let mut files = read.findings.iter().filter_map(|found| found.span.as_ref());
-        files.any(|place| place.file == path)
-    };
-    response.diagnostics.retain(|found| {
-        let quoted = found.message.split('\'').nth(1).unwrap_or_default();
-        found.code != "C107" || !refused(quoted)
-    });
-    response
-        .diagnostics
-        .splice(0..0, read.findings.iter().cloned());
+    let response = bundle::validate_directory(&read);
     Ok((read.bundle, response))
 }
 

@@ -1,9 +1,7 @@
 //! `fmt`: schemas and queries in their standard form.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use omnigraph_lang::format::Language;
 use omnigraph_lang::{Diagnostic, diagnostic};
 use serde_json::json;
 
@@ -11,12 +9,12 @@ use super::Context;
 use crate::error::{Error, Exit, Result};
 use crate::output::Rendered;
 use crate::render::words::count;
+use crate::texts::{Named, Text};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Schemas (.pg), queries (.gq), directories of them; - reads stdin and writes stdout
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    texts: Named,
     /// Change nothing; fail if a file would change
     #[arg(long)]
     check: bool,
@@ -26,31 +24,34 @@ pub(crate) struct Args {
 #[derive(Default)]
 struct Report {
     files: Vec<(String, bool)>,
-    found: Vec<(String, String, Vec<Diagnostic>)>,
+    /// What cannot be read as what it is.
+    found: Vec<(Text, Vec<Diagnostic>)>,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
-    if args.files.iter().any(|f| f.as_os_str() == "-") {
-        if args.files.len() > 1 {
-            return Err(Error::usage("- stands alone: stdin is one text"));
-        }
-        return stdin(&args, context);
+pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
+    let texts = args.texts.read(std::io::stdin().lock())?;
+    if args.texts.is_stdin() {
+        return stdin(&texts, args.check, context);
+    }
+    if args.texts.has_stdin() {
+        return Err(Error::usage(
+            "- stands alone: what is formatted is written to stdout",
+        ));
+    }
+    if let Some(text) = texts.iter().find(|text| text.is_foreign()) {
+        return Err(Error::usage(format!("{}: neither .pg nor .gq", text.name)));
     }
     let mut report = Report::default();
-    for path in expand(&args.files)? {
-        let source = read(&path)?;
-        let language = Language::of_file(&path.to_string_lossy())
-            .ok_or_else(|| Error::usage(format!("{}: neither .pg nor .gq", path.display())))?;
-        let shown = path.display().to_string();
-        match language.format(&source) {
+    for text in texts {
+        match text.language().format(&text.source) {
             Ok(formatted) => {
-                let changed = formatted != source;
-                if changed && !args.check {
-                    replace(&path, &formatted)?;
+                let changed = formatted != text.source;
+                if let (true, false, Some(path)) = (changed, args.check, &text.file) {
+                    replace(path, &formatted)?;
                 }
-                report.files.push((shown, changed));
+                report.files.push((text.name, changed));
             }
-            Err(found) => report.found.push((shown, source, found)),
+            Err(found) => report.found.push((text, found)),
         }
     }
     let failed = !report.found.is_empty() || (args.check && report.changed() > 0);
@@ -61,29 +62,28 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     }
 }
 
-fn stdin(args: &Args, context: &Context) -> Result<()> {
-    let mut source = String::new();
-    let read = std::io::stdin().lock().read_to_string(&mut source);
-    read.map_err(|e| Error::usage(format!("stdin: {e}")))?;
-    let language = Language::guess(&source);
-    let formatted = language.format(&source).map_err(|found| {
-        let text = diagnostic::render_all(&found, "stdin", &source);
-        Error::failed("stdin cannot be formatted")
-            .with_details(text.lines().map(str::to_owned).collect())
+/// The formatted text, or with `check` only whether it would change.
+fn stdin(texts: &[Text], check: bool, context: &Context) -> Result<()> {
+    let [text] = texts else {
+        return Err(Error::usage("stdin could not be read"));
+    };
+    let formatted = text.language().format(&text.source).map_err(|found| {
+        let shown = diagnostic::render_all(&found, &text.name, &text.source);
+        Error::failed(format!("{} cannot be formatted", text.name))
+            .with_details(shown.lines().map(str::to_owned).collect())
     })?;
-    if !args.check {
-        let json =
-            json!({"files": [{"path": "-", "changed": formatted != source}], "text": formatted});
-        return context
-            .output
-            .show(&Rendered::document(formatted, json.to_string()));
+    let changed = formatted != text.source;
+    if !check {
+        let json = json!({"files": [{"path": text.name, "changed": changed}], "text": formatted});
+        let rendered = Rendered::document(formatted, json.to_string());
+        return context.output.show(&rendered);
     }
     let mut report = Report::default();
-    report.files.push(("-".to_owned(), formatted != source));
+    report.files.push((text.name.clone(), changed));
     context.output.show(&report.rendered(true))?;
-    match report.changed() {
-        0 => Ok(()),
-        _ => Err(Error::silent(Exit::Failed)),
+    match changed {
+        false => Ok(()),
+        true => Err(Error::silent(Exit::Failed)),
     }
 }
 
@@ -94,8 +94,8 @@ impl Report {
 
     fn rendered(&self, check: bool) -> Rendered {
         let mut text = String::new();
-        for (path, source, found) in &self.found {
-            text.push_str(&diagnostic::render_all(found, path, source));
+        for (of, found) in &self.found {
+            text.push_str(&diagnostic::render_all(found, &of.name, &of.source));
             text.push('\n');
         }
         for (path, _) in self.files.iter().filter(|(_, changed)| check && *changed) {
@@ -113,52 +113,11 @@ impl Report {
         if !self.found.is_empty() {
             let failed = self.found.iter();
             json["failed"] = failed
-                .map(|(path, _, found)| json!({"path": path, "diagnostics": found}))
+                .map(|(of, found)| json!({"path": of.name, "diagnostics": found}))
                 .collect();
         }
         Rendered::document(text, json.to_string())
     }
-}
-
-/// Files as given, and the schemas and queries below directories.
-fn expand(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in given {
-        if path.is_dir() {
-            below(path, &mut files)?;
-        } else {
-            files.push(path.clone());
-        }
-    }
-    Ok(files)
-}
-
-fn below(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let unreadable = |e| Error::usage(format!("{}: {e}", directory.display()));
-    let entries = std::fs::read_dir(directory).map_err(unreadable)?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        paths.push(entry.map_err(unreadable)?.path());
-    }
-    paths.sort();
-    for path in paths {
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden || path.is_symlink() {
-            continue;
-        }
-        if path.is_dir() {
-            below(&path, files)?;
-        } else if Language::of_file(&path.to_string_lossy()).is_some() {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
 }
 
 /// Whatever happens, the file is the old one or the new one.
@@ -202,21 +161,30 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_below_directories_and_replaced() {
+    fn a_file_is_replaced_as_a_whole() {
         let directory = tempfile::tempdir().unwrap();
-        let root = directory.path();
-        std::fs::create_dir(root.join("queries")).unwrap();
-        for name in ["main.pg", "queries/b.gq", "queries/a.gq", "notes.md"] {
-            std::fs::write(root.join(name), "node  A{}").unwrap();
-        }
-        let found = expand(&[root.to_owned()]).unwrap();
-        let names: Vec<_> = found
-            .iter()
-            .map(|p| p.strip_prefix(root).unwrap().display().to_string())
-            .collect();
-        assert_eq!(names, ["main.pg", "queries/a.gq", "queries/b.gq"]);
-        replace(&found[0], "node A {}\n").unwrap();
-        assert_eq!(read(&found[0]).unwrap(), "node A {}\n");
-        assert_eq!(std::fs::read_dir(root).unwrap().count(), 3);
+        let path = directory.path().join("main.pg");
+        std::fs::write(&path, "node  A{}").unwrap();
+        replace(&path, "node A {}\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "node A {}\n");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_shown_in_its_text() {
+        let text = Text::new("x.pg".into(), None, "node A { a: Txt }\n".into());
+        let found = text.language().format(&text.source).unwrap_err();
+        let report = Report {
+            files: vec![("a.pg".into(), false)],
+            found: vec![(text, found)],
+        };
+        let rendered = report.rendered(false);
+        assert!(
+            rendered.text.contains(" --> x.pg:1:13\n"),
+            "{}",
+            rendered.text
+        );
+        assert!(rendered.text.ends_with("formatted 0 of 2 files\n"));
+        assert!(rendered.json.contains(r#""failed":[{"path":"x.pg","#));
     }
 }

@@ -1,9 +1,11 @@
-//! `lint`: checks queries against a schema file, or against the schema of a graph.
+//! `lint`: checks schemas, and queries against a schema file or the schema of a graph.
 
 use std::path::{Path, PathBuf};
 
-use omnigraph_lang::query::{Checkup, QueryCheckup};
-use omnigraph_lang::{Diagnostic, diagnostic, query, schema};
+use omnigraph_lang::format::Language;
+use omnigraph_lang::query::{self, QueryCheckup};
+use omnigraph_lang::schema::{self, Catalog};
+use omnigraph_lang::{Diagnostic, diagnostic};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -12,13 +14,14 @@ use crate::client::shapes::SchemaOutput;
 use crate::error::{Error, Exit, Result};
 use crate::output::Rendered;
 use crate::render::words::count;
+use crate::texts::{Named, Text};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Files with queries
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// Schema file (default: the schema of the graph)
+    #[command(flatten)]
+    texts: Named,
+    /// Schema that the queries are checked against (default: the only one among FILE, else that of
+    /// the graph)
     #[arg(long, value_name = "FILE")]
     pub(crate) schema: Option<PathBuf>,
     /// Write the findings by file in the shape of the language server protocol
@@ -26,47 +29,27 @@ pub(crate) struct Args {
     lsp: bool,
 }
 
-/// What was found in all files.
-#[derive(Default)]
-struct Findings {
-    text: String,
-    queries: u64,
-    errors: u64,
-    warnings: u64,
-    results: Vec<Value>,
-    diagnostics: Vec<Value>,
-    lsp: Vec<Value>,
+impl Args {
+    /// No graph is asked for its schema, whatever the texts are.
+    pub(crate) fn is_local(&self) -> bool {
+        self.schema.is_some() || self.texts.name_a_schema()
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
-    let (place, source) = match &args.schema {
-        Some(path) => (path.display().to_string(), read(path)?),
-        None => {
-            let (schema, _): (SchemaOutput, _) = context
-                .with_session(async |session| {
-                    session
-                        .client
-                        .json(&Call::get(session.path("/schema")))
-                        .await
-                })
-                .await?;
-            ("the graph's schema".to_owned(), schema.schema_source)
-        }
-    };
-    let (catalog, _) = schema::parse_schema(&source).map_err(|found| {
-        let text = diagnostic::render_all(&found, &place, &source);
-        Error::failed(format!("{place} is not a valid schema"))
-            .with_details(text.lines().map(str::to_owned).collect())
-    })?;
+    let texts = args.texts.read(std::io::stdin().lock())?;
     let mut findings = Findings::default();
-    for path in &args.files {
-        let text = read(path)?;
-        findings.file(path, &text, &query::check(&text, &catalog));
-    }
+    let against = match Against::choose(&texts, args.schema.as_deref())? {
+        Choice::Nothing => None,
+        Choice::Text(text) => Some(Against::text(text, &mut findings)),
+        Choice::File(path) => Some(Against::text(&Text::file(path)?, &mut findings)),
+        Choice::Graph => Some(Against::graph(context).await?),
+    };
+    findings.all(&texts, against.as_ref());
     let failed = findings.errors > 0;
     let rendered = match args.lsp {
         true => findings.for_editors(),
-        false => findings.rendered(&place, &args.files),
+        false => findings.rendered(against.as_ref()),
     };
     context.output.show(&rendered)?;
     match failed {
@@ -75,44 +58,204 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<()> {
     }
 }
 
+/// What queries are checked against.
+struct Against {
+    place: String,
+    /// `None`: the schema has errors, which have been told.
+    catalog: Option<Catalog>,
+}
+
+/// Where that is to be found.
+#[derive(Debug, PartialEq, Eq)]
+enum Choice<'a> {
+    /// There are no queries.
+    Nothing,
+    Text(&'a Text),
+    File(&'a Path),
+    Graph,
+}
+
+impl Against {
+    fn choose<'a>(texts: &'a [Text], given: Option<&'a Path>) -> Result<Choice<'a>> {
+        if let Some(path) = given {
+            let whole = |path: &Path| std::fs::canonicalize(path).ok();
+            let wanted = whole(path);
+            let same = |text: &&Text| {
+                let file = text.file.as_deref();
+                wanted.is_some() && file.and_then(whole) == wanted
+            };
+            let among = texts.iter().find(same);
+            return Ok(among.map_or(Choice::File(path), Choice::Text));
+        }
+        let is = |text: &&Text, language| text.language() == language;
+        if !texts.iter().any(|text| is(&text, Language::Query)) {
+            return Ok(Choice::Nothing);
+        }
+        let schemas = texts.iter().filter(|text| is(text, Language::Schema));
+        match schemas.collect::<Vec<_>>().as_slice() {
+            [] => Ok(Choice::Graph),
+            [only] => Ok(Choice::Text(only)),
+            [first, second, ..] => {
+                let (first, second) = (&first.name, &second.name);
+                let message = format!("which schema are the queries for: {first}, {second}?");
+                Err(Error::usage(message).with_hint("say it with --schema FILE"))
+            }
+        }
+    }
+
+    fn text(text: &Text, findings: &mut Findings) -> Against {
+        Against {
+            place: text.name.clone(),
+            catalog: findings.schema(text),
+        }
+    }
+
+    async fn graph(context: &Context) -> Result<Against> {
+        let (schema, _): (SchemaOutput, _) = context
+            .with_session(async |session| {
+                session
+                    .client
+                    .json(&Call::get(session.path("/schema")))
+                    .await
+            })
+            .await?;
+        let catalog = schema::parse_schema(&schema.schema_source).map_err(|found| {
+            let text = diagnostic::render_all(&found, "schema", &schema.schema_source);
+            Error::failed("the graph's schema cannot be read by this release")
+                .with_details(text.lines().map(str::to_owned).collect())
+        })?;
+        Ok(Against {
+            place: "the graph's schema".to_owned(),
+            catalog: Some(catalog.0),
+        })
+    }
+}
+
+/// What was found in all texts.
+#[derive(Default)]
+struct Findings {
+    text: String,
+    /// Names of schemas that have been checked.
+    schemas: Vec<String>,
+    /// How many of them are to be checked for themselves.
+    schema_files: u64,
+    query_files: Vec<String>,
+    queries: u64,
+    errors: u64,
+    warnings: u64,
+    results: Vec<Value>,
+    schema_results: Vec<Value>,
+    diagnostics: Vec<Value>,
+    lsp: Vec<Value>,
+    /// Queries could not be held against their schema.
+    unchecked: bool,
+}
+
 impl Findings {
-    fn file(&mut self, path: &Path, source: &str, checkup: &Checkup) {
-        let shown = path.display().to_string();
-        let all = checkup.all_diagnostics();
-        for found in &all {
+    fn all(&mut self, texts: &[Text], against: Option<&Against>) {
+        for text in texts {
+            match text.language() {
+                Language::Schema => {
+                    self.schema_files += 1;
+                    if !self.schemas.contains(&text.name) {
+                        self.schema(text);
+                    }
+                }
+                Language::Query => match against.and_then(|a| a.catalog.as_ref()) {
+                    Some(catalog) => self.queries(text, catalog),
+                    None => self.syntax(text),
+                },
+            }
+        }
+    }
+
+    /// The catalog, unless the schema has errors.
+    fn schema(&mut self, text: &Text) -> Option<Catalog> {
+        let (catalog, found) = match schema::parse_schema(&text.source) {
+            Ok((catalog, warnings)) => (Some(catalog), warnings),
+            Err(found) => (None, found),
+        };
+        self.tell(text, &found);
+        self.schema_results.push(json!({
+            "path": text.name,
+            "status": status(&found),
+            "diagnostics": found,
+        }));
+        self.schemas.push(text.name.clone());
+        catalog
+    }
+
+    fn queries(&mut self, text: &Text, catalog: &Catalog) {
+        let checkup = query::check(&text.source, catalog);
+        self.tell(text, &checkup.all_diagnostics());
+        self.queries += checkup.queries.len() as u64;
+        let results = checkup.queries.iter();
+        self.results.extend(results.map(|q| result(q, &text.name)));
+        self.outside(text, &checkup.diagnostics);
+    }
+
+    /// Without a schema there is still the syntax.
+    fn syntax(&mut self, text: &Text) {
+        let found = Language::Query.format(&text.source).err();
+        let found = found.unwrap_or_default();
+        self.tell(text, &found);
+        self.outside(text, &found);
+        self.unchecked = true;
+    }
+
+    /// What belongs to no query.
+    fn outside(&mut self, text: &Text, found: &[Diagnostic]) {
+        let found = found.iter().map(|d| with_path(d, &text.name));
+        self.diagnostics.extend(found);
+        self.query_files.push(text.name.clone());
+    }
+
+    fn tell(&mut self, text: &Text, all: &[Diagnostic]) {
+        for found in all {
             match found.is_error() {
                 true => self.errors += 1,
                 false => self.warnings += 1,
             }
-            self.text.push_str(&found.render(&shown, source));
+            self.text.push_str(&found.render(&text.name, &text.source));
             self.text.push('\n');
         }
-        self.queries += checkup.queries.len() as u64;
-        let results = checkup.queries.iter();
-        self.results.extend(results.map(|q| result(q, &shown)));
-        self.diagnostics
-            .extend(checkup.diagnostics.iter().map(|d| with_path(d, &shown)));
         self.lsp.push(json!({
-            "path": shown,
-            "diagnostics": diagnostic::to_lsp(&all, source),
+            "path": text.name,
+            "diagnostics": diagnostic::to_lsp(all, &text.source),
         }));
     }
 
-    fn rendered(self, schema: &str, files: &[PathBuf]) -> Rendered {
-        let files: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
-        let json = json!({
-            "status": status(self.errors > 0, self.warnings > 0),
-            "schema_source": schema,
-            "query_path": files.join(", "),
+    fn rendered(self, against: Option<&Against>) -> Rendered {
+        let status = match (self.errors, self.warnings) {
+            (0, 0) => "ok",
+            (0, _) => "warning",
+            _ => "error",
+        };
+        let mut json = json!({
+            "status": status,
+            "schema_source": against.map(|against| &against.place),
+            "query_path": self.query_files.join(", "),
             "queries_processed": self.queries,
             "errors": self.errors,
             "warnings": self.warnings,
             "results": self.results,
             "diagnostics": self.diagnostics,
         });
+        if !self.schema_results.is_empty() {
+            json["schemas"] = json!(self.schema_results);
+        }
+        let mut words = Vec::new();
+        if self.schema_files > 0 {
+            words.push(count(self.schema_files, "schema"));
+        }
+        if self.unchecked {
+            words.push("queries for their syntax only".to_owned());
+        } else if !self.query_files.is_empty() {
+            words.push(count(self.queries, "query"));
+        }
         let summary = format!(
             "{}: {}, {}",
-            count(self.queries, "query"),
+            words.join(", "),
             count(self.errors, "error"),
             count(self.warnings, "warning"),
         );
@@ -127,12 +270,11 @@ impl Findings {
 }
 
 fn result(query: &QueryCheckup, path: &str) -> Value {
-    let has = |error: bool| query.diagnostics.iter().any(|d| d.is_error() == error);
     let mut object = json!({
         "path": path,
         "name": query.name,
         "kind": query.kind,
-        "status": status(has(true), has(false)),
+        "status": status(&query.diagnostics),
         "diagnostics": query.diagnostics,
     });
     if let Some(checked) = &query.checked {
@@ -141,11 +283,11 @@ fn result(query: &QueryCheckup, path: &str) -> Value {
     object
 }
 
-fn status(errors: bool, warnings: bool) -> &'static str {
-    match (errors, warnings) {
-        (true, _) => "error",
-        (false, true) => "warning",
-        (false, false) => "ok",
+fn status(found: &[Diagnostic]) -> &'static str {
+    match found {
+        [] => "ok",
+        found if found.iter().any(Diagnostic::is_error) => "error",
+        _ => "warning",
     }
 }
 
@@ -155,47 +297,5 @@ fn with_path(found: &Diagnostic, path: &str) -> Value {
     object
 }
 
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_query_does_not_hide_another() {
-        let (catalog, _) = schema::parse_schema("node P { k: String @key  n: I64? }").unwrap();
-        let source = "query good($k: String) { match { $p: P { k: $k } } return { $p.n } }\n\
-                      query bad() { match { $p: P } return { $p.m } }\n\
-                      query worse( { match { $p: P } return { 1 } }";
-        let mut findings = Findings::default();
-        findings.file(Path::new("q.gq"), source, &query::check(source, &catalog));
-        let rendered = findings.rendered("s.pg", &[PathBuf::from("q.gq")]);
-        let json: Value = serde_json::from_str(&rendered.json).unwrap();
-        assert_eq!(json["status"], "error");
-        assert_eq!(
-            (&json["queries_processed"], &json["errors"]),
-            (&json!(3), &json!(2))
-        );
-        let of = |at: usize| {
-            (
-                json["results"][at]["name"].clone(),
-                json["results"][at]["status"].clone(),
-            )
-        };
-        assert_eq!(of(0), (json!("good"), json!("ok")));
-        assert_eq!(of(1), (json!("bad"), json!("error")));
-        assert_eq!(of(2), (json!("worse"), json!("error")));
-        assert_eq!(
-            json["results"][0]["operation"]["reads"][0]["type_name"],
-            "P"
-        );
-        assert!(json["results"][1].get("operation").is_none());
-        assert!(
-            rendered.text.ends_with("3 queries: 2 errors, 0 warnings\n"),
-            "{}",
-            rendered.text
-        );
-    }
-}
+mod tests;

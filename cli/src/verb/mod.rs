@@ -86,7 +86,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Snapshot(args) => snapshot::run(args, context).await,
         Command::Schema(command) => schema::run(command, context).await,
         Command::Lint(args) => lint::run(args, context).await,
-        Command::Fmt(args) => fmt::run(args, context),
+        Command::Fmt(args) => fmt::run(&args, context),
         Command::ExplainCode(args) => explain_code::run(&args, context),
         Command::Queries(command) => queries::run(command, context).await,
         Command::Query(args) => query::run(args, context).await,

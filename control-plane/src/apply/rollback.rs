@@ -192,8 +192,8 @@ async fn declared_graph(
             path: path.clone(),
             digest,
             problem: problem.map(|found| {
-                let first = found.first().map(|found| found.message.clone());
-                first.unwrap_or_else(|| "it does not check".to_owned())
+                let first = found.iter().find(|found| found.is_error());
+                first.map_or_else(|| "it does not check".to_owned(), |f| f.message.clone())
             }),
             source,
         }

@@ -258,6 +258,15 @@ mod tests {
             .map(|file| file.path.as_str())
             .collect();
         assert_eq!(paths, [CLUSTER_FILE, "queries/fine.gq"]);
+        // What could not be read is not missing besides; what is missing is.
+        let text = format!("{CLUSTER}  c: {{ schema: gone.pg }}\n");
+        std::fs::write(at(CLUSTER_FILE), text).unwrap();
+        let response = super::super::validate_directory(&super::read(&dir.0).unwrap());
+        assert!(!response.ok);
+        let mut expected = codes(&read.findings);
+        expected.push(("C107".to_owned(), CLUSTER_FILE.to_owned()));
+        assert_eq!(codes(&response.diagnostics), expected);
+        std::fs::write(at(CLUSTER_FILE), CLUSTER).unwrap();
         let error = read_directory(&dir.0).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
         assert_eq!(error.findings().len(), 4);

@@ -5,7 +5,7 @@ mod directory;
 mod external;
 mod locate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use omnigraph_proto::common::v1::Diagnostic;
 use omnigraph_proto::control::v1::{ConfigBundle, Dependency, ResourceSummary, ValidateResponse};
@@ -35,6 +35,8 @@ pub(crate) const FILES_MAX: usize = 20_000;
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     texts: BTreeMap<String, String>,
+    /// Files that are there and cannot be used. Why has been said, so they are not missing besides.
+    refused: BTreeSet<String>,
 }
 
 impl Files {
@@ -68,11 +70,13 @@ impl Files {
             if !is_inside(&file.path) {
                 let message = format!("path '{}' leaves the directory", file.path);
                 findings.push(finding::error("C106", Some(place), message));
+                files.refused.insert(file.path.clone());
                 continue;
             }
             if file.content.len() as u64 > FILE_BYTES_MAX {
                 let message = too_large(&file.path, file.content.len() as u64);
                 findings.push(finding::error("C111", Some(place), message));
+                files.refused.insert(file.path.clone());
                 continue;
             }
             if files.texts.contains_key(&file.path) {
@@ -89,6 +93,7 @@ impl Files {
                 Err(_) => {
                     let message = format!("file '{}' is no UTF-8 text", file.path);
                     findings.push(finding::error("C101", Some(place), message));
+                    files.refused.insert(file.path.clone());
                 }
             }
         }
@@ -97,6 +102,16 @@ impl Files {
 
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
         self.texts.get(path).map(String::as_str)
+    }
+
+    /// There is no such file, as opposed to one that cannot be used.
+    pub(crate) fn lack(&self, path: &str) -> bool {
+        !self.texts.contains_key(path) && !self.refused.contains(path)
+    }
+
+    /// These files are there, and were not sent along.
+    pub(crate) fn refuse(&mut self, paths: impl IntoIterator<Item = String>) {
+        self.refused.extend(paths);
     }
 
     /// The query files directly in a directory, sorted.
@@ -139,7 +154,23 @@ pub(crate) fn is_inside(path: &str) -> bool {
 
 /// Checks everything that can be checked without looking at the cluster.
 pub fn validate(bundle: &ConfigBundle) -> ValidateResponse {
-    let declared = Declared::of(bundle);
+    summary(Declared::of(bundle))
+}
+
+/// The same for a directory as it was read, where what is wrong with the files themselves is a
+/// finding like any other.
+pub fn validate_directory(read: &Directory) -> ValidateResponse {
+    let refused = read.findings.iter().filter_map(|found| found.span.as_ref());
+    let refused = refused.map(|place| place.file.clone());
+    let mut response = summary(Declared::with_refused(&read.bundle, refused));
+    response.ok &= !read.findings.iter().any(finding::is_error);
+    response
+        .diagnostics
+        .splice(0..0, read.findings.iter().cloned());
+    response
+}
+
+fn summary(declared: Declared) -> ValidateResponse {
     let ok = !declared.findings.iter().any(finding::is_error);
     let mut resources = Vec::new();
     let mut dependencies = Vec::new();

@@ -127,7 +127,7 @@ fn read_one(
 ) -> Option<DeclaredPolicy> {
     let mut text_of = |(path, place): &(String, finding::Place)| {
         let text = files.text(path).map(str::to_owned);
-        if text.is_none() {
+        if files.lack(path) {
             let message = format!("policy file '{path}' does not exist");
             findings.push(finding::error("C107", Some(place.clone()), message));
         }

@@ -329,6 +329,77 @@ async fn validate_finds_everything_at_once() {
     );
 }
 
+/// One mistake does not hide the next, neither of its query nor of another one.
+#[tokio::test]
+async fn every_mistake_of_a_file_is_told_and_only_wrong_queries_are_held_back() {
+    let file = "query one() {
+    match { $i: Itm }
+    return { $i.name }
+}
+query two() {
+    match { $i: Item  $i neds $j }
+    return { $i.nam }
+}
+query three() {
+    match { $i: Item }
+    return { $i.name }
+}
+query four() {
+    match { $i: Item  $i.name == \"pin\" }
+    return { $i.name, $i.prize }
+}
+query five(
+query six() {
+    match { $i: Item }
+    return { $i.name }
+}
+query seven() {
+    match { $i: Item }
+    return { $i.name }
+";
+    let config = shop(SCHEMA, file);
+    let response = crate::bundle::validate(&config);
+    let places: Vec<_> = response
+        .diagnostics
+        .iter()
+        .map(|found| {
+            let place = found.span.clone().unwrap_or_default();
+            format!("{} {}:{}", found.code, place.file, place.line)
+        })
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "Q201 queries/q.gq:2",
+            "Q204 queries/q.gq:6",
+            "Q202 queries/q.gq:7",
+            "P001 queries/q.gq:14",
+            "Q202 queries/q.gq:15",
+            "P001 queries/q.gq:18",
+            "P001 queries/q.gq:25",
+        ]
+    );
+    let world = World::new().await;
+    let told = apply(&world.plane("a"), config).await.unwrap();
+    let outcomes: Vec<_> = told.plan.unwrap().changes;
+    let of = |name: &str| {
+        let address = format!("query.shop.{name}");
+        let change = outcomes.iter().find(|change| change.resource == address);
+        change
+            .unwrap_or_else(|| panic!("{address} is not planned"))
+            .reason
+            .clone()
+    };
+    assert!(of("one").contains("(queries/q.gq:2:"), "{}", of("one"));
+    assert!(of("two").contains("(queries/q.gq:6:"), "{}", of("two"));
+    assert_eq!(of("three"), "");
+    assert!(of("four").contains("(queries/q.gq:14:"), "{}", of("four"));
+    // Neither has a body that could be read; both are there all the same.
+    assert!(of("five").contains("(queries/q.gq:18:"), "{}", of("five"));
+    assert_eq!(of("six"), "");
+    assert!(of("seven").contains("(queries/q.gq:25:"), "{}", of("seven"));
+}
+
 #[tokio::test]
 async fn plan_writes_nothing() {
     let world = World::new().await;

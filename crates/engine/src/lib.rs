@@ -42,8 +42,8 @@ pub use exec::{
 pub use external::{ExternalBlobBase, ExternalBlobScope};
 pub use graph::{
     ActorId, BranchInfo, BranchName, Commit, CommitId, CommitKind, CommitPage, ConflictImage,
-    ConflictKind, Conflicts, Consistency, DatasetInfo, FsckFinding, FsckFormat, FsckOptions, FsckReport,
-    FsckSeverity, Graph, GraphId, GraphRoot, Incarnation, MergeConflict, MergeOptions,
+    ConflictKind, Conflicts, Consistency, DatasetInfo, FsckFinding, FsckFormat, FsckOptions,
+    FsckReport, FsckSeverity, Graph, GraphId, GraphRoot, Incarnation, MergeConflict, MergeOptions,
     MergeOutcome, MergeResult, MergeStrategy, ReadOptions, Resolution, RevertMode, RevertOptions,
     RevertResult, STORAGE_FORMAT, SchemaCommitError, SchemaPlan, SchemaVersion, Snapshot,
     StagedSchema, Strategies, Target, Touched, TypeGate, TypeUse, WriteOptions,

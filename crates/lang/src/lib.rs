@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod format;
 #[cfg(test)]
 mod golden;
+mod pattern;
 pub mod query;
 pub mod schema;
 mod syntax;

@@ -97,6 +97,51 @@ async fn what_is_wrong_is_named_and_nothing_is_applied() {
     assert_eq!(refused.error()["reason"], "config_invalid");
 }
 
+/// Schemas, queries, whole directories and stdin, without a cluster.
+#[tokio::test]
+async fn texts_are_checked_wherever_they_are() {
+    let place = Place::declared();
+    let all = place.ctl(&["lint", "."]).await.ok();
+    assert!(all.stdout.starts_with("1 schema, "), "{}", all.stdout);
+    assert!(all.stdout.contains(": 0 errors, "), "{}", all.stdout);
+    let schema = "node A {\n    name: Text @key\n}\n";
+    let told = omnigraphctl_with(&place.config(), &["lint", "-"], &[], schema).await;
+    let told = told.exits(1);
+    assert!(told.stdout.contains(" --> stdin:2:11"), "{}", told.stdout);
+    let query = "query q() { match { $p: Package } return { $p.versoin } }";
+    let args = [
+        "lint",
+        "-",
+        "--stdin-filename",
+        "new.gq",
+        "--schema",
+        "debian.pg",
+    ];
+    let told = omnigraphctl_with(&place.config(), &args, &[], query)
+        .await
+        .exits(1);
+    assert!(told.stdout.contains("--> new.gq:1:"), "{}", told.stdout);
+    let args = [&args[..], &["--json"]].concat();
+    let told = omnigraphctl_with(&place.config(), &args, &[], query)
+        .await
+        .exits(1);
+    assert_eq!(told.json()["results"][0]["diagnostics"][0]["code"], "Q202");
+    let args = ["fmt", "-", "--stdin-filename", "new.pg"];
+    let made = omnigraphctl_with(&place.config(), &args, &[], "node  A{}")
+        .await
+        .ok();
+    assert_eq!(made.stdout, "node A {}\n");
+    let missing = place.ctl(&["lint", "no.gq", "debian.pg"]).await.exits(2);
+    assert!(missing.stderr.contains("no.gq"), "{}", missing.stderr);
+    let unused = ["lint", "debian.pg", "--stdin-filename", "x.pg"];
+    let refused = place.ctl(&unused).await.exits(2);
+    assert!(
+        refused.stderr.contains("--stdin-filename"),
+        "{}",
+        refused.stderr
+    );
+}
+
 #[tokio::test]
 async fn reads_in_every_form() {
     let place = loaded().await;

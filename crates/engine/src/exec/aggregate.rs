@@ -87,7 +87,7 @@ impl Execution<'_> {
         let keys = self.values(&some, &exprs).await?;
         let types = self.types_of_entities(&some, &exprs).await?;
         let all: Vec<ArrayRef> = keys.iter().chain(types.iter().flatten()).cloned().collect();
-        let (merged, first) = group_by_value(some.len(), &all)?;
+        let (merged, first) = group_by_value(some.len(), &all, &mut self.guard).await?;
         let of = by_entity
             .of
             .iter()

@@ -41,6 +41,7 @@ mod rows;
 mod scope;
 mod search;
 mod snapshot_cache;
+mod sort;
 mod space;
 mod steps;
 mod sum;

@@ -17,6 +17,7 @@ use super::column::NONE;
 use super::expr::compare_floats;
 use super::path_values::PathValues;
 use super::paths::by_name;
+use super::rows::Guard;
 use super::space::{EntityColumn, Space};
 use crate::error::Result;
 
@@ -194,7 +195,7 @@ fn widen<T: Copy + Into<i64>>(values: &[T]) -> Vec<i64> {
 }
 
 impl Key {
-    fn compare(&self, a: usize, b: usize) -> Ordering {
+    pub(super) fn compare(&self, a: usize, b: usize) -> Ordering {
         let order = match &self.values {
             KeyValues::Rank(ranks) => ranks[a].cmp(&ranks[b]),
             KeyValues::Entity {
@@ -229,33 +230,19 @@ fn nulls_first(a: u32, b: u32, compare: impl Fn(u32, u32) -> Ordering) -> Orderi
     }
 }
 
-/// The rows `skip..skip + limit` of the order that the keys give, as row numbers.
-pub(crate) fn top(rows: usize, keys: &[Key], skip: usize, limit: Option<usize>) -> Vec<u32> {
-    let compare = |a: &u32, b: &u32| {
-        let orders = keys.iter().map(|key| key.compare(*a as usize, *b as usize));
-        orders
-            .into_iter()
-            .find(|order| order.is_ne())
-            .unwrap_or_else(|| a.cmp(b))
-    };
-    let mut order: Vec<u32> = (0..rows as u32).collect();
-    let end = limit.map_or(rows, |limit| skip.saturating_add(limit).min(rows));
-    if end < rows / 2 && end > 0 {
-        order.select_nth_unstable_by(end - 1, compare);
-        order.truncate(end);
-    }
-    order.sort_unstable_by(compare);
-    order.truncate(end);
-    order.drain(..skip.min(end));
-    order
-}
+/// Rows that are grouped between two looks at the time.
+const STEP: usize = 1 << 14;
 
 /// Rows with equal values: the group of each row and the first row of each group.
-pub(crate) fn group_by_value(rows: usize, columns: &[ArrayRef]) -> Result<(Vec<u32>, Vec<u32>)> {
+pub(crate) async fn group_by_value(
+    rows: usize,
+    columns: &[ArrayRef],
+    guard: &mut Guard,
+) -> Result<(Vec<u32>, Vec<u32>)> {
     if let [column] = columns
         && let Some(texts) = column.as_string_opt::<i32>()
     {
-        return Ok(group_texts(texts));
+        return group_texts(texts, guard).await;
     }
     let columns: Vec<Comparable> = columns.iter().map(Comparable::new).collect();
     let mut known: rustc_hash::FxHashMap<Box<[u8]>, u32> = rustc_hash::FxHashMap::default();
@@ -263,6 +250,9 @@ pub(crate) fn group_by_value(rows: usize, columns: &[ArrayRef]) -> Result<(Vec<u
     let mut of = Vec::with_capacity(rows);
     let mut bytes = Vec::new();
     for row in 0..rows {
+        if row % STEP == STEP - 1 {
+            guard.pause().await?;
+        }
         bytes.clear();
         columns
             .iter()
@@ -281,15 +271,18 @@ pub(crate) fn group_by_value(rows: usize, columns: &[ArrayRef]) -> Result<(Vec<u
     Ok((of, first))
 }
 
-fn group_texts(texts: &StringArray) -> (Vec<u32>, Vec<u32>) {
+async fn group_texts(texts: &StringArray, guard: &mut Guard) -> Result<(Vec<u32>, Vec<u32>)> {
     let mut known: rustc_hash::FxHashMap<Option<&str>, u32> = rustc_hash::FxHashMap::default();
     let mut first = Vec::new();
-    let mut number = |(row, text)| {
-        *known.entry(text).or_insert_with(|| {
+    let mut of = Vec::with_capacity(texts.len());
+    for (row, text) in texts.iter().enumerate() {
+        if row % STEP == STEP - 1 {
+            guard.pause().await?;
+        }
+        of.push(*known.entry(text).or_insert_with(|| {
             first.push(row as u32);
             first.len() as u32 - 1
-        })
-    };
-    let of = texts.iter().enumerate().map(&mut number).collect();
-    (of, first)
+        }));
+    }
+    Ok((of, first))
 }

@@ -18,13 +18,14 @@ use omnigraph_lang::{Code, Diagnostic};
 use super::correlated::introduced;
 use super::execution::{Execution, QueryContext};
 use super::expr::{evaluate, rule};
-use super::order::{Comparable, Key, KeyValues, group_by_value, top};
+use super::order::{Comparable, Key, KeyValues, group_by_value};
 use super::profile::OpId;
 use super::rank::Ranks;
 use super::read_plan::{ArmPlan, ReadPlan};
 use super::result::{QueryLimits, QueryResult, QueryStats, ResultColumn};
 use super::rows::{Guard, Rows};
 use super::scope::{Field, TEXT};
+use super::sort::top;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Runs a read on the tables of one commit.
@@ -38,6 +39,17 @@ pub(crate) async fn run(
     params: &serde_json::Map<String, serde_json::Value>,
     limits: &QueryLimits,
 ) -> Result<QueryResult> {
+    let guard = Guard::new(&bounded(query, limits, Instant::now()));
+    run_guarded(ctx, query, params, guard).await
+}
+
+/// The same with a guard that knows the limits.
+pub(super) async fn run_guarded(
+    ctx: &QueryContext<'_>,
+    query: &CheckedQuery,
+    params: &serde_json::Map<String, serde_json::Value>,
+    guard: Guard,
+) -> Result<QueryResult> {
     let started = Instant::now();
     let Body::Read(read) = &query.body else {
         return Err(rule(
@@ -48,7 +60,6 @@ pub(crate) async fn run(
     let json = serde_json::Value::Object(params.clone());
     let bound = query::bind_params(&query.params, Some(&json))
         .map_err(|found| Error::diagnostics(ErrorKind::Invalid, found))?;
-    let guard = Guard::new(&bounded(query, limits, started));
     let mut execution = Execution::new(*ctx, &bound.values, guard);
     let plan = execution.plan_read(read).await?;
     let arrays = execution.read(read, &plan).await?;
@@ -290,7 +301,8 @@ impl<'a> Execution<'a> {
     }
 
     async fn distinct(&mut self, output: Output) -> Result<Output> {
-        let (_, first) = group_by_value(output.rows(), &output.compared())?;
+        let compared = output.compared();
+        let (_, first) = group_by_value(output.rows(), &compared, &mut self.guard).await?;
         self.guard.pause().await?;
         match first.len() == output.rows() {
             true => Ok(output),
@@ -398,7 +410,9 @@ impl<'a> Execution<'a> {
         }
         self.canonical(&read.arm, rows, &mut keys).await?;
         self.guard.pause().await?;
-        Ok(Some(top(rows.len(), &keys, cut.skip, cut.limit)))
+        let guard = &mut self.guard;
+        let order = top(rows.len(), &keys, cut.skip, cut.limit, guard).await?;
+        Ok(Some(order))
     }
 
     /// Adds the keys of the canonical order: the row's entities, by name of their variables. Paths
@@ -462,7 +476,8 @@ impl<'a> Execution<'a> {
             }));
         }
         self.guard.pause().await?;
-        output.pick(top(rows, &keys, cut.skip, cut.limit))
+        let guard = &mut self.guard;
+        output.pick(top(rows, &keys, cut.skip, cut.limit, guard).await?)
     }
 }
 

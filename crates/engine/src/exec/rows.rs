@@ -198,6 +198,7 @@ impl Groups {
 
 /// Enforces a query's limits and lets other work have its turn.
 pub(crate) struct Guard {
+    now: Box<dyn FnMut() -> Instant + Send + Sync>,
     deadline: Option<Instant>,
     memory: u64,
     max_rows: Option<u64>,
@@ -207,11 +208,20 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn new(limits: &QueryLimits) -> Self {
+        Self::with_clock(limits, Instant::now)
+    }
+
+    /// `now` is asked at every step.
+    pub(crate) fn with_clock(
+        limits: &QueryLimits,
+        mut now: impl FnMut() -> Instant + Send + Sync + 'static,
+    ) -> Self {
         Self {
             deadline: limits.deadline,
             memory: limits.memory_bytes,
             max_rows: limits.max_rows,
-            turn: Instant::now(),
+            turn: now(),
+            now: Box::new(now),
             peak: 0,
         }
     }
@@ -224,13 +234,13 @@ impl Guard {
     /// To be called at least every few thousand steps of a loop: fails when the deadline has
     /// passed, and yields when the turn is over.
     pub(crate) async fn pause(&mut self) -> Result<()> {
-        let now = Instant::now();
+        let now = (self.now)();
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(overdue());
         }
         if now - self.turn > TURN {
             tokio::task::yield_now().await;
-            self.turn = Instant::now();
+            self.turn = (self.now)();
         }
         Ok(())
     }
@@ -284,4 +294,35 @@ fn overdue() -> Error {
 
 fn limit(kind: ErrorKind, code: Code, message: impl Into<String>) -> Error {
     Error::diagnostics(kind, vec![Diagnostic::error(code, message)])
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A guard whose time is over when it looks at the clock for the `at`th time, and how often it
+    /// has looked.
+    pub(crate) fn ticking(at: u64) -> (Guard, impl Fn() -> u64) {
+        let looked = Arc::new(AtomicU64::new(0));
+        let count = looked.clone();
+        let start = Instant::now();
+        let after = |ticks: u64| start + Duration::from_nanos(ticks.min(1 << 40));
+        let limits = QueryLimits {
+            deadline: Some(after(at)),
+            ..QueryLimits::default()
+        };
+        // Making the guard is a look that does not count.
+        let mut ticks = 0;
+        let guard = Guard::with_clock(&limits, move || {
+            let now = start + Duration::from_nanos(ticks);
+            count.store(ticks, Ordering::Relaxed);
+            ticks += 1;
+            now
+        });
+        (guard, move || looked.load(Ordering::Relaxed))
+    }
 }

@@ -42,8 +42,8 @@ use serde::de::DeserializeOwned;
 use ulid::Ulid;
 
 pub use append::Settled;
-pub(crate) use codec::FORMAT;
 pub use clock::{Clock, Elapsed, SystemClock};
+pub(crate) use codec::FORMAT;
 pub use error::{AppendError, Error};
 pub use key::Seq;
 pub use truncate::Truncated;

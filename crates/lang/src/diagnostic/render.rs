@@ -17,7 +17,8 @@ impl Diagnostic {
     /// ```
     #[must_use]
     pub fn render(&self, file: &str, source: &str) -> String {
-        let mut out = format!("{}[{}]: {}\n", self.severity, self.code, self.message);
+        let message: String = self.message.chars().map(visible).collect();
+        let mut out = format!("{}[{}]: {message}\n", self.severity, self.code);
         let margin = match self.span {
             Some(span) => excerpt(&mut out, span, file, source),
             None => {
@@ -26,6 +27,7 @@ impl Diagnostic {
             }
         };
         for hint in &self.hints {
+            let hint: String = hint.chars().map(visible).collect();
             let _ = writeln!(out, "{:margin$} = hint: {hint}", "");
         }
         out
@@ -46,6 +48,22 @@ fn place(out: &mut String, diagnostic: &Diagnostic, file: &str) {
         (_, _, Some(param)) => writeln!(out, " --> {file}: ${param}"),
         _ => writeln!(out, " --> {file}"),
     };
+}
+
+/// A text is shown on terminals, which act on control characters, and whose readers are misled by
+/// marks that change the direction of writing. Each stays one character, so carets stay in place.
+fn visible(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}' => '\u{fffd}',
+        c => c,
+    }
 }
 
 /// Longest part of a source line that is shown.
@@ -82,7 +100,7 @@ fn excerpt(out: &mut String, span: Span, file: &str, source: &str) -> usize {
         .chars()
         .skip(skipped)
         .take(SHOWN)
-        .map(|c| if c == '\t' { ' ' } else { c })
+        .map(visible)
         .collect();
     let carets = "^".repeat(wide.min(SHOWN - (before - skipped).min(SHOWN - 1)));
     let _ = writeln!(out, "{:margin$} |", "");
@@ -127,6 +145,26 @@ mod tests {
             .line(7)
             .render("x.ndjson", "");
         assert_eq!(text, "error[R410]: `kb` is required\n --> x.ndjson:7\n");
+    }
+
+    #[test]
+    fn a_terminal_gets_nothing_to_act_on() {
+        let source = "a \u{1b}[31m\u{202e}\u{9b}\0\u{7f} x\u{301}";
+        let span = Span {
+            start: 2,
+            end: 3,
+            line: 1,
+            column: 3,
+        };
+        let text = Diagnostic::error(Code::P006, "bad \u{1b}]0;")
+            .at(span)
+            .hint("not\u{7}")
+            .render("s.pg", source);
+        assert!(
+            !text.contains(|c: char| c.is_control() && c != '\n'),
+            "{text:?}"
+        );
+        assert!(text.contains("a \u{241b}[31m\u{fffd}\u{fffd}\u{2400}\u{2421} x\u{301}"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Query {
     pub(crate) instruction: Option<String>,
     pub(crate) timeout: Option<std::time::Duration>,
     pub(crate) body: Body,
+    /// It was read up to its closing brace.
+    pub(crate) closed: bool,
     pub(crate) span: Span,
 }
 

@@ -20,6 +20,8 @@ pub struct Checkup {
     pub queries: Vec<QueryCheckup>,
     /// What belongs to no query, or to one whose head could not be read.
     pub diagnostics: Vec<Diagnostic>,
+    /// Parts of the text were not looked at: there may be queries that are not here.
+    pub incomplete: bool,
 }
 
 /// What was found in one query.
@@ -27,6 +29,8 @@ pub struct Checkup {
 pub struct QueryCheckup {
     pub name: String,
     pub kind: QueryKind,
+    /// Its text, as far as it could be read.
+    pub source: String,
     /// Errors and warnings, by place.
     pub diagnostics: Vec<Diagnostic>,
     /// If there are no errors. Its own list of warnings is empty: they are in `diagnostics`.
@@ -67,16 +71,19 @@ pub fn check(source: &str, catalog: &Catalog) -> Checkup {
     let parse::Tree {
         queries: trees,
         diagnostics,
+        skipped,
         ..
     } = parse::parse(source);
     let mut checkup = Checkup {
         queries: Vec::new(),
         diagnostics,
+        incomplete: skipped,
     };
     let mut found = checkup.diagnostics.len();
     let mut budget = EXPANSION;
     for tree in &trees {
         if found >= MOST_ERRORS {
+            checkup.incomplete = true;
             break;
         }
         if let Some(first) = (checkup.queries.iter_mut()).find(|q| q.name == tree.name.text) {
@@ -114,7 +121,7 @@ fn check_one(
     };
     let mut diagnostics: Vec<Diagnostic> = parsed.iter().filter(|d| inside(d)).cloned().collect();
     parsed.retain(|d| !inside(d));
-    let broken = !diagnostics.is_empty();
+    let broken = !diagnostics.is_empty() || !tree.closed;
     let checked = match super::check::check(tree, catalog, source, budget) {
         Ok(mut checked) => {
             diagnostics.append(&mut checked.warnings);
@@ -126,7 +133,10 @@ fn check_one(
         }
     };
     crate::diagnostic::sort(&mut diagnostics);
+    let end = source.len().min(tree.span.end as usize);
+    let text = source.get(tree.span.start as usize..end);
     QueryCheckup {
+        source: text.unwrap_or_default().to_owned(),
         name: tree.name.text.clone(),
         kind: match tree.body {
             ast::Body::Read(_) => QueryKind::Read,

@@ -38,12 +38,18 @@ pub fn compile(source: &str, catalog: &Catalog) -> Result<Vec<CheckedQuery>, Vec
     let Checkup {
         queries,
         mut diagnostics,
+        ..
     } = check(source, catalog);
     let found = queries.iter().flat_map(|q| q.diagnostics.iter());
     if diagnostics.iter().chain(found).any(Diagnostic::is_error) {
         diagnostics.extend(queries.into_iter().flat_map(|q| q.diagnostics));
         crate::diagnostic::sort(&mut diagnostics);
-        diagnostics.truncate(MOST_ERRORS);
+        if diagnostics.len() > MOST_ERRORS {
+            // Errors, wherever they stand, come before warnings.
+            diagnostics.sort_by_key(|found| !found.is_error());
+            diagnostics.truncate(MOST_ERRORS);
+            crate::diagnostic::sort(&mut diagnostics);
+        }
         return Err(diagnostics);
     }
     let checked = queries.into_iter().filter_map(|query| {

@@ -19,9 +19,10 @@ pub(super) fn of_type(
             "description" => text_once(&mut owner.description, annotation, diagnostics),
             "instruction" => text_once(&mut owner.instruction, annotation, diagnostics),
             "rename_from" => rename(&mut owner.rename_from, annotation, diagnostics),
-            "key" | "unique" | "index" | "embed" | "default" => diagnostics.push(
-                misplaced(annotation, "on a type").hint("it belongs to a property in the body"),
-            ),
+            "key" | "unique" | "index" | "embed" | "default" | "range" | "check" => diagnostics
+                .push(
+                    misplaced(annotation, "on a type").hint("it belongs to a property in the body"),
+                ),
             "card" if owner.kind == TypeKind::Edge => {
                 let Some((min, max)) = annotation.bounds else {
                     diagnostics.push(
@@ -270,6 +271,9 @@ fn fit_default(value: &ArgumentValue, data_type: &DataType) -> Result<DefaultVal
         }
         // The words of an enum may be written without quotes.
         (ArgumentValue::Name(word), DataType::Enum(_)) => Value::String(word.clone()),
+        (ArgumentValue::Name(word), DataType::Scalar(Scalar::String)) => {
+            return Err(format!("write the text in quotes, `\"{word}\"`"));
+        }
         (ArgumentValue::Name(word), _) => return Err(format!("`{word}` is no value")),
         (
             ArgumentValue::Literal(Value::String(text)),

@@ -17,6 +17,7 @@ pub(super) fn check(schema: &ast::Schema, diagnostics: &mut Vec<Diagnostic>) -> 
         schema,
         diagnostics,
         inherited: 0,
+        patterns: 0,
     }
     .check()
 }
@@ -26,6 +27,8 @@ struct Checker<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,
     /// About how many bytes interfaces have handed down.
     inherited: usize,
+    /// What patterns have cost.
+    patterns: usize,
 }
 
 /// What interfaces may hand down in one schema. Each implementer has its own copy of a property, so
@@ -111,6 +114,7 @@ impl Checker<'_> {
         for property in &checked.properties {
             self.embed(&checked, property);
         }
+        constraints::of_interface(&checked, self.diagnostics);
         checked
     }
 
@@ -122,7 +126,8 @@ impl Checker<'_> {
         for property in &checked.properties {
             self.embed(&checked, property);
         }
-        constraints::check(&mut checked, &node.body.constraints, self.diagnostics);
+        let written = &node.body.constraints;
+        constraints::check(&mut checked, written, self.diagnostics, &mut self.patterns);
         checked
     }
 
@@ -143,14 +148,15 @@ impl Checker<'_> {
                 let diagnostic = if is_interface {
                     diagnostic.hint("an interface cannot be the end of an edge")
                 } else {
-                    did_you_mean(diagnostic, &end.text, nodes)
+                    suggest(diagnostic, &end.text, nodes)
                 };
                 self.report(diagnostic);
             }
         }
         checked.ends = Some((edge.from.text.clone(), edge.to.text.clone()));
         checked.properties = self.properties(&edge.body.properties, TypeKind::Edge);
-        constraints::check(&mut checked, &edge.body.constraints, self.diagnostics);
+        let written = &edge.body.constraints;
+        constraints::check(&mut checked, written, self.diagnostics, &mut self.patterns);
         checked
     }
 
@@ -185,7 +191,7 @@ impl Checker<'_> {
                     Diagnostic::error(Code::S105, format!("unknown interface `{}`", name.text))
                         .at(name.span);
                 let known = interfaces.keys().map(String::as_str);
-                self.report(did_you_mean(diagnostic, &name.text, known));
+                self.report(suggest(diagnostic, &name.text, known));
                 continue;
             };
             if !node.implements.insert(name.text.clone()) {
@@ -295,6 +301,22 @@ pub(crate) fn did_you_mean<'a>(
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
         None => diagnostic,
     }
+}
+
+/// What was probably meant, or, where there is little to choose from, all of it.
+pub(crate) fn suggest<'a>(
+    diagnostic: Diagnostic,
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
+    const FEW: usize = 8;
+    let known: Vec<&str> = known.into_iter().collect();
+    if known.is_empty() || known.len() > FEW || closest(word, known.iter().copied()).is_some() {
+        return did_you_mean(diagnostic, word, known);
+    }
+    let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let verb = if known.len() == 1 { "is" } else { "are" };
+    diagnostic.hint(format!("there {verb} {}", quoted.join(", ")))
 }
 
 fn blank(kind: TypeKind, name: &Name) -> DeclaredType {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::ast::{Constraint, ConstraintKind};
-use super::check::did_you_mean;
-use super::declared::{DeclaredMember, DeclaredRange, DeclaredType, TypeKind};
+use super::check::suggest;
+use super::declared::{DeclaredMember, DeclaredProperty, DeclaredRange, DeclaredType, TypeKind};
 use super::{DataType, Scalar};
 use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::pattern;
 use crate::syntax::Name;
 use crate::value::{Value, compare};
 
@@ -14,13 +15,17 @@ pub(super) fn check(
     owner: &mut DeclaredType,
     written: &[Constraint],
     diagnostics: &mut Vec<Diagnostic>,
+    patterns: &mut usize,
 ) {
     let mut checker = Checker {
         keys: 0,
         owner,
         diagnostics,
+        patterns,
     };
-    checker.annotated();
+    for property in checker.owner.properties.clone() {
+        checker.annotated(&property);
+    }
     for constraint in written {
         checker.constraint(constraint);
     }
@@ -41,25 +46,39 @@ struct Checker<'a> {
     owner: &'a mut DeclaredType,
     diagnostics: &'a mut Vec<Diagnostic>,
     keys: usize,
+    /// What patterns have cost so far, in the whole schema.
+    patterns: &'a mut usize,
+}
+
+/// The annotations of an interface's properties, each for itself: which of them come together, only
+/// an implementer can tell. What is wrong here is found there again, at the same place.
+pub(super) fn of_interface(owner: &DeclaredType, diagnostics: &mut Vec<Diagnostic>) {
+    for property in &owner.properties {
+        let mut checker = Checker {
+            keys: 0,
+            owner: &mut owner.clone(),
+            diagnostics,
+            patterns: &mut 0,
+        };
+        checker.annotated(property);
+    }
 }
 
 impl Checker<'_> {
     /// The property forms.
-    fn annotated(&mut self) {
-        for property in self.owner.properties.clone() {
-            let name = |span| Name {
-                text: property.name.text.clone(),
-                span,
-            };
-            if let Some(span) = property.key {
-                self.key(&[name(span)], span);
-            }
-            if let Some(span) = property.unique {
-                self.unique(&[name(span)]);
-            }
-            if let Some(span) = property.index {
-                self.index(&[name(span)]);
-            }
+    fn annotated(&mut self, property: &DeclaredProperty) {
+        let name = |span| Name {
+            text: property.name.text.clone(),
+            span,
+        };
+        if let Some(span) = property.key {
+            self.key(&[name(span)], span);
+        }
+        if let Some(span) = property.unique {
+            self.unique(&[name(span)]);
+        }
+        if let Some(span) = property.index {
+            self.index(&[name(span)]);
         }
     }
 
@@ -182,7 +201,7 @@ impl Checker<'_> {
         });
     }
 
-    fn pattern(&mut self, property: &Name, pattern: &str, span: Span) {
+    fn pattern(&mut self, property: &Name, written: &str, span: Span) {
         let Some(data_type) = self.data_type(property) else {
             return;
         };
@@ -194,19 +213,24 @@ impl Checker<'_> {
             self.report(Diagnostic::error(Code::S116, message).at(property.span));
             return;
         }
-        if let Err(e) = regex::Regex::new(pattern) {
+        if *self.patterns > pattern::MOST {
+            return;
+        }
+        let compiled = pattern::compile(written);
+        *self.patterns += compiled.cost;
+        if *self.patterns > pattern::MOST {
+            let message = "the patterns of this schema come to more than a server takes";
+            self.report(Diagnostic::error(Code::P020, message).at(span));
+        } else if let Some(reason) = compiled.error {
             self.report(
-                Diagnostic::error(
-                    Code::S117,
-                    format!("invalid regular expression: {}", last_line(&e)),
-                )
-                .at(span)
-                .hint("look-around and back-references are not possible"),
+                Diagnostic::error(Code::S117, format!("invalid regular expression: {reason}"))
+                    .at(span)
+                    .hint("look-around and back-references are not possible"),
             );
         }
         self.owner
             .checks
-            .insert((property.text.clone(), pattern.to_owned()));
+            .insert((property.text.clone(), written.to_owned()));
     }
 
     /// `src` and `dst` of an edge.
@@ -224,7 +248,7 @@ impl Checker<'_> {
         }
         let message = format!("`{}` has no property `{}`", self.owner.name.text, name.text);
         let known = self.owner.properties.iter().map(|p| p.name.text.as_str());
-        let diagnostic = did_you_mean(
+        let diagnostic = suggest(
             Diagnostic::error(Code::S110, message).at(name.span),
             &name.text,
             known,
@@ -250,11 +274,4 @@ impl Checker<'_> {
     fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
-}
-
-/// The messages of the regex crate end with what is wrong, after a drawing of the place.
-pub(crate) fn last_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().last().unwrap_or_default();
-    line.trim_start_matches("error: ").to_owned()
 }

@@ -20,7 +20,7 @@ pub(crate) struct Declared {
     pub(crate) types: Vec<DeclaredType>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeclaredType {
     pub(crate) kind: TypeKind,
     pub(crate) name: Name,

@@ -23,8 +23,7 @@ pub use catalog::{
     Embed, EntityKind, EntityType, IndexKind, InterfaceType, Member, NodeType, Property,
     PropertyId, Range, Scalar, TypeBody, TypeId,
 };
-pub(crate) use check::did_you_mean;
-pub(crate) use constraints::last_line;
+pub(crate) use check::{did_you_mean, suggest};
 pub use migrate::{Evolution, MigrationPlan};
 
 /// A schema on its own: the catalog of a graph's first version, and warnings.

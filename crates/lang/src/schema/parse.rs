@@ -95,7 +95,20 @@ impl Parser<'_> {
                 let edge = self.edge()?;
                 self.schema.edges.push(edge);
             }
-            _ => return Err(self.cursor.unexpected("`node`, `edge` or `interface`")),
+            other => {
+                let hint = match other {
+                    Some("type" | "table" | "class" | "entity" | "vertex" | "struct") => {
+                        "a type of entities is declared with `node`"
+                    }
+                    Some("relation" | "relationship" | "rel" | "link") => {
+                        "a relation is declared as `edge Name: From -> To`"
+                    }
+                    Some("query") => "queries stand in files of their own (`.gq`)",
+                    _ => return Err(self.cursor.unexpected("`node`, `edge` or `interface`")),
+                };
+                let expected = "`node`, `edge` or `interface`";
+                return Err(self.cursor.unexpected_with(expected, hint));
+            }
         }
         Ok(())
     }
@@ -119,6 +132,10 @@ impl Parser<'_> {
 
     fn interface(&mut self) -> Parsed<Interface> {
         let name = self.cursor.expect_type("the name of an interface")?;
+        if self.cursor.at("@") {
+            let hint = "an interface has no annotations: annotate its properties, or the nodes";
+            return Err(self.cursor.unexpected_with("`{`", hint));
+        }
         let body = self.body()?;
         for constraint in body.constraints {
             self.cursor.report(
@@ -189,6 +206,10 @@ impl Parser<'_> {
     }
 
     fn body(&mut self) -> Parsed<Body> {
+        if matches!(self.cursor.word_ahead(0), Some("extends" | "is" | "with")) {
+            let hint = "a node takes over interfaces with `implements`";
+            return Err(self.cursor.unexpected_with("`{`", hint));
+        }
         self.cursor.expect("{")?;
         let mut body = Body::default();
         while !self.cursor.eat("}") {
@@ -233,6 +254,16 @@ impl Parser<'_> {
                     annotations,
                 });
                 Ok(())
+            }
+            TokenKind::Punct(punct) => {
+                let hint = match *punct {
+                    "," => "properties are separated by white space, without commas",
+                    "[" => "a list is written `[String]`",
+                    "=" => "a default is written `@default(value)`",
+                    _ => return Err(self.cursor.unexpected("a property, a constraint or `}`")),
+                };
+                let expected = "a property, a constraint or `}`";
+                Err(self.cursor.unexpected_with(expected, hint))
             }
             _ => Err(self.cursor.unexpected("a property, a constraint or `}`")),
         }
@@ -383,6 +414,13 @@ impl Parser<'_> {
             bounds: None,
         };
         if !self.cursor.at("(") {
+            return Ok(annotation);
+        }
+        if header && matches!(annotation.name.as_str(), "range" | "check") {
+            // Misplaced, whatever its arguments are.
+            self.cursor.bump();
+            self.cursor.skip_to(")");
+            self.cursor.expect(")")?;
             return Ok(annotation);
         }
         if annotation.name == "card" {

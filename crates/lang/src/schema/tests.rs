@@ -108,6 +108,14 @@ const SOURCES: &[(&str, &[&str])] = &[
     ("interface I { id: String }", &["S108"]),
     ("node P { a: String @instruction(\"x\") }", &["S123"]),
     ("node P @key { k: String }", &["S123"]),
+    ("node P @range(k, 0..9) { k: I32 }", &["S123"]),
+    ("node P @check { k: I32 }", &["S123"]),
+    // What no implementer can use is wrong already in the interface, and is said once.
+    (
+        "interface I { k: String? @key  l: [String] @unique  b: Blob @index } node N implements I { }",
+        &["S112", "S113", "S113"],
+    ),
+    ("interface I { a: String @key  b: String @key }", &[]),
     ("node P @key(k, j) { k: String j: String }", &["S123"]),
     ("node P @description(\" \") { }", &["S122"]),
     ("node P @description { }", &["S122"]),

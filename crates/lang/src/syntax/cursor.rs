@@ -34,6 +34,46 @@ pub(crate) const MOST: usize = 2000;
 /// Blocks and expressions may be nested this deeply.
 pub(crate) const DEEPEST: usize = 64;
 
+/// Words that those who know other languages write in capitals.
+const WORDS: [&str; 36] = [
+    "all",
+    "and",
+    "as",
+    "asc",
+    "contains",
+    "delete",
+    "desc",
+    "distinct",
+    "edge",
+    "ends_with",
+    "enum",
+    "false",
+    "implements",
+    "in",
+    "insert",
+    "interface",
+    "is",
+    "limit",
+    "match",
+    "node",
+    "not",
+    "null",
+    "optional",
+    "or",
+    "order",
+    "path",
+    "query",
+    "return",
+    "set",
+    "skip",
+    "starts_with",
+    "true",
+    "union",
+    "update",
+    "upsert",
+    "where",
+];
+
 impl Cursor {
     pub(crate) fn new(tokens: Vec<Token>, diagnostics: Vec<Diagnostic>) -> Self {
         Self {
@@ -123,6 +163,11 @@ impl Cursor {
 
     pub(crate) fn at_word(&self, word: &str) -> bool {
         self.word_ahead(0) == Some(word)
+    }
+
+    pub(crate) fn is_after(&self, punct: &str) -> bool {
+        let before = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        matches!(before.map(|t| &t.kind), Some(TokenKind::Punct(p)) if *p == punct)
     }
 
     /// What comes before this token can be the end of an expression.
@@ -281,15 +326,30 @@ impl Cursor {
     /// Reports P001 here.
     pub(crate) fn unexpected(&mut self, expected: &str) -> Failed {
         let message = format!("expected {expected}, found {}", self.kind().describe());
-        let span = self.span();
-        self.fail(Diagnostic::error(Code::P001, message).at(span))
+        let diagnostic = Diagnostic::error(Code::P001, message).at(self.span());
+        self.fail(match self.word_in_capitals() {
+            Some(hint) => diagnostic.hint(hint),
+            None => diagnostic,
+        })
+    }
+
+    /// Here stands a word of the languages, but for its case.
+    fn word_in_capitals(&self) -> Option<String> {
+        let TokenKind::Type(word) = self.kind() else {
+            return None;
+        };
+        let lower = word.to_ascii_lowercase();
+        WORDS
+            .contains(&lower.as_str())
+            .then(|| format!("write `{lower}`: the words of the language are in lower case"))
     }
 
     /// Reports P001 here, with what to do about it.
     pub(crate) fn unexpected_with(&mut self, expected: &str, hint: &str) -> Failed {
         let message = format!("expected {expected}, found {}", self.kind().describe());
-        let span = self.span();
-        self.fail(Diagnostic::error(Code::P001, message).at(span).hint(hint))
+        let diagnostic = Diagnostic::error(Code::P001, message).at(self.span());
+        let capitals = self.word_in_capitals();
+        self.fail(diagnostic.hint(capitals.unwrap_or_else(|| hint.to_owned())))
     }
 
     /// Reports an error about this token, unless one has been reported here before.
@@ -398,7 +458,13 @@ impl Cursor {
         let mut words = Vec::new();
         loop {
             if !is_enum_part(self.kind()) {
-                return Err(self.unexpected("a word of the enum"));
+                let what = "a word of the enum";
+                return Err(match self.kind() {
+                    TokenKind::String(_) => {
+                        self.unexpected_with(what, "write the words without quotes")
+                    }
+                    _ => self.unexpected(what),
+                });
             }
             let mut span = self.bump().span;
             while is_enum_part(self.kind()) && self.span().start == span.end {

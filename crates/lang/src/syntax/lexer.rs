@@ -190,22 +190,27 @@ impl Lexer<'_> {
                     return None;
                 }
                 Some('"') => break,
-                Some('\\') => match self.bump() {
-                    Some('"') => text.push('"'),
-                    Some('\\') => text.push('\\'),
-                    Some('n') => text.push('\n'),
-                    Some('r') => text.push('\r'),
-                    Some('t') => text.push('\t'),
-                    Some(other) => {
-                        let span = self.span(escape);
-                        self.report(
-                            Diagnostic::error(Code::P003, format!("unknown escape `\\{other}`"))
-                                .at(span)
+                Some('\\') => {
+                    match self.bump() {
+                        Some('"') => text.push('"'),
+                        Some('\\') => text.push('\\'),
+                        Some('n') => text.push('\n'),
+                        Some('r') => text.push('\r'),
+                        Some('t') => text.push('\t'),
+                        Some(other) => {
+                            let span = self.span(escape);
+                            self.report(
+                            Diagnostic::error(
+                                Code::P003,
+                                format!("unknown escape `\\{}`", plain(other)),
+                            )
+                            .at(span)
                                 .hint("the escapes are \\\" \\\\ \\n \\r \\t; write a backslash as \\\\"),
                         );
+                        }
+                        None => {}
                     }
-                    None => {}
-                },
+                }
                 Some(c) => text.push(c),
             }
         }
@@ -263,20 +268,27 @@ impl Lexer<'_> {
             None => {
                 self.bump();
                 let span = self.span(mark);
-                let mut diagnostic = Diagnostic::error(
-                    Code::P006,
-                    match c {
-                        '\'' | '\\' => format!("unexpected character `{c}`"),
-                        _ => format!("unexpected character `{}`", c.escape_debug()),
-                    },
-                )
-                .at(span);
+                let message = format!("unexpected character `{}`", plain(c));
+                let mut diagnostic = Diagnostic::error(Code::P006, message).at(span);
                 diagnostic = match c {
                     '#' => diagnostic.hint("comments begin with `//`"),
                     '\'' => diagnostic.hint("texts are written with double quotes"),
-                    '!' => diagnostic.hint("write `not`, or `!=`"),
+                    '!' => diagnostic.hint(
+                        "in a query write `not` or `!=`; types are required unless `?` follows",
+                    ),
                     '&' => diagnostic.hint("write `and`"),
                     ';' => diagnostic.hint("nothing has to be separated with `;`"),
+                    '\u{feff}' => {
+                        diagnostic.hint("save the file as UTF-8 without a byte-order mark")
+                    }
+                    '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{ab}' | '\u{bb}' => {
+                        diagnostic.hint("texts are written with plain quotes, `\"…\"`")
+                    }
+                    '\u{a0}' | '\u{2007}' | '\u{202f}' | '\u{3000}' => {
+                        diagnostic.hint("this is a special space; write a plain one")
+                    }
+                    c if c.is_alphanumeric() => diagnostic
+                        .hint("names consist of the letters a to z and A to Z, digits and `_`"),
                     _ => diagnostic,
                 };
                 self.report(diagnostic);
@@ -349,6 +361,14 @@ impl Lexer<'_> {
 
     fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+}
+
+/// A character as a message shows it: what cannot be seen as its number.
+fn plain(c: char) -> String {
+    match c {
+        '\'' | '\\' => c.to_string(),
+        _ => c.escape_debug().to_string(),
     }
 }
 
@@ -438,6 +458,24 @@ mod tests {
         assert_eq!(codes("/* x"), ["P004"]);
         assert_eq!(codes("# x"), ["P006"]);
         assert_eq!(codes("$ x $X"), ["P006", "P007"]);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_named() {
+        for (source, message, hint) in [
+            ("\u{feff}node", "`\\u{feff}`", "byte-order mark"),
+            ("a\u{a0}b", "`\\u{a0}`", "special space"),
+            ("\u{201c}x", "`\u{201c}`", "plain quotes"),
+            ("\u{3a9}x", "`\u{3a9}`", "letters a to z"),
+            ("\"\\\u{1b}\"", "`\\\\u{1b}`", "escapes are"),
+            ("\0", "`\\0`", ""),
+        ] {
+            let found = lex(source).diagnostics.remove(0);
+            assert!(found.message.contains(message), "{found:?}");
+            let hints = found.hints.concat();
+            assert!(hints.contains(hint), "{found:?}");
+            assert!(!found.to_string().contains(char::is_control), "{found:?}");
+        }
     }
 
     #[test]

@@ -46,6 +46,10 @@ fn scalar(cursor: &mut Cursor, name: &Name) -> Parsed<Scalar> {
         "Float" | "Double" | "float" => Some("F64"),
         "Boolean" => Some("Bool"),
         "Timestamp" => Some("DateTime"),
+        "List" | "Array" | "Set" => {
+            let hint = "a list is written `[String]`";
+            return Err(cursor.fail(diagnostic.hint(hint)));
+        }
         other => closest(other, names.into_iter().chain(["Vector", "Blob", "enum"])),
     };
     diagnostic = match known {

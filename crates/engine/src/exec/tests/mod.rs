@@ -1,6 +1,7 @@
 //! Tests over real tables in a temporary directory.
 
 mod accept;
+mod deadline;
 mod embedding;
 mod example;
 mod explain;

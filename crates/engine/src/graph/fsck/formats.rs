@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 
@@ -11,9 +11,25 @@ use super::super::model::{GraphFile, SchemaFile};
 use super::FsckReport;
 use crate::error::Result;
 use crate::graph::Graph;
+use crate::store::Store;
 
 /// Objects that are read at the same time.
 const PARALLEL: usize = 8;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Description,
+    Schema,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Description => GraphFile::NAME,
+            Kind::Schema => SchemaFile::NAME,
+        }
+    }
+}
 
 impl Graph {
     pub(super) async fn check_formats(
@@ -24,36 +40,37 @@ impl Graph {
         let root = self.store().path(&self.shared.root.path());
         let schemas = root.clone().join("schema");
         let description = root.join("graph.json");
-        let found: Vec<(&'static str, u64)> = futures::stream::iter(objects.keys())
-            .filter_map(|path| {
-                let kind = if *path == description {
-                    Some(GraphFile::NAME)
-                } else if path.prefix_matches(&schemas) {
-                    Some(SchemaFile::NAME)
-                } else {
-                    None
-                };
-                futures::future::ready(kind.map(|kind| (kind, path)))
-            })
-            .map(|(kind, path)| async move {
-                let got = self.store().object_store().get(path).await;
-                let bytes = match got {
-                    Ok(got) => got.bytes().await?,
-                    // Reclaimed since it was listed.
-                    Err(object_store::Error::NotFound { .. }) => return Ok(None),
-                    Err(error) => return Err(error.into()),
-                };
-                // What cannot be read is told of where it is needed.
-                Ok::<_, crate::error::Error>(formats::tag(&bytes).map(|format| (kind, format)))
-            })
+        // Nothing borrowed goes through the stream: callers run in tasks of their own.
+        let mut wanted: Vec<(Kind, Path)> = Vec::new();
+        for path in objects.keys() {
+            if *path == description {
+                wanted.push((Kind::Description, path.clone()));
+            } else if path.prefix_matches(&schemas) {
+                wanted.push((Kind::Schema, path.clone()));
+            }
+        }
+        let store = self.store().clone();
+        let found: Vec<Option<(Kind, u64)>> = futures::stream::iter(wanted)
+            .map(move |(kind, path)| format_of(store.clone(), kind, path).boxed())
             .buffered(PARALLEL)
-            .try_filter_map(|found| futures::future::ready(Ok(found)))
             .try_collect()
             .await?;
-        for (kind, format) in found {
-            report.formatted(kind, format, formats::NEWEST);
+        for (kind, format) in found.into_iter().flatten() {
+            report.formatted(kind.name(), format, formats::NEWEST);
         }
-        report.formats.sort_by_key(|found| (found.kind, found.format));
+        report
+            .formats
+            .sort_by_key(|found| (found.kind, found.format));
         Ok(())
+    }
+}
+
+/// What cannot be read is told of where it is needed.
+async fn format_of(store: Store, kind: Kind, path: Path) -> Result<Option<(Kind, u64)>> {
+    match store.object_store().get(&path).await {
+        Ok(got) => Ok(formats::tag(&got.bytes().await?).map(|format| (kind, format))),
+        // Reclaimed since it was listed.
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

@@ -120,7 +120,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry(
         "P020",
         "source too large or nested too deeply",
-        "A source has at most 1 MiB, brackets and operators nest at most 64 levels deep, and one place holds at most 2000 parts of a kind.",
+        "A source has at most 1 MiB, brackets and operators nest at most 64 levels deep, one place holds at most 2000 parts of a kind, and the patterns of a source come to about 200 MiB when compiled at most.",
         "Split the source into several files, or the expression into several conditions.",
     ),
 ];

@@ -6,7 +6,7 @@ use super::{Checked, Checker, Place, expr_type};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast;
 use crate::query::{Expr, ExprKind, ExprType, OwnField, VarId, VarKind};
-use crate::schema::{DataType, EntityType, Scalar, did_you_mean};
+use crate::schema::{DataType, EntityType, Scalar, did_you_mean, suggest};
 use crate::syntax::{DEEPEST, Failed, Name};
 use crate::value::Value;
 
@@ -182,18 +182,28 @@ impl Checker<'_> {
         let message = format!("`{}` has no property `{}`", body.name, name.text);
         let diagnostic = Diagnostic::error(Code::Q202, message).at(name.span);
         let known = body.properties.iter().map(|p| p.name.as_str());
-        let mut diagnostic = did_you_mean(diagnostic, &name.text, known);
-        if name.text == "id" {
-            diagnostic = diagnostic.hint("the id is not a property: write `id($x)`");
+        if name.text != "id" {
+            return Err(self.report(suggest(diagnostic, &name.text, known)));
         }
-        Err(self.report(diagnostic))
+        let hint = match self.place {
+            Place::Insert | Place::Set(_) if body.is_keyed() => {
+                "the id is made from the key and never assigned"
+            }
+            Place::Insert | Place::Set(_) => {
+                "ids are given by the system; only a load may bring its own"
+            }
+            _ => "the id is not a property: write `id($x)`",
+        };
+        Err(self.report(diagnostic.hint(hint)))
     }
 
     fn bare_name(&mut self, name: &str, span: Span) -> Checked<Expr> {
         match self.place {
             Place::Match | Place::Binding | Place::Insert => {
                 let message = format!("`{name}` means nothing here");
-                let hint = function_hint(name).unwrap_or_else(|| {
+                let edge = self.catalog.edge(name);
+                let hop = edge.map(|_| format!("`{name}` is an edge: write `$a {name} $b`"));
+                let hint = function_hint(name).or(hop).unwrap_or_else(|| {
                     "write a property as `$x.name`, a parameter as `$name`, a text in quotes"
                         .to_owned()
                 });
@@ -318,7 +328,12 @@ impl Checker<'_> {
             ExprType::Scalar(Scalar::Bool) | ExprType::Null => Ok(()),
             other => {
                 let message = format!("{what} must be Bool, this is {other}");
-                Err(self.error(Code::Q207, span, message))
+                let diagnostic = Diagnostic::error(Code::Q207, message).at(span);
+                Err(self.report(match other {
+                    ExprType::Node => diagnostic
+                        .hint("what must not be there stands in a block, `not { $a edge $b }`"),
+                    _ => diagnostic,
+                }))
             }
         }
     }

@@ -3,11 +3,12 @@
 use super::expr::{common_scalar, literal};
 use super::{Checked, Checker, Place, expr_type};
 use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::pattern;
 use crate::query::ast;
 use crate::query::{
     AggregateFunction, CastMode, Expr, ExprKind, ExprType, Function, VarId, VarKind,
 };
-use crate::schema::{DataType, Scalar, did_you_mean, last_line};
+use crate::schema::{DataType, Scalar, did_you_mean};
 use crate::value::{Value, time_literal};
 
 const TEXT: ExprType = ExprType::Scalar(Scalar::String);
@@ -267,13 +268,19 @@ impl Checker<'_> {
 
     fn pattern(&mut self, pattern: &Expr, span: Span) -> Checked<()> {
         match &pattern.kind {
-            ExprKind::Literal(Value::String(text)) => match regex::Regex::new(text) {
-                Ok(_) => Ok(()),
-                Err(e) => {
-                    let message = format!("invalid regular expression: {}", last_line(&e));
-                    Err(self.error(Code::Q240, span, message))
+            ExprKind::Literal(Value::String(text)) => {
+                // Where nothing is left, nothing is compiled any more.
+                self.spend(1, span)?;
+                let compiled = pattern::compile(text);
+                self.spend(compiled.cost, span)?;
+                match compiled.error {
+                    None => Ok(()),
+                    Some(reason) => {
+                        let message = format!("invalid regular expression: {reason}");
+                        Err(self.error(Code::Q240, span, message))
+                    }
                 }
-            },
+            }
             ExprKind::Param(_) => Ok(()),
             _ => Err(self.error(
                 Code::Q207,
@@ -346,6 +353,10 @@ pub(super) fn function_hint(name: &str) -> Option<String> {
     let lower = name.to_ascii_lowercase();
     match lower.as_str() {
         "now" => Some("did you mean `now()`?".to_owned()),
+        "like" | "ilike" => Some(
+            "use `contains`, `starts_with`, `ends_with`, or `matches(text, pattern)`".to_owned(),
+        ),
+        "between" => Some("write `x >= low and x <= high`".to_owned()),
         "distinct" => None,
         lower => NAMES
             .contains(&lower)
@@ -408,7 +419,9 @@ fn takes(function: Function, position: usize, ty: ExprType) -> bool {
         (Function::Abs | Function::Floor | Function::Ceil | Function::Round, _) => {
             scalar.is_some_and(Scalar::is_number)
         }
-        (Function::Coalesce, _) => scalar.is_some() || matches!(ty, ExprType::List(_)),
+        (Function::Coalesce, _) => {
+            scalar.is_some() || matches!(ty, ExprType::List(_) | ExprType::Vector(_))
+        }
         (Function::Year | Function::Month | Function::Day | Function::Weekday, _) => {
             is(Scalar::Date) || is(Scalar::DateTime)
         }

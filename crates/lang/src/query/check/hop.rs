@@ -6,7 +6,7 @@ use super::{Checked, Checker};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::query::ast;
 use crate::query::{Block, Direction, Hop, HopEdge, VarId, VarKind};
-use crate::schema::{EdgeType, TypeId, did_you_mean};
+use crate::schema::{EdgeType, TypeId, suggest};
 use crate::syntax::{Failed, Name};
 
 /// A hop may take this many steps at most: what the engine counts in.
@@ -150,7 +150,7 @@ impl<'a> Checker<'a> {
         let diagnostic =
             Diagnostic::error(Code::Q204, format!("unknown edge `{}`", name.text)).at(name.span);
         let known = catalog.edges.iter().map(|e| e.name.as_str());
-        Err(self.report(did_you_mean(diagnostic, &name.text, known)))
+        Err(self.report(suggest(diagnostic, &name.text, known)))
     }
 
     fn bounds(&mut self, hop: &ast::Hop) -> (u32, u32) {

@@ -233,8 +233,11 @@ impl<'a> Checker<'a> {
     }
 
     fn report(&mut self, diagnostic: Diagnostic) -> Failed {
-        // More would not help, and a text may have as many as words.
-        if self.diagnostics.len() <= MOST_ERRORS {
+        // More would not help, and a text may have as many as words. Warnings are counted apart: what
+        // fails has an error, however many warnings came before it.
+        let alike = self.diagnostics.iter();
+        let alike = alike.filter(|d| d.severity == diagnostic.severity);
+        if alike.count() <= MOST_ERRORS {
             self.diagnostics.push(diagnostic);
         }
         Failed
@@ -250,8 +253,8 @@ impl<'a> Checker<'a> {
             }
             None => {
                 *self.budget = 0;
-                let message = "this text stands for too much: aliases, `*` and interfaces in it \
-                               come to more than a server takes";
+                let message = "this text stands for too much: aliases, `*`, interfaces and patterns \
+                               in it come to more than a server takes";
                 Err(self.error(Code::P020, span, message))
             }
         }

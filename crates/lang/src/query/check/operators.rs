@@ -174,6 +174,7 @@ impl<'a> Checker<'a> {
         let nulls = matches!(&list.kind, ExprKind::Literal(Value::List(items)) if items.contains(&Value::Null))
             || matches!(&list.kind, ExprKind::List(items) if items.iter().any(|i| i.nullable));
         self.warn_of_null([&item, &list], span);
+        let (item, list) = as_f32(item, list);
         let nullable = item.nullable || list.nullable || nulls;
         if let (Some(members), ExprKind::Literal(Value::List(items))) =
             (self.enum_members(&item), &list.kind)
@@ -260,30 +261,59 @@ pub(super) fn comparable(left: ExprType, right: ExprType) -> bool {
     }
 }
 
+fn is_property(e: &Expr, ty: ExprType) -> bool {
+    e.ty == ty && matches!(e.kind, ExprKind::Property { .. } | ExprKind::Own(_))
+}
+
+/// A literal or parameter that is compared with an F32 property.
+fn round(e: Expr, other_is_f32: bool) -> Expr {
+    let constant = matches!(e.kind, ExprKind::Literal(_) | ExprKind::Param(_));
+    let number = matches!(e.ty, ExprType::Scalar(s) if s.is_number() && s != Scalar::F32);
+    if !(other_is_f32 && constant && number) {
+        return e;
+    }
+    let nullable = e.nullable;
+    Expr::new(
+        ExprKind::Cast {
+            value: Box::new(e),
+            to: DataType::Scalar(Scalar::F32),
+            mode: CastMode::Round,
+        },
+        ExprType::Scalar(Scalar::F32),
+        nullable,
+    )
+}
+
+/// Membership is equality with an element, so F32 properties are compared in F32 here, too.
+fn as_f32(item: Expr, list: Expr) -> (Expr, Expr) {
+    if is_property(&list, ExprType::List(Scalar::F32)) {
+        return (round(item, true), list);
+    }
+    if !is_property(&item, ExprType::Scalar(Scalar::F32)) {
+        return (item, list);
+    }
+    let list = match list.kind {
+        ExprKind::Literal(Value::List(items)) => {
+            let each = items.into_iter().map(super::expr::literal);
+            in_f32(each.collect(), list.nullable)
+        }
+        ExprKind::List(items) => in_f32(items, list.nullable),
+        _ => list,
+    };
+    (item, list)
+}
+
+fn in_f32(items: Vec<Expr>, nullable: bool) -> Expr {
+    let items: Vec<Expr> = items.into_iter().map(|item| round(item, true)).collect();
+    let exact = items.iter().any(|e| e.ty == ExprType::Scalar(Scalar::F64));
+    let of = if exact { Scalar::F64 } else { Scalar::F32 };
+    Expr::new(ExprKind::List(items), ExprType::List(of), nullable)
+}
+
 /// The comparison; an F32 property is compared with a literal or parameter in F32.
 pub(super) fn compare(op: Comparison, left: Expr, right: Expr) -> Expr {
-    let is_f32 = |e: &Expr| {
-        e.ty == ExprType::Scalar(Scalar::F32)
-            && matches!(e.kind, ExprKind::Property { .. } | ExprKind::Own(_))
-    };
-    let round = |e: Expr, other_is_f32: bool| {
-        let constant = matches!(e.kind, ExprKind::Literal(_) | ExprKind::Param(_));
-        let number = matches!(e.ty, ExprType::Scalar(s) if s.is_number() && s != Scalar::F32);
-        if !(other_is_f32 && constant && number) {
-            return e;
-        }
-        let nullable = e.nullable;
-        Expr::new(
-            ExprKind::Cast {
-                value: Box::new(e),
-                to: DataType::Scalar(Scalar::F32),
-                mode: CastMode::Round,
-            },
-            ExprType::Scalar(Scalar::F32),
-            nullable,
-        )
-    };
-    let (left_is, right_is) = (is_f32(&left), is_f32(&right));
+    let f32 = ExprType::Scalar(Scalar::F32);
+    let (left_is, right_is) = (is_property(&left, f32), is_property(&right, f32));
     let left = round(left, right_is);
     let right = round(right, left_is);
     let nullable = left.nullable || right.nullable;

@@ -6,6 +6,7 @@ use super::{Checked, Checker, Place};
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::query::ast::{self, Order};
 use crate::query::{Expr, ExprKind, ExprType, Rank, RankCall, SortBy, SortKey};
+use crate::value::Value;
 
 impl Checker<'_> {
     /// The rank key, if the first key is one, and the other keys.
@@ -35,12 +36,19 @@ impl Checker<'_> {
         let columns = output.columns;
         let span = key.value.span;
         let descending = matches!(key.direction, Some((Order::Descending, _)));
-        let by_alias = match &key.value.kind {
-            ast::ExprKind::Name(name) => columns
-                .iter()
-                .position(|c| c.alias.as_deref() == Some(name.as_str())),
+        let word = match &key.value.kind {
+            ast::ExprKind::Name(name) => Some(name.as_str()),
+            // An alias comes before any other reading of a bare word.
+            ast::ExprKind::Literal(Value::Bool(true)) => Some("true"),
+            ast::ExprKind::Literal(Value::Bool(false)) => Some("false"),
+            ast::ExprKind::Literal(Value::Null) => Some("null"),
             _ => None,
         };
+        let by_alias = word.and_then(|word| {
+            columns
+                .iter()
+                .position(|c| c.alias.as_deref() == Some(word))
+        });
         let value = match by_alias {
             Some(column) => columns[column].value.clone(),
             None => self.order_expr(key, columns)?,

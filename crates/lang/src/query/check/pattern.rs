@@ -9,7 +9,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::query::ast::{self, Clause};
 use crate::query::{Block, Expr, ExprKind, VarId, VarKind};
-use crate::schema::{TypeId, did_you_mean};
+use crate::schema::{TypeId, suggest};
 use crate::syntax::{Failed, Name};
 
 impl Checker<'_> {
@@ -119,7 +119,7 @@ impl Checker<'_> {
         }
         let nodes = catalog.nodes.iter().map(|n| n.name.as_str());
         let known = nodes.chain(catalog.interfaces.iter().map(|i| i.name.as_str()));
-        Err(self.report(did_you_mean(diagnostic, &name.text, known)))
+        Err(self.report(suggest(diagnostic, &name.text, known)))
     }
 
     /// Checks the optional blocks and gives the variables that they introduce.

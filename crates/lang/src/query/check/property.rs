@@ -3,7 +3,7 @@
 use super::{Checked, Checker};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::query::{PropertyRef, VarId, VarKind};
-use crate::schema::{DataType, EntityType, Property, TypeBody, TypeId, did_you_mean};
+use crate::schema::{DataType, EntityType, Property, TypeBody, TypeId, suggest};
 use crate::syntax::Name;
 
 /// A property that all possible types of a variable have.
@@ -179,7 +179,7 @@ impl<'a> Checker<'a> {
         let diagnostic = Diagnostic::error(Code::Q202, message).at(name.span);
         let known = bodies.iter().flat_map(|b| &b.properties).chain(declared);
         let known = known.map(|p| p.name.as_str());
-        Err(self.report(did_you_mean(diagnostic, &name.text, known)))
+        Err(self.report(suggest(diagnostic, &name.text, known)))
     }
 
     /// Q233, the only answer to most that can be done with a path.

@@ -64,9 +64,10 @@ impl Parser<'_> {
 
     fn negation(&mut self) -> Parsed<Expr> {
         let start = self.cursor.span();
+        // Before an operator, or before nothing, it is a name.
         let compared = matches!(
             self.cursor.kind_at(1),
-            TokenKind::Punct("=" | "!=" | "<" | "<=" | ">" | ">=")
+            TokenKind::Punct("=" | "!=" | "<" | "<=" | ">" | ">=" | "}" | ")" | "]" | ",")
         );
         if !self.cursor.at_word("not") || compared || self.cursor.at_ahead(1, ":") {
             return self.test();
@@ -94,7 +95,8 @@ impl Parser<'_> {
             Test::IsNull => {
                 let negated = self.cursor.eat_word("not");
                 if !self.cursor.eat_word("null") {
-                    return Err(self.cursor.unexpected("`null`"));
+                    let hint = "`is` tests for null only: compare with `=` or `!=`";
+                    return Err(self.cursor.unexpected_with("`null`", hint));
                 }
                 ExprKind::IsNull {
                     value: left,
@@ -247,6 +249,14 @@ impl Parser<'_> {
                 self.cursor.tight();
                 self.cursor.bump();
                 self.call(word)?
+            }
+            TokenKind::Ident(word) if self.cursor.at_ahead(1, ".") => {
+                let hint = format!("variables begin with `$`: write `${word}.…`");
+                return Err(self.cursor.unexpected_with("a value", &hint));
+            }
+            TokenKind::Punct("->") => {
+                let hint = "a hop is written `$a edge $b`, both ways `$a <edge> $b`";
+                return Err(self.cursor.unexpected_with("a value", hint));
             }
             TokenKind::Ident(word) => {
                 self.cursor.bump();

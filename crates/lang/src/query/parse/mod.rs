@@ -20,6 +20,8 @@ pub(crate) struct Tree {
     pub(crate) tokens: Vec<Token>,
     pub(crate) comments: Vec<Comment>,
     pub(crate) layout: Layout,
+    /// Parts of the text were skipped between queries: there may be more queries than were read.
+    pub(crate) skipped: bool,
 }
 
 pub(crate) fn parse(source: &str) -> Tree {
@@ -37,6 +39,7 @@ pub(crate) fn parse(source: &str) -> Tree {
         clauses: 0,
         in_statement: false,
         dropped,
+        skipped: broken,
     };
     let queries = if broken { Vec::new() } else { parser.file() };
     let (tokens, diagnostics, layout) = parser.cursor.finish();
@@ -46,6 +49,7 @@ pub(crate) fn parse(source: &str) -> Tree {
         tokens,
         comments,
         layout,
+        skipped: parser.skipped,
     }
 }
 
@@ -58,6 +62,7 @@ struct Parser<'a> {
     in_statement: bool,
     /// Places of characters that begin no token and are not among the tokens.
     dropped: Vec<u32>,
+    skipped: bool,
 }
 
 /// `@description` and the like.
@@ -73,6 +78,7 @@ impl Parser<'_> {
         let mut queries = Vec::new();
         while !self.cursor.at_end() && !self.cursor.is_hopeless() {
             if self.cursor.limit(queries.len(), "queries").is_err() {
+                self.skipped = true;
                 break;
             }
             match self.query() {
@@ -85,16 +91,24 @@ impl Parser<'_> {
                 Err(Failed) => self.skip_query(),
             }
         }
+        self.skipped |= !self.cursor.at_end();
         queries
     }
 
     /// To the next `query name(`.
     fn skip_query(&mut self) {
+        self.skipped = true;
         while !self.cursor.at_end() {
-            let begins = self.cursor.at_word("query")
-                && self.cursor.word_ahead(1).is_some()
-                && self.cursor.at_ahead(2, "(");
-            if begins {
+            let named = matches!(
+                self.cursor.kind_at(1),
+                TokenKind::Ident(_) | TokenKind::Type(_)
+            );
+            let begins = match named {
+                true => self.cursor.at_ahead(2, "("),
+                // One without a name, and no hop over an edge that is called `query`.
+                false => self.cursor.at_ahead(1, "{") && self.cursor.is_after("}"),
+            };
+            if self.cursor.at_word("query") && begins {
                 return;
             }
             self.cursor.bump();
@@ -136,7 +150,12 @@ impl Parser<'_> {
         let notes = self.notes()?;
         self.cursor.expect("{")?;
         let (body, whole) = self.body()?;
-        let closed = whole && self.cursor.expect("}").is_ok();
+        let closed = whole && self.end().is_ok();
+        let mut span = self.cursor.since(start);
+        if !closed {
+            // What is wrong where it breaks off is wrong with this query.
+            span.end = span.end.max(self.cursor.span().end);
+        }
         Ok((
             Query {
                 name,
@@ -146,10 +165,31 @@ impl Parser<'_> {
                 instruction: notes.instruction,
                 timeout: notes.timeout,
                 body,
-                span: self.cursor.since(start),
+                closed,
+                span,
             },
             closed,
         ))
+    }
+
+    /// The closing brace of a query.
+    fn end(&mut self) -> Parsed<()> {
+        let hint = match self.cursor.word_ahead(0) {
+            Some("order") => "`order { … }` stands before `skip` and `limit`",
+            Some("offset") => "write `skip` and a number",
+            Some("where") => "conditions stand among the clauses of `match { … }`",
+            Some("group") => "rows are grouped by what stands beside an aggregate in `return`",
+            _ => return self.cursor.expect("}"),
+        };
+        Err(self.cursor.unexpected_with("`}`", hint))
+    }
+
+    /// Opens the braces of a part.
+    fn open(&mut self, hint: &str) -> Parsed<()> {
+        if self.cursor.eat("{") {
+            return Ok(());
+        }
+        Err(self.cursor.unexpected_with("`{`", hint))
     }
 
     fn params(&mut self) -> Parsed<(Vec<Param>, Vec<String>)> {
@@ -188,6 +228,10 @@ impl Parser<'_> {
 
     fn param(&mut self) -> Parsed<Param> {
         self.cursor.part(Part::LastItem);
+        if let Some(word) = self.cursor.word_ahead(0) {
+            let hint = format!("parameters begin with `$`: write `${word}`");
+            return Err(self.cursor.unexpected_with("a parameter (`$name`)", &hint));
+        }
         let name = self.var("a parameter")?;
         self.cursor.expect(":")?;
         let data_type = self.data_type()?;

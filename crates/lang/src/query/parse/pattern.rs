@@ -8,7 +8,7 @@ use crate::syntax::{Cursor, Failed, Name, Parsed, Part, TokenKind};
 impl Parser<'_> {
     pub(super) fn block(&mut self, what: &str) -> Parsed<Block> {
         let open = self.cursor.span();
-        self.cursor.expect("{")?;
+        self.open(&format!("clauses stand in braces, `{what} {{ $p: Type }}`"))?;
         let mut block = Block::default();
         while !self.cursor.eat("}") {
             let returns = self.cursor.at_word("return")
@@ -66,6 +66,13 @@ impl Parser<'_> {
             {
                 return self.path().map(Clause::Path);
             }
+            TokenKind::Ident(word)
+                if self.cursor.at_ahead(1, ":")
+                    && matches!(self.cursor.kind_at(2), TokenKind::Type(_)) =>
+            {
+                let hint = format!("variables begin with `$`: write `${word}`");
+                return Err(self.cursor.unexpected_with("a clause", &hint));
+            }
             _ => {}
         }
         let condition = self.expr()?;
@@ -104,6 +111,10 @@ impl Parser<'_> {
                 }
                 self.cursor.part(Part::Item);
                 let name = self.cursor.expect_ident("the name of a property")?;
+                if self.cursor.at("=") {
+                    let hint = format!("in braces write `{}: value`", name.text);
+                    return Err(self.cursor.unexpected_with("`:`", &hint));
+                }
                 self.cursor.expect(":")?;
                 values.push((name, self.expr()?));
             }
@@ -190,6 +201,10 @@ impl Parser<'_> {
         } else {
             Some(min)
         };
+        if self.cursor.at("..") {
+            let hint = "bounds are written `{1,3}`";
+            return Err(self.cursor.unexpected_with("`,` or `}`", hint));
+        }
         self.cursor.expect_tight("}")?;
         Ok(Some(Bounds {
             min,

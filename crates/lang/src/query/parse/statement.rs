@@ -22,7 +22,8 @@ impl Parser<'_> {
             Verb::Insert | Verb::Upsert => assignments = self.assignments("the assignments")?,
             Verb::Update => {
                 if !self.cursor.eat_word("set") {
-                    return Err(self.cursor.unexpected("`set`"));
+                    let hint = "the form is `update T set { p: value } where …`";
+                    return Err(self.cursor.unexpected_with("`set`", hint));
                 }
                 assignments = self.assignments("set")?;
             }
@@ -31,7 +32,11 @@ impl Parser<'_> {
         let filter = if matches!(verb, Verb::Update | Verb::Delete) {
             self.cursor.part(Part::Break);
             if !self.cursor.eat_word("where") {
-                return Err(self.cursor.unexpected("`where`"));
+                let hint = match verb {
+                    Verb::Delete => "the form is `delete T where p = value`",
+                    _ => "the form is `update T set { p: value } where …`",
+                };
+                return Err(self.cursor.unexpected_with("`where`", hint));
             }
             match self.attempt(Self::expr, "}", begins_statement) {
                 Ok(filter) => Some(filter),
@@ -55,6 +60,13 @@ impl Parser<'_> {
 
     fn target(&mut self) -> Parsed<(Name, bool)> {
         let span = self.cursor.span();
+        if let (Some(word @ ("into" | "from")), TokenKind::Type(_)) =
+            (self.cursor.word_ahead(0), self.cursor.kind_at(1))
+        {
+            let hint = format!("leave out `{word}`");
+            let what = "the name of a node or edge type";
+            return Err(self.cursor.unexpected_with(what, &hint));
+        }
         let (text, lower_case) = match self.cursor.kind() {
             TokenKind::Type(text) => (text.clone(), false),
             TokenKind::Ident(text) => (text.clone(), true),
@@ -66,7 +78,7 @@ impl Parser<'_> {
 
     fn assignments(&mut self, what: &str) -> Parsed<Assignments> {
         let open = self.cursor.span();
-        self.cursor.expect("{")?;
+        self.open("assignments stand in braces, `{ p: value }`")?;
         let mut assignments = Assignments::default();
         while !self.cursor.eat("}") {
             self.cursor

@@ -392,3 +392,100 @@ fn reads_of_interfaces_and_unions_name_all_types() {
     );
     assert_eq!(query.operation.result.len(), 1);
 }
+
+#[test]
+fn an_alias_comes_before_any_other_reading_of_a_word() {
+    let of = |order: &str| {
+        read(&format!(
+            "match {{ $p: Package }} return {{ $p.name as true, $p.kb as null, $p.section as not }} \
+             order {{ {order} }}"
+        ))
+        .order
+    };
+    let columns: Vec<_> = of("null desc, true, not")
+        .into_iter()
+        .map(|k| k.by)
+        .collect();
+    assert_eq!(
+        columns,
+        [SortBy::Column(1), SortBy::Column(0), SortBy::Column(2)]
+    );
+    assert!(matches!(&of("false")[0].by, SortBy::Expr(_)));
+}
+
+#[test]
+fn f32_properties_are_compared_in_f32_also_in_lists() {
+    let filters = |condition: &str| {
+        let read = read(&format!(
+            "match {{ $x: Slot  {condition} }} return {{ $x.tenant }}"
+        ));
+        format!("{:?}", read.arm.matches.filters)
+    };
+    for condition in [
+        "$x.weight = 0.1",
+        "$x.weight in [0.1]",
+        "$x.weight in [0.1, 2, null]",
+        "$x.weight not in [$x.weight, 0.1]",
+    ] {
+        assert!(filters(condition).contains("Round"), "{condition}");
+    }
+    assert!(!filters("$x.weight + 0.0 in [0.1]").contains("Round"));
+}
+
+#[test]
+fn vectors_of_one_width_have_a_common_type() {
+    let read = read("match { $p: Package } return { coalesce($p.vec, $p.vec) as v } limit 1");
+    assert_eq!(read.arm.projections[0].value.ty, ExprType::Vector(2));
+}
+
+#[test]
+fn an_id_is_not_assigned_and_the_hint_says_why() {
+    for (statement, hint) in [
+        (r#"insert Note { id: "x", text: "t" }"#, "only a load"),
+        (
+            r#"insert Day { id: "x", day: date("2024-01-01") }"#,
+            "from the key",
+        ),
+        (
+            r#"update Note set { id: "x" } where text = "t""#,
+            "only a load",
+        ),
+    ] {
+        let found = compile(
+            &format!("query q($n: String) {{ {statement} }}"),
+            &catalog(),
+        );
+        let found = found.unwrap_err();
+        assert_eq!(found[0].code.as_str(), "Q202", "{statement}");
+        assert!(found[0].hints.concat().contains(hint), "{found:?}");
+    }
+}
+
+/// What is not closed is no query, even if all that was read of it is right; what is skipped may
+/// hide one.
+#[test]
+fn a_file_says_what_could_not_be_read_of_it() {
+    let look = |source: &str| {
+        let checkup = check(source, &catalog());
+        let fine: Vec<_> = checkup
+            .queries
+            .iter()
+            .map(|q| (q.name.clone(), q.checked.is_some(), q.diagnostics.len()))
+            .collect();
+        (fine, checkup.incomplete)
+    };
+    let good =
+        |name: &str| format!("query {name}() {{ match {{ $p: Package }} return {{ 1 }} }}\n");
+    let open = "query o() { match { $p: Package } return { 1 }\n";
+    let row = |name: &str, checked, found| (name.to_owned(), checked, found);
+    assert_eq!(look(&good("a")), (vec![row("a", true, 0)], false));
+    assert_eq!(
+        look(&format!("{open}{}", good("a"))),
+        (vec![row("o", false, 1), row("a", true, 0)], true)
+    );
+    assert_eq!(look(open), (vec![row("o", false, 1)], true));
+    assert_eq!(look("query o( {"), (vec![], true));
+    assert_eq!(look(&format!("{}\"", good("a"))), (vec![], true));
+    let source = &check(open, &catalog()).queries[0].source;
+    assert_eq!(source, open, "to where it breaks off");
+}

@@ -42,6 +42,39 @@ fn hostile_texts_are_refused_without_panic() {
     assert_eq!(codes(&ors), [""; 0]);
 }
 
+/// Patterns are counted over the whole text by what they compile to; the least of them counts, too.
+#[test]
+fn the_patterns_of_a_text_are_counted() {
+    let query = |name: usize, tests: usize| {
+        let tests = "  matches($p.name, \"a\")".repeat(tests);
+        format!("query q{name}() {{ match {{ $p: Package{tests} }} return {{ 1 as x }} }}\n")
+    };
+    let queries = |count: usize| (0..count).map(|name| query(name, 1500)).collect::<String>();
+    assert_eq!(codes(&queries(6)), [""; 0]);
+    let found = codes(&queries(10));
+    assert!(!found.is_empty() && found.iter().all(|code| *code == "P020"));
+    // Whatever is left when it is too much, nothing is dropped in silence.
+    for left in 0..16 {
+        let mut budget = 16 * 3 + 3 + left;
+        let tree = crate::query::parse::parse(&query(0, 4));
+        let source = query(0, 4);
+        let checked =
+            crate::query::check::check(&tree.queries[0], &catalog(), &source, &mut budget);
+        assert!(checked.is_err_and(|found| !found.is_empty()), "{left}");
+    }
+    let node = |name: usize| {
+        format!(
+            "node P{name} {{ k: String{} }}\n",
+            "  @check(k, \"a\")".repeat(1500)
+        )
+    };
+    let nodes = |count: usize| parse_schema(&(0..count).map(node).collect::<String>());
+    assert!(nodes(10).is_ok());
+    let found = nodes(12).unwrap_err();
+    let found: Vec<&str> = found.iter().map(|d| d.code.as_str()).collect();
+    assert_eq!(found, ["P020"]);
+}
+
 /// A large text is checked in time that a server can spend on it.
 #[test]
 fn large_texts_take_bounded_time() {
@@ -260,5 +293,23 @@ fn words_that_were_probably_meant() {
         ),
     ] {
         assert_eq!(hint(&source), expected, "{source}");
+    }
+}
+
+/// What cannot be checked has an error, also behind more warnings than are told.
+#[test]
+fn warnings_do_not_crowd_out_errors() {
+    let many = " count(*)".repeat(150);
+    let grouped = format!(
+        "query q($a: String) {{ match {{ path $r = shortest $x dependsOn{{1,2}} $y }} return {{ $r{many} }} }}"
+    );
+    let mistaken =
+        format!("query q() {{ match {{ $p: Package }} return {{ count(*){many} $p.nmae }} }}");
+    for (source, code) in [(grouped, "Q233"), (mistaken, "Q202")] {
+        let found = codes(&source);
+        assert!(found.contains(&code), "{found:?}");
+        let query = &crate::query::check(&source, &catalog()).queries[0];
+        assert!(query.checked.is_none());
+        assert!(query.diagnostics.iter().any(|d| d.is_error()));
     }
 }

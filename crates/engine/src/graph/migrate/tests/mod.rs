@@ -1,5 +1,6 @@
 //! Schema changes of graphs with data, read through queries, export and history.
 
+mod accept;
 mod concurrent;
 mod fills;
 mod indexes;
