@@ -17,6 +17,9 @@ use crate::log::Seq;
 const PARALLEL: usize = 8;
 const RESTORE: &str = "restore the graph from a backup";
 
+/// An entry with its stored format; `None` if it is not there any more.
+type Stored = std::result::Result<Option<(u64, BranchEntry)>, crate::log::Error>;
+
 /// One log as it was read.
 struct Read {
     name: BranchName,
@@ -127,10 +130,7 @@ impl Graph {
     async fn read_log(&self, name: BranchName) -> Result<Read> {
         let log = self.shared.branches.log(&name);
         let (floor, listed) = log.positions().await?;
-        let read: Vec<(
-            Seq,
-            std::result::Result<Option<(u64, BranchEntry)>, crate::log::Error>,
-        )> = futures::stream::iter(listed)
+        let read: Vec<(Seq, Stored)> = futures::stream::iter(listed)
             .map(|seq| {
                 let log = log.clone();
                 async move { (seq, log.get_stored(seq).await) }
