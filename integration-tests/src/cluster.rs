@@ -32,7 +32,7 @@ impl Place {
     /// The example as it is shipped: its directory is its storage root.
     pub fn declared() -> Place {
         let place = Place::empty(None);
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/debian");
+        let example = package().join("../examples/debian");
         copy(&example, &place.config());
         place
     }
@@ -240,4 +240,11 @@ impl Replica {
             .filter_map(|c| c.as_str().map(str::to_owned))
             .collect()
     }
+}
+
+/// Where the package is now: whoever compiled this may have had it elsewhere.
+pub(crate) fn package() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .expect("cargo says where the package is")
+        .into()
 }

@@ -2,7 +2,7 @@
 //! clock that a test moves.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -121,6 +121,6 @@ pub fn python() -> PathBuf {
 
 /// A program of these tests that is written in Python.
 pub fn client(name: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let directory = crate::cluster::package();
     directory.join("clients").join(name)
 }

@@ -1,11 +1,7 @@
 //! Comparison with the files in `src/render/golden/`; `UPDATE_EXPECT=1` rewrites them.
 
-use std::path::Path;
-
 pub(crate) fn check(name: &str, actual: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/render/golden")
-        .join(name);
+    let path = package().join("src/render/golden").join(name);
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, actual).unwrap();
@@ -17,4 +13,11 @@ pub(crate) fn check(name: &str, actual: &str) {
         actual, expected,
         "{name} differs; UPDATE_EXPECT=1 rewrites it"
     );
+}
+
+/// Where the package is now: whoever compiled this may have had it elsewhere.
+fn package() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .expect("cargo says where the package is")
+        .into()
 }

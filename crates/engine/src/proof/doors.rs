@@ -164,7 +164,7 @@ const DOORS: &[(&str, Door)] = &[
 /// Public asynchronous functions in the sources, as `Type::function` or `function`.
 fn found() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+    for file in sources(&super::package().join("src")) {
         let text = std::fs::read_to_string(&file).unwrap();
         let mut owner: Option<String> = None;
         for line in text.lines() {
@@ -251,9 +251,7 @@ fn every_operation_of_the_matrix_is_somebodys() {
             }
             Reads => assert!(READS.contains(door), "{door} is not run by `reads`"),
             Elsewhere(tests) => {
-                let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-                    .join("src")
-                    .join(tests);
+                let file = super::package().join("src").join(tests);
                 assert!(file.is_file(), "{door}: {tests} is not there");
             }
         }

@@ -22,3 +22,10 @@ mod operations;
 mod reads;
 mod rules;
 mod world;
+
+/// Where the package is now: whoever compiled this may have had it elsewhere.
+fn package() -> std::path::PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .expect("cargo says where the package is")
+        .into()
+}

@@ -396,7 +396,7 @@ fn function(line: &str) -> Option<String> {
 
 #[test]
 fn every_rule_has_tests_that_are_there() {
-    let engine = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let engine = super::package();
     let mut known = BTreeSet::new();
     for directory in [
         "src",
