@@ -136,6 +136,14 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// A directory may be the storage of what it declares. What lies there is not people's to change.
+fn is_storage(path: &Path) -> bool {
+    let graph = path
+        .extension()
+        .is_some_and(|extension| extension == "omni");
+    graph || path.join("catalog").is_dir() && path.join("ledger").is_dir()
+}
+
 fn below(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let unreadable = |e| Error::usage(format!("{}: {e}", directory.display()));
     let entries = std::fs::read_dir(directory).map_err(unreadable)?;
@@ -148,7 +156,7 @@ fn below(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let hidden = path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden || path.is_symlink() {
+        if hidden || path.is_symlink() || is_storage(&path) {
             continue;
         }
         if path.is_dir() {
@@ -175,8 +183,17 @@ mod tests {
     fn texts_are_found_below_directories() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        std::fs::create_dir(root.join("queries")).unwrap();
+        for directory in [
+            "queries",
+            "cluster/catalog",
+            "cluster/ledger",
+            "graphs/g.omni",
+        ] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
         for name in [
+            "cluster/catalog/e3b0.pg",
+            "graphs/g.omni/x.gq",
             "main.pg",
             "queries/b.gq",
             "queries/a.gq",

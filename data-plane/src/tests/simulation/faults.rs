@@ -39,6 +39,16 @@ pub(super) enum Fate {
     Silence,
 }
 
+impl Fate {
+    /// Whether its sender may notice: patience ends, too.
+    pub(super) fn is_trouble(self) -> bool {
+        match self {
+            Fate::Answer { reach, back } => reach + back > Duration::from_secs(5),
+            _ => true,
+        }
+    }
+}
+
 /// What happens to the process at a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strike {

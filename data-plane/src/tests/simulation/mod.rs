@@ -43,7 +43,7 @@ use run::{run, run_with};
 /// Runs of each test that runs seeds, unless the environment says another number.
 const RUNS: u64 = 1000;
 /// A slow machine stops here.
-const LONG: Duration = Duration::from_secs(80);
+const LONG: Duration = Duration::from_secs(150);
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| {

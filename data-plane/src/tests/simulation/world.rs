@@ -255,7 +255,7 @@ impl World {
         if strike.is_some_and(|strike| strike.when == When::Meanwhile) && !self.profile.duel {
             fate = Profile::stray(&process.rng);
         }
-        if strike.is_some() || !matches!(fate, Fate::Answer { .. }) {
+        if strike.is_some() || fate.is_trouble() {
             process.troubles.fetch_add(1, Ordering::Relaxed);
         }
         (fate, strike)
