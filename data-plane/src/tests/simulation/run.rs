@@ -55,6 +55,7 @@ pub(super) fn run_with(profile: Profile, seed: u64, rules: &Rules, keep_trace: b
         .build()
         .expect("a runtime");
     let world = runtime.block_on(async {
+        tokio::spawn(Arc::clone(&time).idle());
         let world = World::new(seed, &time, profile, rules.clone(), keep_trace);
         world.note(|| format!("seed {seed}: {:?}", world.profile));
         let scenario = tokio::spawn(scenario(Arc::clone(&world)));

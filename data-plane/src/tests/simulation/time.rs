@@ -27,6 +27,8 @@ pub(super) struct Time {
     timers: Mutex<Timers>,
     /// Tasks that wait for their turn in this moment.
     turns: Mutex<Vec<(u64, Waker)>>,
+    /// Of the task that does nothing.
+    idler: Mutex<Option<Waker>>,
 }
 
 #[derive(Default)]
@@ -43,6 +45,7 @@ impl Time {
             began: Instant::now(),
             timers: Mutex::default(),
             turns: Mutex::default(),
+            idler: Mutex::default(),
         })
     }
 
@@ -54,6 +57,11 @@ impl Time {
     /// Lets those go on who wait for their turn, else goes on to the next moment at which somebody
     /// wants to wake up. False: nobody does.
     pub(super) fn advance(&self) -> bool {
+        // Whoever wanted to wake up may be gone by now: then time goes on once more, which it does
+        // when the runtime has been busy.
+        if let Some(idler) = &*self.idler.lock() {
+            idler.wake_by_ref();
+        }
         let mut turns = std::mem::take(&mut *self.turns.lock());
         if !turns.is_empty() {
             turns.sort_by_key(|(task, _)| *task);
@@ -68,6 +76,15 @@ impl Time {
         drop(timers);
         waker.wake();
         true
+    }
+
+    /// Does nothing, for ever, each time that time goes on.
+    pub(super) async fn idle(self: Arc<Self>) {
+        std::future::poll_fn(|context| {
+            *self.idler.lock() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
     }
 
     /// Ends when nobody has anything else to do in this moment. Tasks go on in the order of their
