@@ -286,7 +286,8 @@ impl View {
                         self.output.warn(&diagnostic_line(&diagnostic.into()));
                     }
                 }
-                if let Some(began) = &self.began {
+                // In this process it goes on until the lead is given back.
+                if let Some(began) = self.began.as_ref().filter(|began| !began.embedded) {
                     began.under_way.end();
                 }
                 self.result = Some(result);
